@@ -1,0 +1,270 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The emulated hardware: a queue of descriptors, one page each, and engines that work it off.
+
+The engines are threads that never need the GIL between start and stop. The driver (`driver`) submits, is told of
+finished runs through an eventfd, and gives the descriptors back; all its calls come from the event loop's thread,
+so only the two queues between it and the engines are locked.
+"""
+
+import os
+import threading
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from zramfs.codec.run cimport SCRATCH_BYTES, PAGE_BYTES, CompressedPage, CompressedRun, PageCodec, compress
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *mutex, void *attributes)
+    int pthread_mutex_destroy(pthread_mutex_t *mutex)
+    int pthread_mutex_lock(pthread_mutex_t *mutex)
+    int pthread_mutex_unlock(pthread_mutex_t *mutex)
+    int pthread_cond_init(pthread_cond_t *condition, void *attributes)
+    int pthread_cond_destroy(pthread_cond_t *condition)
+    int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
+    int pthread_cond_signal(pthread_cond_t *condition)
+    int pthread_cond_broadcast(pthread_cond_t *condition)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int initial, int flags)
+    int eventfd_read(int fd, uint64_t *value)
+    int eventfd_write(int fd, uint64_t value)
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int option, const char *name)
+    enum:
+        PR_SET_NAME
+
+cdef enum:
+    # Descriptors that an engine takes in one go: enough that the lock and the wake-up disappear beside 8 x 6 µs of
+    # compression, few enough that two engines share a run of 16 pages.
+    BATCH_DESCRIPTORS = 8
+
+# One page's work, as an engine sees it.
+cdef struct Job:
+    const uint8_t *page
+    CompressedPage *result
+    uint32_t run_number
+
+
+cdef class DescriptorRing:
+    """`queue_depth` descriptors worked off by as many engines as there are codecs in `engine_codecs`.
+
+    `polled_codec` serves the caller of `compress_polled`. Raises OSError or RuntimeError when the system refuses
+    the eventfd or a thread. Close it when nothing is in flight.
+    """
+
+    cdef readonly int queue_depth
+    cdef readonly int free_descriptors
+    cdef readonly int inflight_max
+    cdef readonly int completion_fd
+    cdef readonly uint64_t submitted_pages
+    cdef readonly uint64_t polled_pages
+    cdef readonly uint64_t doorbells
+    cdef readonly uint64_t interrupts
+    cdef PageCodec polled_codec
+    cdef list threads
+    cdef uint8_t *scratch               # SCRATCH_BYTES a descriptor
+    cdef uint32_t *free_stack           # descriptors in no run
+    cdef uint32_t *unfinished           # by run number: jobs still to do; under the lock
+    cdef Job *jobs                      # circular, from head to tail; under the lock
+    cdef uint32_t head, tail, queued, idle_engines
+    cdef uint32_t *finished             # numbers of finished runs; under the lock
+    cdef uint32_t finished_count
+    cdef bint closing
+    cdef pthread_mutex_t lock
+    cdef pthread_cond_t doorbell
+
+    def __cinit__(self, int queue_depth, *args, **kwargs):
+        cdef int i
+        self.completion_fd = -1
+        self.queue_depth = self.free_descriptors = queue_depth
+        self.scratch = <uint8_t *>calloc(queue_depth, SCRATCH_BYTES)
+        self.free_stack = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
+        self.unfinished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
+        self.jobs = <Job *>calloc(queue_depth, sizeof(Job))
+        self.finished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
+        pthread_mutex_init(&self.lock, NULL)
+        pthread_cond_init(&self.doorbell, NULL)
+        if not (self.scratch and self.free_stack and self.unfinished and self.jobs and self.finished):
+            raise MemoryError
+        for i in range(queue_depth):
+            self.free_stack[i] = queue_depth - 1 - i
+
+    def __init__(self, int queue_depth, PageCodec polled_codec not None, list engine_codecs not None):
+        self.polled_codec = polled_codec
+        self.threads = []
+        self.completion_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.completion_fd < 0:
+            raise OSError("no eventfd for the accelerator's completions")
+        try:
+            for number, codec in enumerate(engine_codecs):
+                thread = threading.Thread(target=self._run_engine, args=(number, codec), name=f"engine-{number}")
+                thread.start()
+                self.threads.append(thread)
+        except BaseException:
+            self.close()
+            raise
+
+    def __dealloc__(self):
+        pthread_cond_destroy(&self.doorbell)
+        pthread_mutex_destroy(&self.lock)
+        free(self.scratch)
+        free(self.free_stack)
+        free(self.unfinished)
+        free(self.jobs)
+        free(self.finished)
+
+    def close(self):
+        """Stop the engines and wait for their threads to end."""
+        pthread_mutex_lock(&self.lock)
+        self.closing = True
+        pthread_cond_broadcast(&self.doorbell)
+        pthread_mutex_unlock(&self.lock)
+        for thread in self.threads:
+            thread.join()
+        self.threads = []
+        if self.completion_fd >= 0:
+            os.close(self.completion_fd)
+            self.completion_fd = -1
+
+    @property
+    def inflight(self):
+        """Descriptors that a run holds, from its submission until it is retired."""
+        return self.queue_depth - self.free_descriptors
+
+    @property
+    def engines(self):
+        """How many engine threads work."""
+        return len(self.threads)
+
+    # ---- the driver's side ------------------------------------------------------------------------------------
+
+    cdef int _take_descriptors(self, CompressedRun run, bytes source, uint64_t offset_bytes, int pages) except -1:
+        cdef int taken = min(pages, self.free_descriptors, run.capacity)
+        if taken == 0:
+            return 0
+        cdef const uint8_t *page = run.begin(source, offset_bytes, taken)
+        cdef int i
+        for i in range(taken):
+            self.free_descriptors -= 1
+            run.pages[i].data = self.scratch + self.free_stack[self.free_descriptors] * SCRATCH_BYTES
+            run.pages[i].page = page + i * PAGE_BYTES
+        self.inflight_max = max(self.inflight_max, self.queue_depth - self.free_descriptors)
+        self.submitted_pages += taken
+        return taken
+
+    def submit(self, uint32_t run_number, CompressedRun run not None, bytes source not None,
+               uint64_t offset_bytes, int pages):
+        """Queue up to `pages` pages of `source` for the engines; how many found a free descriptor.
+
+        `run_number` (below queue_depth, one per run in flight) comes back from `reap` when all of them are done.
+        """
+        cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
+        cdef uint32_t wanted_engines
+        cdef int i
+        if taken == 0:
+            return 0
+        self.doorbells += 1
+        pthread_mutex_lock(&self.lock)
+        self.unfinished[run_number] = taken
+        for i in range(taken):
+            self.jobs[self.tail].page = run.pages[i].page
+            self.jobs[self.tail].result = &run.pages[i]
+            self.jobs[self.tail].run_number = run_number
+            self.tail = (self.tail + 1) % self.queue_depth
+        self.queued += taken
+        wanted_engines = min(self.idle_engines, (self.queued + BATCH_DESCRIPTORS - 1) // BATCH_DESCRIPTORS)
+        pthread_mutex_unlock(&self.lock)
+        for i in range(wanted_engines):
+            pthread_cond_signal(&self.doorbell)
+        return taken
+
+    def compress_polled(self, CompressedRun run not None, bytes source not None, uint64_t offset_bytes, int pages):
+        """Like `submit`, but done when it returns, on the caller's thread: a device that is polled."""
+        cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
+        cdef int i
+        for i in range(taken):
+            compress(self.polled_codec, run.pages[i].page, &run.pages[i])
+        self.polled_pages += taken
+        return taken
+
+    def retire(self, CompressedRun run not None):
+        """Take the run's descriptors back; its pages are no longer valid."""
+        cdef int i
+        for i in range(run.count):
+            self.free_stack[self.free_descriptors] = <uint32_t>((run.pages[i].data - self.scratch) // SCRATCH_BYTES)
+            self.free_descriptors += 1
+        run.release()
+
+    def reap(self):
+        """Acknowledge the interrupt; the numbers of the runs that have finished since the last time."""
+        cdef uint64_t ignored
+        eventfd_read(self.completion_fd, &ignored)
+        pthread_mutex_lock(&self.lock)
+        numbers = [self.finished[i] for i in range(self.finished_count)]
+        self.finished_count = 0
+        pthread_mutex_unlock(&self.lock)
+        self.interrupts += 1
+        return numbers
+
+    # ---- the engines' side ------------------------------------------------------------------------------------
+
+    def _run_engine(self, int number, PageCodec codec not None):
+        cdef bytes name = b"zramfs-eng-%d" % number
+        prctl(PR_SET_NAME, name)
+        with nogil:
+            self._work_off(codec)
+
+    cdef void _work_off(self, PageCodec codec) noexcept nogil:
+        cdef Job batch[BATCH_DESCRIPTORS]
+        cdef int taken = 0
+        cdef bint interrupt
+        cdef int i
+        while True:
+            pthread_mutex_lock(&self.lock)
+            interrupt = self._finish(batch, taken)
+            if interrupt:
+                eventfd_write(self.completion_fd, 1)
+            while self.queued == 0 and not self.closing:
+                self.idle_engines += 1
+                pthread_cond_wait(&self.doorbell, &self.lock)
+                self.idle_engines -= 1
+            taken = self._fetch(batch)
+            pthread_mutex_unlock(&self.lock)
+            if taken == 0:
+                return
+            for i in range(taken):
+                compress(codec, batch[i].page, batch[i].result)
+
+    cdef bint _finish(self, Job *batch, int count) noexcept nogil:
+        """Count the jobs of a batch as done; whether the driver must be told (it was not already)."""
+        cdef uint32_t before = self.finished_count
+        cdef uint32_t number
+        cdef int i
+        for i in range(count):
+            number = batch[i].run_number
+            self.unfinished[number] -= 1
+            if self.unfinished[number] == 0:
+                self.finished[self.finished_count] = number
+                self.finished_count += 1
+        return before == 0 and self.finished_count > 0
+
+    cdef int _fetch(self, Job *batch) noexcept nogil:
+        cdef int taken = 0
+        while taken < BATCH_DESCRIPTORS and self.queued > 0:
+            batch[taken] = self.jobs[self.head]
+            self.head = (self.head + 1) % self.queue_depth
+            self.queued -= 1
+            taken += 1
+        return taken
+
+    def __repr__(self):
+        return f"<DescriptorRing {self.inflight} of {self.queue_depth} in flight, {len(self.threads)} engines>"

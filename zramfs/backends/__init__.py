@@ -1,0 +1,1 @@
+"""Compression backends, one codec per file; `registry` finds those of other packages too."""

@@ -1,0 +1,1 @@
+"""The command line: arguments to wiring, one file a verb."""

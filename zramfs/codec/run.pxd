@@ -1,0 +1,28 @@
+from libc.stdint cimport int32_t, uint8_t, uint64_t
+
+cdef enum:
+    PAGE_BYTES = 4096
+    SCRATCH_BYTES = 4224    # room for one page's compressed form: over LZ4's worst case (4128), 66 cache lines
+    FAILED = -1             # the codec gave up; a CompressedPage's length
+    SAME_FILLED = 0         # all its 8-byte words are equal; a CompressedPage's length
+
+# What became of one page.
+cdef struct CompressedPage:
+    const uint8_t *page     # the page itself, for those that are stored raw
+    uint8_t *data           # its compressed form, in scratch memory
+    uint64_t fill           # the word that fills a same-filled page
+    int32_t length          # bytes of `data`, 1 to SCRATCH_BYTES; or SAME_FILLED, or FAILED
+
+cdef class PageCodec:
+    cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil
+    cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil
+
+cdef void compress(PageCodec codec, const uint8_t *page, CompressedPage *result) noexcept nogil
+
+cdef class CompressedRun:
+    cdef CompressedPage *pages
+    cdef readonly int capacity
+    cdef readonly int count
+    cdef object source      # holds the request's bytes while `pages` points into them
+
+    cdef const uint8_t *begin(self, bytes source, uint64_t offset_bytes, int count) except NULL

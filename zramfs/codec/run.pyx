@@ -1,0 +1,164 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""What a codec is, and what compressing a run of pages leaves behind. Streams fill runs; the device commits them."""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+
+cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
+    """page_same_filled(): all 8-byte words equal. The last word is looked at first, as most pages differ there."""
+    cdef const uint64_t *words = <const uint64_t *>page
+    cdef uint64_t word = words[0]
+    cdef uint64_t difference
+    cdef int i = 0, j
+    if words[PAGE_BYTES // 8 - 1] != word:
+        return False
+    while i < PAGE_BYTES // 8:
+        difference = 0
+        for j in range(i, i + 8):
+            difference |= words[j] ^ word
+        if difference:
+            return False
+        i += 8
+    fill[0] = word
+    return True
+
+
+cdef void compress(PageCodec codec, const uint8_t *page, CompressedPage *result) noexcept nogil:
+    """Compress one page into ``result.data``. Needs no GIL with a compiled codec; touches nothing shared."""
+    result.page = page
+    if is_same_filled(page, &result.fill):
+        result.length = SAME_FILLED
+    else:
+        result.length = codec.compress_page(page, result.data)
+
+
+cdef class PageCodec:
+    """One algorithm with its scratch memory: what the kernel calls a context. Belongs to one stream, never shared.
+
+    Subclasses in Cython override the two C methods. `compress_page` returns the length it wrote to `data` (room
+    for SCRATCH_BYTES), PAGE_BYTES if there is no gain, or FAILED; `decompress_page` returns 0, or -1 if `data`
+    does not give exactly one page.
+    """
+
+    cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
+        return FAILED
+
+    cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
+        return -1
+
+    def compress(self, bytes page not None):
+        """Compress one page of 4096 bytes; ValueError if the codec cannot."""
+        cdef uint8_t data[SCRATCH_BYTES]
+        if len(page) != PAGE_BYTES:
+            raise ValueError(f"a page has {PAGE_BYTES} bytes, not {len(page)}")
+        cdef int length = self.compress_page(page, data)
+        if length < 0:
+            raise ValueError("the codec failed on this page")
+        return page if length >= PAGE_BYTES else data[:length]
+
+    def decompress(self, bytes data not None):
+        """Give one page of 4096 bytes back; ValueError if `data` is not one."""
+        cdef uint8_t page[PAGE_BYTES]
+        if self.decompress_page(data, <int>len(data), page):
+            raise ValueError("the data does not decompress to one page")
+        return page[:PAGE_BYTES]
+
+
+cdef class FunctionCodec(PageCodec):
+    """A codec made of two Python functions from bytes to bytes: how a backend without compiled code takes part.
+
+    `compress_function` gets 4096 bytes; `decompress_function` must return 4096. What either raises is a failed page.
+    """
+
+    cdef object compress_function
+    cdef object decompress_function
+
+    def __init__(self, compress_function, decompress_function):
+        self.compress_function = compress_function
+        self.decompress_function = decompress_function
+
+    cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
+        with gil:
+            try:
+                return copy_out(self.compress_function(page[:PAGE_BYTES]), data)
+            except Exception:
+                return FAILED
+
+    cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
+        with gil:
+            try:
+                return 0 if copy_out(self.decompress_function(data[:length]), page) == PAGE_BYTES else -1
+            except Exception:
+                return -1
+
+
+cdef int copy_out(bytes result, uint8_t *room) except -1:
+    """Copy up to a page; longer is no gain, and its first PAGE_BYTES are as good as any."""
+    cdef int length = <int>min(len(result), PAGE_BYTES)
+    memcpy(room, <const uint8_t *>result, length)
+    return length
+
+
+cdef class CompressedRun:
+    """The fates of up to `capacity` pages: compressed, same-filled or failed. Belongs to one stream, and is reused."""
+
+    def __cinit__(self, int capacity):
+        self.pages = <CompressedPage *>calloc(capacity, sizeof(CompressedPage))
+        if self.pages == NULL:
+            raise MemoryError
+        self.capacity = capacity
+
+    def __dealloc__(self):
+        free(self.pages)
+
+    cdef const uint8_t *begin(self, bytes source, uint64_t offset_bytes, int count) except NULL:
+        """Take `count` pages of `source`, and return where they begin."""
+        if not 1 <= count <= self.capacity or offset_bytes + count * PAGE_BYTES > <uint64_t>len(source):
+            raise ValueError(f"no run of {count} pages at {offset_bytes} in {len(source)} bytes")
+        self.source = source
+        self.count = count
+        return <const uint8_t *>source + offset_bytes
+
+    def __len__(self):
+        return self.count
+
+    def release(self):
+        """Let the request's bytes go, once its pages are committed."""
+        self.source = None
+        self.count = 0
+
+    def lengths(self):
+        """Each page's compressed length in bytes: 0 when same-filled, -1 when the codec failed."""
+        return [self.pages[i].length for i in range(self.count)]
+
+    def __repr__(self):
+        return f"<CompressedRun {self.count} of {self.capacity} pages>"
+
+
+cdef class RunCompressor:
+    """Compresses runs at once, on the caller's thread, into scratch of its own: what a per-CPU stream is made of."""
+
+    cdef PageCodec codec
+    cdef readonly CompressedRun run
+    cdef uint8_t *scratch
+
+    def __cinit__(self, PageCodec codec not None, int max_pages):
+        cdef int i
+        self.codec = codec
+        self.run = CompressedRun(max_pages)
+        self.scratch = <uint8_t *>calloc(max_pages, SCRATCH_BYTES)
+        if self.scratch == NULL:
+            raise MemoryError
+        for i in range(max_pages):
+            self.run.pages[i].data = self.scratch + i * SCRATCH_BYTES
+
+    def __dealloc__(self):
+        free(self.scratch)
+
+    def compress(self, bytes source not None, uint64_t offset_bytes, int pages):
+        """Compress `pages` pages of `source` from `offset_bytes` on into `run`."""
+        cdef const uint8_t *page = self.run.begin(source, offset_bytes, pages)
+        cdef int i
+        for i in range(pages):
+            compress(self.codec, page + i * PAGE_BYTES, &self.run.pages[i])

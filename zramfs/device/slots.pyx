@@ -1,0 +1,225 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The slot table: what each page of the device holds, and the only code that changes it.
+
+Nothing here awaits or calls Python, so a commit is one step for every other task: a page is either its old or its
+new contents, and each object belongs to exactly one slot.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, CompressedRun, PageCodec
+from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
+
+from zramfs.errors import CorruptPage, MemoryLimitReached, ZramError
+from zramfs.pool.size_classes import HUGE_CLASS_BYTES
+
+cdef extern from "<sys/mman.h>" nogil:
+    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
+    int munmap(void *address, size_t length)
+    enum:
+        PROT_READ
+        PROT_WRITE
+        MAP_PRIVATE
+        MAP_ANONYMOUS
+        MAP_NORESERVE
+    void *MAP_FAILED
+
+cdef enum Kind:
+    EMPTY = 0       # never written, or discarded: reads as zeros
+    SAME = 1        # `value` is the word that fills it
+    STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
+
+cdef struct Slot:
+    uint64_t value
+    uint16_t length
+    uint16_t kind
+    # 4 bytes to spare: 16 a slot, 0.4 % of what the device can hold, and only for those that were touched
+
+
+cdef void relocate_slot(void *slots, uint64_t owner, uint64_t handle) noexcept nogil:
+    (<Slot *>slots)[owner].value = handle
+
+
+cdef class SlotTable:
+    """The slots of `page_count` pages, with the pool that holds their objects and the statistics of both.
+
+    The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none. Raises MemoryError
+    when not even address space can be had.
+    """
+
+    cdef Slot *slots
+    cdef uint64_t page_count
+    cdef ZsPool pool
+    cdef int huge_class_bytes
+    cdef public uint64_t limit_pages
+    cdef readonly uint64_t stored_pages
+    cdef readonly uint64_t compressed_bytes
+    cdef readonly uint64_t same_pages
+    cdef readonly uint64_t huge_pages
+    cdef readonly uint64_t huge_pages_since
+    cdef readonly uint64_t compacted_pages
+    cdef readonly uint64_t peak_pages
+    cdef readonly uint64_t freed_notifications
+
+    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0):
+        self.page_count = page_count
+        self.limit_pages = limit_pages
+        self.huge_class_bytes = HUGE_CLASS_BYTES
+        self.slots = <Slot *>mmap(
+            NULL, self._table_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
+        )
+        if self.slots == <Slot *>MAP_FAILED:
+            self.slots = NULL
+            raise MemoryError(f"no address space for the slots of {page_count} pages")
+        self.pool = ZsPool(page_count)
+
+    def __dealloc__(self):
+        if self.slots != NULL:
+            munmap(self.slots, self._table_bytes())
+
+    cdef uint64_t _table_bytes(self) noexcept nogil:
+        return max(self.page_count, 1) * sizeof(Slot)
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    def store(self, uint64_t first_page, CompressedRun run not None):
+        """Commit a compressed run to the pages from `first_page` on, in order.
+
+        Raises MemoryLimitReached at the first page that does not fit, or ZramError at one that its codec failed
+        on; that page and those behind it keep their old contents.
+        """
+        cdef int i
+        cdef int failure = 0
+        for i in range(run.count):
+            failure = self._store_page(first_page + i, &run.pages[i])
+            if failure:
+                break
+        if failure == FAILED:
+            raise ZramError(f"page {first_page + i} could not be compressed")
+        if failure:
+            raise MemoryLimitReached(f"page {first_page + i} does not fit: {self.pool.used_pages} pages are in use")
+
+    cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil:
+        """zram_write_page(): allocate, check the limit, free the old object, keep the new one. 0, FAILED or 1."""
+        if compressed.length == SAME_FILLED:
+            self._free_slot(page)
+            self.slots[page] = Slot(value=compressed.fill, length=0, kind=SAME)
+            self.same_pages += 1
+            self.stored_pages += 1
+            return 0
+        if compressed.length < 0:
+            return FAILED
+        cdef bint huge = compressed.length >= self.huge_class_bytes
+        cdef uint16_t length = PAGE_BYTES if huge else <uint16_t>compressed.length
+        cdef uint64_t handle = self.pool.allocate(length, page)
+        if handle == NO_HANDLE:
+            return 1
+        self.peak_pages = max(self.peak_pages, self.pool.used_pages)
+        if self.limit_pages and self.pool.used_pages > self.limit_pages:
+            self.pool.free(handle)
+            return 1
+        memcpy(self.pool.payload(handle), compressed.page if huge else compressed.data, length)
+        self._free_slot(page)
+        self.slots[page] = Slot(value=handle, length=length, kind=STORED)
+        self.compressed_bytes += length
+        self.stored_pages += 1
+        self.huge_pages += huge
+        self.huge_pages_since += huge
+        return 0
+
+    cdef void _free_slot(self, uint64_t page) noexcept nogil:
+        """zram_free_page(): whatever the page held is gone."""
+        cdef Slot *slot = &self.slots[page]
+        if slot.kind == EMPTY:
+            return
+        if slot.kind == SAME:
+            self.same_pages -= 1
+        else:
+            self.pool.free(slot.value)
+            self.compressed_bytes -= slot.length
+            self.huge_pages -= slot.length == PAGE_BYTES
+        self.stored_pages -= 1
+        slot.kind = EMPTY
+
+    def discard(self, uint64_t first_page, uint64_t pages):
+        """Free whole pages; each counts as notified, even an empty one (zram_bio_discard())."""
+        cdef uint64_t page
+        for page in range(first_page, first_page + pages):
+            self._free_slot(page)
+        self.freed_notifications += pages
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    def read(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec not None):
+        """Return `size_bytes` bytes from `offset_bytes` on; CorruptPage at a page that does not decompress."""
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, size_bytes)
+        cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(data)
+        cdef uint8_t whole[PAGE_BYTES]
+        cdef uint64_t page = offset_bytes // PAGE_BYTES
+        cdef uint64_t skip = offset_bytes % PAGE_BYTES
+        cdef uint64_t portion
+        while size_bytes:
+            portion = min(PAGE_BYTES - skip, size_bytes)
+            if portion == PAGE_BYTES:
+                if self._load_page(page, codec, out):
+                    raise CorruptPage(f"page {page} does not decompress")
+            else:
+                if self._load_page(page, codec, whole):
+                    raise CorruptPage(f"page {page} does not decompress")
+                memcpy(out, whole + skip, portion)
+            out += portion
+            size_bytes -= portion
+            skip = 0
+            page += 1
+        return data
+
+    cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil:
+        """zram_read_page(): 4096 bytes, or -1."""
+        cdef Slot *slot = &self.slots[page]
+        cdef uint64_t *words = <uint64_t *>out
+        cdef int i
+        if slot.kind == EMPTY or (slot.kind == SAME and slot.value == 0):
+            memset(out, 0, PAGE_BYTES)
+        elif slot.kind == SAME:
+            for i in range(PAGE_BYTES // 8):
+                words[i] = slot.value
+        elif slot.length == PAGE_BYTES:
+            memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
+        else:
+            return codec.decompress_page(self.pool.payload(slot.value), slot.length, out)
+        return 0
+
+    # ---- memory -----------------------------------------------------------------------------------------------
+
+    @property
+    def used_pages(self):
+        """Pages of memory in zspages: mem_used_total, in pages."""
+        return self.pool.used_pages
+
+    @property
+    def object_count(self):
+        """Objects in the pool: one for each page that is neither empty nor same-filled."""
+        return self.pool.object_count
+
+    def compact_some(self, uint64_t max_objects):
+        """Move up to about `max_objects` objects to free whole zspages; False when nothing is left to gain."""
+        cdef uint64_t before = self.pool.used_pages
+        cdef uint64_t moved = self.pool.compact_some(max_objects, relocate_slot, self.slots)
+        self.compacted_pages += before - self.pool.used_pages
+        return moved > 0
+
+    def reset_peak(self):
+        """The peak is what is used now (mem_used_max <- 0)."""
+        self.peak_pages = self.pool.used_pages
+
+    def close(self):
+        """Give all memory back at once; the table holds nothing any more."""
+        self.pool.clear()
+        munmap(self.slots, self._table_bytes())
+        self.slots = NULL
+        self.page_count = 0
+
+    def __repr__(self):
+        return f"<SlotTable {self.stored_pages} of {self.page_count} pages, {self.pool!r}>"

@@ -1,0 +1,66 @@
+"""Every error that zramfs raises on purpose, each with the errno that the kernel's zram would give."""
+
+import errno
+
+
+class ZramError(Exception):
+    """Base of all. A request that meets one is answered with its errno; a command prints its one line."""
+
+    errno: int = errno.EIO
+
+
+class InvalidValue(ZramError):  # noqa: N818 - named after what is wrong, as trio's are
+    """A control file or an option was given a value that it cannot take. Raised by control/ and accel/."""
+
+    errno = errno.EINVAL
+
+
+class ValueTooLong(InvalidValue):
+    """A name longer than the kernel's buffer for it (128 bytes)."""
+
+    errno = errno.E2BIG
+
+
+class ValueOutOfRange(InvalidValue):
+    """A number that does not fit the kernel's type for it."""
+
+    errno = errno.ERANGE
+
+
+class DeviceBusy(ZramError):  # noqa: N818
+    """The device is initialised, open or has I/O in flight, and this needs it otherwise."""
+
+    errno = errno.EBUSY
+
+
+class NotInitialised(ZramError):  # noqa: N818
+    """The device has no disksize yet."""
+
+    errno = errno.EINVAL
+
+
+class PastTheEnd(ZramError):  # noqa: N818
+    """A write that begins at or behind the last byte of the device."""
+
+    errno = errno.ENOSPC
+
+
+class MemoryLimitReached(ZramError):  # noqa: N818
+    """Storing a page would exceed mem_limit, or the system has no memory left; the page keeps its old contents.
+
+    The writer sees EIO, as from the kernel's zram.
+    """
+
+
+class CorruptPage(ZramError):  # noqa: N818
+    """A stored page did not decompress to 4096 bytes. The reader sees EIO, failed_reads counts it."""
+
+
+class AcceleratorUnavailable(ZramError):  # noqa: N818
+    """The accelerator could not be set up; the device then runs on its per-CPU streams alone."""
+
+    errno = errno.ENODEV
+
+
+class MountFailed(ZramError):  # noqa: N818
+    """A mount cannot be made, or ended; the text says why and what to do."""
