@@ -4,6 +4,9 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+cdef extern from "<sched.h>" nogil:
+    int sched_getcpu()
+
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
     """page_same_filled(): all 8-byte words equal. The last word is looked at first, as most pages differ there."""
@@ -162,3 +165,9 @@ cdef class RunCompressor:
         cdef int i
         for i in range(pages):
             compress(self.codec, page + i * PAGE_BYTES, &self.run.pages[i])
+
+
+def current_cpu():
+    """Number of the CPU that runs the caller (sched_getcpu), which Python's os does not tell; 0 if unknown."""
+    cdef int cpu = sched_getcpu()
+    return cpu if cpu >= 0 else 0

@@ -1,0 +1,28 @@
+"""Finds backends: every one is announced by the entry-point group `zramfs.backends`, ours like other packages'."""
+
+from importlib.metadata import entry_points
+from typing import Final
+
+from zramfs.contracts import Backend
+from zramfs.errors import InvalidValue
+
+ENTRY_POINT_GROUP: Final = "zramfs.backends"
+
+
+def backend_names() -> list[str]:
+    """The algorithms that can be chosen, sorted."""
+    return sorted(entry_points(group=ENTRY_POINT_GROUP).names)
+
+
+def load_backend(name: str) -> Backend:
+    """Return the backend of this name; InvalidValue if there is none or its package is broken."""
+    announced = entry_points(group=ENTRY_POINT_GROUP, name=name)
+    if not announced:
+        raise InvalidValue(f"no algorithm {name!r}: there is {', '.join(backend_names())}")
+    try:
+        backend = next(iter(announced)).load()
+    except (ImportError, AttributeError) as error:
+        raise InvalidValue(f"algorithm {name!r} cannot be loaded: {error}") from error
+    if not isinstance(backend, Backend):
+        raise InvalidValue(f"algorithm {name!r} is announced, but is not a Backend")
+    return backend

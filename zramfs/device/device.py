@@ -1,0 +1,350 @@
+"""A zram device: its life from disksize to reset, and the way of its reads and writes."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from zramfs.bio import WriteBio
+from zramfs.contracts import Accelerator, Backend, Stream, StreamPolicy
+from zramfs.device.accounting import IoAccounting
+from zramfs.device.slots import SlotTable
+from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, NotInitialised, ZramError
+from zramfs.units import PAGE_SIZE, round_up_to_page
+from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
+
+_log: Final = logging.getLogger(__name__)
+
+_COMPACT_SLICE_OBJECTS: Final = 512
+"""Objects moved before others have their turn: about 0.2 ms."""
+
+_MAX_DISKSIZE: Final = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class MmStat:
+    """`mm_stat`: bytes, but for the last four, which count pages. Names are the kernel's."""
+
+    orig_data_size: int
+    compr_data_size: int
+    mem_used_total: int
+    mem_limit: int
+    mem_used_max: int
+    same_pages: int
+    pages_compacted: int
+    huge_pages: int
+    huge_pages_since: int
+
+
+@dataclass(frozen=True, slots=True)
+class IoStat:
+    """`io_stat`: requests that failed, and pages freed by discards."""
+
+    failed_reads: int
+    failed_writes: int
+    notify_free: int
+
+
+@dataclass(slots=True)
+class DeviceConfig:
+    """What can be set before a device is initialised; reset puts the kernel's defaults back."""
+
+    backend: Backend
+    accelerator: Accelerator | None
+    level: int | None = None
+    mem_limit_pages: int = 0
+    policy: StreamPolicy = StreamPolicy.AUTO
+
+
+class ZramDevice:
+    """One zram device. All methods belong to the event loop; those that commit do not await.
+
+    `nursery` runs what the streams need in the background, `config` is what the device starts with.
+    """
+
+    def __init__(self, name: str, *, nursery: trio.Nursery, config: DeviceConfig) -> None:
+        self.name = name
+        self._nursery = nursery
+        self._config = config
+        self._default_backend = config.backend
+        self._slots: SlotTable | None = None
+        self._zcomp: Zcomp | None = None
+        self._disksize = 0
+        self._openers = 0
+        self._forget_statistics()
+
+    def _forget_statistics(self) -> None:
+        self.accounting = IoAccounting()
+        self._failed_reads = 0
+        self._failed_writes = 0
+
+    # ---- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether it has a disksize."""
+        return self._slots is not None
+
+    @property
+    def disksize(self) -> int:
+        """Size in bytes; 0 until it is initialised."""
+        return self._disksize
+
+    @property
+    def backend(self) -> Backend:
+        """The algorithm in use, or that will be."""
+        return self._config.backend
+
+    @property
+    def policy(self) -> StreamPolicy:
+        """Which streams writes use."""
+        return self._config.policy
+
+    @property
+    def manager_error(self) -> str:
+        """Why there are no managed streams though they were wanted; empty otherwise."""
+        return self._zcomp.params.manager_error if self._zcomp else ""
+
+    def initialise(self, disksize: int) -> None:
+        """Give the device its size, rounded up to a page, and set its streams up (disksize_store)."""
+        if self._slots is not None:
+            raise DeviceBusy(f"{self.name} is initialised already")
+        if not 0 < disksize <= _MAX_DISKSIZE:
+            raise InvalidValue(f"{disksize} is not a size for {self.name}")
+        size_bytes = round_up_to_page(disksize)
+        config = self._config
+        try:
+            slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages)
+        except MemoryError as error:
+            raise _NoAddressSpace(f"{self.name}: {error}") from error
+        self._zcomp = Zcomp(
+            config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy
+        )
+        self._nursery.start_soon(self._zcomp.serve_completions, name=f"{self.name} completions")
+        self._slots = slots
+        self._disksize = size_bytes
+
+    def reset(self) -> None:
+        """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
+        if self._openers or self.accounting.in_flight:
+            raise DeviceBusy(f"{self.name} is in use")
+        self.close()
+        self._config.backend = self._default_backend
+        self._config.level = None
+        self._config.mem_limit_pages = 0
+        self._forget_statistics()
+
+    def close(self) -> None:
+        """Stop the streams and give all memory back. Nothing is in flight."""
+        if self._zcomp is not None:
+            self._zcomp.close()
+        if self._slots is not None:
+            self._slots.close()
+        self._zcomp = None
+        self._slots = None
+        self._disksize = 0
+
+    def open(self) -> None:
+        """Note that somebody opened the block file."""
+        self._openers += 1
+
+    def release(self) -> None:
+        """Note that somebody closed it."""
+        self._openers -= 1
+
+    # ---- settings -----------------------------------------------------------------------------------------------
+
+    def set_backend(self, backend: Backend) -> None:
+        """Choose the algorithm; only before the device is initialised."""
+        if self.is_initialised:
+            raise DeviceBusy(f"{self.name} is initialised: its algorithm cannot change")
+        self._config.backend = backend
+
+    def set_policy(self, policy: StreamPolicy) -> None:
+        """Choose which streams writes use, from the next write on."""
+        self._config.policy = policy
+        if self._zcomp is not None:
+            self._zcomp.policy = policy
+
+    def set_mem_limit(self, limit_bytes: int) -> None:
+        """Limit the pool's memory, rounded up to a page; 0 for no limit. Holds from the next write on."""
+        self._config.mem_limit_pages = round_up_to_page(limit_bytes) // PAGE_SIZE
+        if self._slots is not None:
+            self._slots.limit_pages = self._config.mem_limit_pages
+
+    def reset_mem_used_max(self) -> None:
+        """Let the peak be what is used now."""
+        if self._slots is not None:
+            self._slots.reset_peak()
+
+    async def compact(self) -> None:
+        """Move objects together and give the memory that falls empty back; others have their turn between."""
+        if self._slots is None:
+            raise NotInitialised(f"{self.name} is not initialised")
+        while self._slots is not None and self._slots.compact_some(_COMPACT_SLICE_OBJECTS):
+            await trio.lowlevel.checkpoint()
+
+    # ---- I/O ----------------------------------------------------------------------------------------------------
+
+    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Return `size_bytes` bytes from `offset_bytes` on, which lie within the device."""
+        slots, zcomp = self._initialised()
+        start_ns = self.accounting.begin()
+        try:
+            return slots.read(offset_bytes, size_bytes, zcomp.codec)
+        except CorruptPage:
+            self._failed_reads += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.read, size_bytes, start_ns)
+
+    async def write(self, bio: WriteBio) -> None:
+        """Store the whole of the bio, or raise: then some of its pages may be stored, and none is torn."""
+        slots, zcomp = self._initialised()
+        start_ns = self.accounting.begin()
+        try:
+            if (bio.offset_bytes | len(bio.data)) % PAGE_SIZE:
+                await self._write_unaligned(slots, zcomp, bio)
+            else:
+                await self._write_run(
+                    slots, zcomp, bio, first_page=bio.offset_bytes // PAGE_SIZE, begin=0, pages=len(bio.data) // PAGE_SIZE
+                )
+        except ZramError:
+            self._failed_writes += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.write, len(bio.data), start_ns)
+
+    async def _write_unaligned(self, slots: SlotTable, zcomp: Zcomp, bio: WriteBio) -> None:
+        """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
+        page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
+        begin = 0
+        if skip:
+            begin = min(PAGE_SIZE - skip, len(bio.data))
+            _patch_page(slots, zcomp, page, skip, bio.data[:begin])
+            page += 1
+        pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
+        if pages:
+            await self._write_run(slots, zcomp, bio, first_page=page, begin=begin, pages=pages)
+        if tail_bytes:
+            _patch_page(slots, zcomp, page + pages, 0, bio.data[-tail_bytes:])
+
+    async def _write_run(
+        self, slots: SlotTable, zcomp: Zcomp, bio: WriteBio, *, first_page: int, begin: int, pages: int
+    ) -> None:
+        """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
+
+        What the accelerator takes is compressed while the CPU does the rest; after each run on the CPU the other
+        requests have their turn, and the accelerator may be free again.
+        """
+        page, end = first_page, first_page + pages
+        in_flight: list[tuple[int, Stream]] = []
+        try:
+            while True:
+                offset = begin + (page - first_page) * PAGE_SIZE
+                stream, taken = zcomp.submit(bio.data, offset, end - page, is_async=bio.is_async)
+                if stream.is_complete:
+                    _commit(slots, zcomp, page, stream)
+                else:
+                    in_flight.append((page, stream))
+                page += taken
+                if page == end:
+                    break
+                if stream.is_complete:
+                    await trio.lowlevel.checkpoint()
+        finally:
+            if in_flight:
+                await _land(slots, zcomp, in_flight)
+
+    def discard(self, offset_bytes: int, size_bytes: int) -> None:
+        """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
+        slots, _ = self._initialised()
+        start_ns = self.accounting.begin()
+        first_page = round_up_to_page(offset_bytes) // PAGE_SIZE
+        end_page = (offset_bytes + size_bytes) // PAGE_SIZE
+        if end_page > first_page:
+            slots.discard(first_page, end_page - first_page)
+        self.accounting.end(self.accounting.discard, size_bytes, start_ns)
+
+    def flush(self) -> None:
+        """Count a flush. There is nothing to do: a write is acknowledged only once it is stored."""
+        start_ns = self.accounting.begin()
+        self.accounting.end(self.accounting.flush, 0, start_ns)
+
+    def _initialised(self) -> tuple[SlotTable, Zcomp]:
+        if self._slots is None or self._zcomp is None:
+            raise NotInitialised(f"{self.name} is not initialised")
+        return self._slots, self._zcomp
+
+    # ---- statistics ---------------------------------------------------------------------------------------------
+
+    def mm_stat(self) -> MmStat:
+        """Memory, in the kernel's terms; zeros on an uninitialised device, but for the limit."""
+        limit_bytes = self._config.mem_limit_pages * PAGE_SIZE
+        slots = self._slots
+        if slots is None:
+            return MmStat(0, 0, 0, limit_bytes, 0, 0, 0, 0, 0)
+        return MmStat(
+            orig_data_size=slots.stored_pages * PAGE_SIZE,
+            compr_data_size=slots.compressed_bytes,
+            mem_used_total=slots.used_pages * PAGE_SIZE,
+            mem_limit=limit_bytes,
+            mem_used_max=slots.peak_pages * PAGE_SIZE,
+            same_pages=slots.same_pages,
+            pages_compacted=slots.compacted_pages,
+            huge_pages=slots.huge_pages,
+            huge_pages_since=slots.huge_pages_since,
+        )
+
+    def io_stat(self) -> IoStat:
+        """Failures, and pages freed by discards."""
+        freed = self._slots.freed_notifications if self._slots else 0
+        return IoStat(self._failed_reads, self._failed_writes, freed)
+
+    def stream_statistics(self) -> StreamStatistics:
+        """Pages by kind of stream; zeros on an uninitialised device."""
+        return self._zcomp.statistics() if self._zcomp else StreamStatistics(0, 0, 0, 0, 0, 0, 0)
+
+    def accelerator_statistics(self) -> Mapping[str, int | str]:
+        """What the accelerator says of itself; empty without one."""
+        return self._zcomp.accelerator_statistics() if self._zcomp else {}
+
+    def __repr__(self) -> str:
+        state = f"{self._disksize} bytes" if self.is_initialised else "uninitialised"
+        return f"<ZramDevice {self.name} {state}, {self._openers} openers, {self.accounting.in_flight} in flight>"
+
+
+class _NoAddressSpace(ZramError):  # noqa: N818
+    """The tables of a device this large cannot be reserved (ENOMEM)."""
+
+    errno = 12
+
+
+def _commit(slots: SlotTable, zcomp: Zcomp, page: int, stream: Stream) -> None:
+    """Store a complete run from `page` on, and give its stream back whatever happens."""
+    try:
+        slots.store(page, stream.run)
+    finally:
+        zcomp.put_stream(stream)
+
+
+async def _land(slots: SlotTable, zcomp: Zcomp, in_flight: list[tuple[int, Stream]]) -> None:
+    """Wait for every run in flight and commit it; all are waited for, then the first failure is raised."""
+    failure: ZramError | None = None
+    for page, stream in in_flight:
+        await stream.wait_complete()
+        try:
+            _commit(slots, zcomp, page, stream)
+        except ZramError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def _patch_page(slots: SlotTable, zcomp: Zcomp, page: int, skip: int, patch: bytes) -> None:
+    """Read, patch, compress and store one page, in one step for everybody else."""
+    old = slots.read(page * PAGE_SIZE, PAGE_SIZE, zcomp.codec)
+    patched = old[:skip] + patch + old[skip + len(patch) :]
+    _commit(slots, zcomp, page, zcomp.submit_patched_page(patched))
