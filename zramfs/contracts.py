@@ -52,8 +52,8 @@ class StreamManager(Protocol):
     def put_stream(self, stream: Stream) -> None:
         """Take back a complete stream; its run is no longer valid."""
 
-    def statistics(self) -> Mapping[str, int | str]:
-        """Counters and settings, `inflight` and `inflight_max` (pages) among them."""
+    def statistics(self) -> Mapping[str, int]:
+        """Counters, `inflight` and `inflight_max` (pages) among them."""
 
     async def serve_completions(self) -> None:
         """Wake the tasks whose runs complete, until `close`."""
@@ -64,6 +64,9 @@ class StreamManager(Protocol):
 
 class Accelerator(Protocol):
     """A device that can compress for a backend."""
+
+    def settings(self) -> Mapping[str, int | str]:
+        """What it is and how it is set, by name; `profile` among them."""
 
     def attach(self, create_context: Callable[[], PageCodec]) -> StreamManager:
         """Set the device up to run a backend's codec; AcceleratorUnavailable if that cannot be."""

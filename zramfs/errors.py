@@ -64,3 +64,7 @@ class AcceleratorUnavailable(ZramError):  # noqa: N818
 
 class MountFailed(ZramError):  # noqa: N818
     """A mount cannot be made, or ended; the text says why and what to do."""
+
+
+class CommandFailed(ZramError):  # noqa: N818
+    """A program that a verb needs (losetup, mkswap, …) is missing, or said no; the text is its last line."""

@@ -14,22 +14,32 @@ from zramfs.errors import AcceleratorUnavailable
 
 _log: Final = logging.getLogger(__name__)
 
+_MAX_RUN_PAGES: Final = 256
+"""The longest run of a stream: FUSE's largest write (1 MiB). A run costs 32 bytes a page, in every stream."""
+
 
 class EmulatedAccelerator:
     """A device like `profile` says; an `Accelerator` for any backend that wants to manage streams."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
+        self._engines = profile.engines or len(os.sched_getaffinity(0))
+
+    def settings(self) -> Mapping[str, int | str]:
+        """The profile's name and its numbers as they are in force here."""
+        numbers = {key: setting.value for key, setting in self._profile.settings.items()}
+        return {"profile": self._profile.name, **numbers, "engines": self._engines}
 
     def attach(self, create_context: Callable[[], PageCodec]) -> "AcceleratorDriver":
         """Start the engines, each with a context of its own; AcceleratorUnavailable if the system refuses."""
-        engines = self._profile.engines or len(os.sched_getaffinity(0))
+        depth = self._profile.queue_depth
         try:
-            contexts = [create_context() for _ in range(engines)]
-            ring = DescriptorRing(self._profile.queue_depth, create_context(), contexts)
+            contexts = [create_context() for _ in range(self._engines)]
+            runs = [CompressedRun(min(depth, _MAX_RUN_PAGES)) for _ in range(depth)]
+            ring = DescriptorRing(depth, create_context(), contexts)
         except (OSError, RuntimeError, MemoryError) as error:
             raise AcceleratorUnavailable(f"accelerator {self._profile.name}: {error}") from error
-        return AcceleratorDriver(self._profile, ring)
+        return AcceleratorDriver(self._profile, ring, runs)
 
     def __repr__(self) -> str:
         return f"<EmulatedAccelerator {self._profile.name}>"
@@ -40,11 +50,11 @@ class ManagedStream:
 
     __slots__ = ("_driver", "_number", "_waiter", "is_complete", "run")
 
-    def __init__(self, driver: "AcceleratorDriver", number: int, max_pages: int) -> None:
+    def __init__(self, driver: "AcceleratorDriver", number: int, run: CompressedRun) -> None:
         self._driver = driver
         self._number = number
         self._waiter: trio.lowlevel.Task | None = None
-        self.run = CompressedRun(max_pages)
+        self.run = run
         self.is_complete = True
 
     def submit(self, source: bytes, offset_bytes: int, pages: int) -> int:
@@ -80,12 +90,13 @@ def _refuse_to_abort(_raise_cancel: Callable[[], None]) -> trio.lowlevel.Abort:
 class AcceleratorDriver:
     """Preallocated streams over one ring. A `StreamManager`."""
 
-    def __init__(self, profile: Profile, ring: DescriptorRing) -> None:
+    def __init__(self, profile: Profile, ring: DescriptorRing, runs: list[CompressedRun]) -> None:
         self._profile = profile
         self.ring = ring
         self.polled_run_pages = profile.polled_run_pages
-        self._streams = [ManagedStream(self, number, ring.queue_depth) for number in range(ring.queue_depth)]
+        self._streams = [ManagedStream(self, number, run) for number, run in enumerate(runs)]
         self._free_streams = self._streams.copy()
+        self._serves_completions = True
         self._queue_full = 0
 
     @property
@@ -94,8 +105,8 @@ class AcceleratorDriver:
         return len(self._streams)
 
     def get_stream(self) -> ManagedStream | None:
-        """Return a free stream, or None while every descriptor is taken."""
-        if self.ring.free_descriptors:
+        """Return a free stream; None while every descriptor is taken, or when nobody serves completions."""
+        if self.ring.free_descriptors and self._free_streams and self._serves_completions:
             return self._free_streams.pop()
         self._queue_full += 1
         return None
@@ -106,23 +117,34 @@ class AcceleratorDriver:
         self._free_streams.append(stream)
 
     async def serve_completions(self) -> None:
-        """Wait for the device's interrupt, complete the runs that it names, and again."""
-        while True:
-            try:
-                await trio.lowlevel.wait_readable(self.ring.completion_fd)
-            except trio.ClosedResourceError:
-                return
-            for number in self.ring.reap():
-                self._streams[number].complete()
+        """Wait for the device's interrupt, complete the runs that it names, and again.
 
-    def statistics(self) -> Mapping[str, int | str]:
-        """The profile's numbers, as they are in force, and what the device did, in pages and events."""
+        Cancelled, it lets the driver take no more runs, and ends once those in flight are complete: whoever waits
+        for them cannot be cancelled.
+        """
+        try:
+            while self.ring.completion_fd >= 0:
+                await self._serve_interrupt()
+        except trio.ClosedResourceError:
+            return
+        finally:
+            self._serves_completions = False
+            with trio.CancelScope(shield=True):
+                await self._serve_until_idle()
+
+    async def _serve_until_idle(self) -> None:
+        while self.ring.completion_fd >= 0 and not all(stream.is_complete for stream in self._streams):
+            await self._serve_interrupt()
+
+    async def _serve_interrupt(self) -> None:
+        await trio.lowlevel.wait_readable(self.ring.completion_fd)
+        for number in self.ring.reap():
+            self._streams[number].complete()
+
+    def statistics(self) -> Mapping[str, int]:
+        """What the device did, in pages and events."""
         ring = self.ring
         return {
-            "profile": self._profile.name,
-            "queue_depth": ring.queue_depth,
-            "engines": ring.engines,
-            "polled_run_pages": self.polled_run_pages,
             "submitted_pages": ring.submitted_pages,
             "polled_pages": ring.polled_pages,
             "doorbells": ring.doorbells,

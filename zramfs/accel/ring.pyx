@@ -106,7 +106,9 @@ cdef class DescriptorRing:
             raise OSError("no eventfd for the accelerator's completions")
         try:
             for number, codec in enumerate(engine_codecs):
-                thread = threading.Thread(target=self._run_engine, args=(number, codec), name=f"engine-{number}")
+                thread = threading.Thread(
+                    target=self._run_engine, args=(number, codec), name=f"engine-{number}", daemon=True
+                )
                 thread.start()
                 self.threads.append(thread)
         except BaseException:

@@ -2,28 +2,20 @@
 """What a codec is, and what compressing a run of pages leaves behind. Streams fill runs; the device commits them."""
 
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 cdef extern from "<sched.h>" nogil:
     int sched_getcpu()
 
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
-    """page_same_filled(): all 8-byte words equal. The last word is looked at first, as most pages differ there."""
-    cdef const uint64_t *words = <const uint64_t *>page
-    cdef uint64_t word = words[0]
-    cdef uint64_t difference
-    cdef int i = 0, j
-    if words[PAGE_BYTES // 8 - 1] != word:
+    """page_same_filled(): all 8-byte words equal. The last word is looked at first, as most pages differ there.
+
+    Words are compared as bytes, because a page of an unaligned write begins anywhere.
+    """
+    if memcmp(page, page + PAGE_BYTES - 8, 8) or memcmp(page, page + 8, PAGE_BYTES - 8):
         return False
-    while i < PAGE_BYTES // 8:
-        difference = 0
-        for j in range(i, i + 8):
-            difference |= words[j] ^ word
-        if difference:
-            return False
-        i += 8
-    fill[0] = word
+    memcpy(fill, page, 8)
     return True
 
 
@@ -34,6 +26,8 @@ cdef void compress(PageCodec codec, const uint8_t *page, CompressedPage *result)
         result.length = SAME_FILLED
     else:
         result.length = codec.compress_page(page, result.data)
+        if result.length == 0:
+            result.length = FAILED  # a codec that gives nothing; 0 means same-filled
 
 
 cdef class PageCodec:
@@ -85,14 +79,14 @@ cdef class FunctionCodec(PageCodec):
         with gil:
             try:
                 return copy_out(self.compress_function(page[:PAGE_BYTES]), data)
-            except Exception:
+            except BaseException:  # whatever else gets out of here is lost, and the page with it
                 return FAILED
 
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
         with gil:
             try:
                 return 0 if copy_out(self.decompress_function(data[:length]), page) == PAGE_BYTES else -1
-            except Exception:
+            except BaseException:  # whatever else gets out of here is lost, and the page with it
                 return -1
 
 

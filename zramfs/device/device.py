@@ -1,6 +1,6 @@
 """A zram device: its life from disksize to reset, and the way of its reads and writes."""
 
-import logging
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,8 +14,6 @@ from zramfs.device.slots import SlotTable
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SIZE, round_up_to_page
 from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
-
-_log: Final = logging.getLogger(__name__)
 
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
@@ -307,8 +305,12 @@ class ZramDevice:
         """Pages by kind of stream; zeros on an uninitialised device."""
         return self._zcomp.statistics() if self._zcomp else StreamStatistics(0, 0, 0, 0, 0, 0, 0)
 
-    def accelerator_statistics(self) -> Mapping[str, int | str]:
-        """What the accelerator says of itself; empty without one."""
+    def accelerator_settings(self) -> Mapping[str, int | str]:
+        """What the accelerator is and how it is set; empty without one."""
+        return self._config.accelerator.settings() if self._config.accelerator else {}
+
+    def accelerator_statistics(self) -> Mapping[str, int]:
+        """What the accelerator did since the device was initialised; empty without one."""
         return self._zcomp.accelerator_statistics() if self._zcomp else {}
 
     def __repr__(self) -> str:
@@ -319,7 +321,7 @@ class ZramDevice:
 class _NoAddressSpace(ZramError):  # noqa: N818
     """The tables of a device this large cannot be reserved (ENOMEM)."""
 
-    errno = 12
+    errno = errno.ENOMEM
 
 
 def _commit(slots: SlotTable, zcomp: Zcomp, page: int, stream: Stream) -> None:

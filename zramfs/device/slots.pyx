@@ -18,12 +18,14 @@ from zramfs.pool.size_classes import HUGE_CLASS_BYTES
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *address, size_t length)
+    int madvise(void *address, size_t length, int advice)
     enum:
         PROT_READ
         PROT_WRITE
         MAP_PRIVATE
         MAP_ANONYMOUS
         MAP_NORESERVE
+        MADV_NOHUGEPAGE
     void *MAP_FAILED
 
 cdef enum Kind:
@@ -73,6 +75,8 @@ cdef class SlotTable:
         if self.slots == <Slot *>MAP_FAILED:
             self.slots = NULL
             raise MemoryError(f"no address space for the slots of {page_count} pages")
+        # A huge page of the table would be 2 MiB for the first write in each 512 MiB of a sparse device.
+        madvise(self.slots, self._table_bytes(), MADV_NOHUGEPAGE)
         self.pool = ZsPool(page_count)
 
     def __dealloc__(self):
@@ -178,13 +182,12 @@ cdef class SlotTable:
     cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil:
         """zram_read_page(): 4096 bytes, or -1."""
         cdef Slot *slot = &self.slots[page]
-        cdef uint64_t *words = <uint64_t *>out
         cdef int i
         if slot.kind == EMPTY or (slot.kind == SAME and slot.value == 0):
             memset(out, 0, PAGE_BYTES)
         elif slot.kind == SAME:
-            for i in range(PAGE_BYTES // 8):
-                words[i] = slot.value
+            for i in range(0, PAGE_BYTES, 8):
+                memcpy(out + i, &slot.value, 8)  # `out` is aligned to nothing in an unaligned read
         elif slot.length == PAGE_BYTES:
             memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
         else:

@@ -19,6 +19,8 @@ cdef extern from "<sys/mman.h>" nogil:
     int munmap(void *address, size_t length)
     int mprotect(void *address, size_t length, int protection)
     int madvise(void *address, size_t length, int advice)
+    int munlock(void *address, size_t length)
+    int mlock2(void *address, size_t length, unsigned int flags)
     enum:
         PROT_NONE
         PROT_READ
@@ -28,11 +30,13 @@ cdef extern from "<sys/mman.h>" nogil:
         MAP_NORESERVE
         MADV_DONTNEED
         MADV_NOHUGEPAGE
+        MLOCK_ONFAULT
     void *MAP_FAILED
 
 cdef enum:
     PAGE_BYTES = 4096
     MADV_POPULATE_WRITE = 23     # <linux/mman.h> since 5.14; older headers lack it, older kernels refuse it
+    MADV_DONTNEED_LOCKED = 24    # likewise, since 5.18
     NONE = 0xFFFFFFFF            # no zspage
     NO_OBJECT = 0xFFFF
     FULLEST_GROUP = 10           # 90 to 99 % of the objects in use (ZS_INUSE_RATIO_99)
@@ -49,13 +53,22 @@ cdef enum:
 cdef uint64_t NO_HANDLE = 0xFFFFFFFFFFFFFFFFULL
 
 
+cdef void give_back(void *address, size_t length) noexcept nogil:
+    """Return memory to the system. A daemon that swaps has its memory locked, which MADV_DONTNEED refuses."""
+    if madvise(address, length, MADV_DONTNEED) == 0 or madvise(address, length, MADV_DONTNEED_LOCKED) == 0:
+        return
+    munlock(address, length)
+    madvise(address, length, MADV_DONTNEED)
+    mlock2(address, length, MLOCK_ONFAULT)
+
+
 cdef inline uint8_t fullness_group(uint32_t in_use, uint32_t objects) noexcept nogil:
     """get_fullness_group(): 0 when empty, 1 to 10 by tenths, 11 when full."""
     if in_use == 0:
         return EMPTY_GROUP
     if in_use == objects:
         return FULL_GROUP
-    return <uint8_t>(100 * in_use / objects / 10 + 1)
+    return <uint8_t>(100 * in_use // objects // 10 + 1)
 
 
 cdef class ZsPool:
@@ -243,7 +256,7 @@ cdef class ZsPool:
             self.resident[size_class.pages] = index
             self.spare_pages += size_class.pages
         else:
-            madvise(zspage.base, size_class.pages * PAGE_BYTES, MADV_DONTNEED)
+            give_back(zspage.base, size_class.pages * PAGE_BYTES)
             zspage.next = self.released[size_class.pages]
             self.released[size_class.pages] = index
 
@@ -286,7 +299,7 @@ cdef class ZsPool:
             while self.resident[pages] != NONE:
                 index = self.resident[pages]
                 self.resident[pages] = self.zspages[index].next
-                madvise(self.zspages[index].base, pages * PAGE_BYTES, MADV_DONTNEED)
+                give_back(self.zspages[index].base, pages * PAGE_BYTES)
                 self.zspages[index].next = self.released[pages]
                 self.released[pages] = index
         self.spare_pages = 0
@@ -377,7 +390,7 @@ cdef class ZsPool:
     def clear(self):
         """Forget every object and give all memory back at once, however much was stored."""
         if self.accessible_bytes:
-            madvise(self.arena, self.accessible_bytes, MADV_DONTNEED)
+            give_back(self.arena, self.accessible_bytes)
         c_free(self.zspages)
         self.zspages = NULL
         self.zspage_room = 0

@@ -136,11 +136,11 @@ class Zcomp:
             fallback_pages=self._fallback_pages,
             managed_streams=manager.stream_count if manager else 0,
             percpu_streams=len(self._percpu),
-            inflight=int(device.get("inflight", 0)),
-            inflight_max=int(device.get("inflight_max", 0)),
+            inflight=device.get("inflight", 0),
+            inflight_max=device.get("inflight_max", 0),
         )
 
-    def accelerator_statistics(self) -> Mapping[str, int | str]:
+    def accelerator_statistics(self) -> Mapping[str, int]:
         """What the device behind the managed streams says of itself; empty without one."""
         return self.params.manager.statistics() if self.params.manager else {}
 

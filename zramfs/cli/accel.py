@@ -1,0 +1,48 @@
+"""`zramfs accel`: the profiles, and where each of their numbers comes from."""
+
+import json
+from dataclasses import asdict
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from zramfs.accel.profile import load_profile, profile_names, setting_unit
+from zramfs.cli.parameters import json_option
+
+
+@click.group(short_help="List the accelerator profiles, or show one.")
+def accel() -> None:
+    """List the accelerator profiles, or show one."""
+
+
+@accel.command("list", short_help="List the profiles.")
+@json_option
+def list_profiles(*, as_json: bool) -> None:
+    """List the profiles that --accel takes."""
+    profiles = [load_profile(name) for name in profile_names()]
+    if as_json:
+        click.echo(json.dumps([{"name": each.name, "summary": each.summary} for each in profiles], indent=2))
+        return
+    table = Table("profile", "what it is", box=box.SIMPLE_HEAD, pad_edge=False)
+    for profile in profiles:
+        table.add_row(profile.name, profile.summary)
+    Console(highlight=False).print(table)
+
+
+@accel.command(short_help="Show a profile's numbers and their sources.")
+@click.argument("name")
+@json_option
+def show(name: str, *, as_json: bool) -> None:
+    """Show each number of a profile: published by whom, or assumed and why."""
+    profile = load_profile(name)
+    if as_json:
+        click.echo(json.dumps(asdict(profile), indent=2))
+        return
+    table = Table("setting", "value", "unit", "basis", "source or reason", box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, setting in profile.settings.items():
+        table.add_row(key, str(setting.value), setting_unit(key), setting.basis, setting.source)
+    console = Console(highlight=False)
+    console.print(f"{profile.name}: {profile.summary}")
+    console.print(table)

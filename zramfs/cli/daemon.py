@@ -1,0 +1,63 @@
+"""The daemon: wires devices, control files and the file system together, and takes them down again."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from zramfs import __version__
+from zramfs.accel.driver import EmulatedAccelerator
+from zramfs.accel.profile import Profile
+from zramfs.contracts import Backend, StreamPolicy
+from zramfs.control.tree import control_tree
+from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.fuse import session
+from zramfs.fuse.filesystem import ZramFilesystem
+from zramfs.process import SwapGuard
+from zramfs.units import PAGE_SIZE, round_up_to_page
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountRequest:
+    """What `zramfs mount` was asked for, checked. `disksize` None leaves the devices uninitialised."""
+
+    mountpoint: Path
+    disksize: int | None
+    backend: Backend
+    mem_limit_bytes: int
+    device_count: int
+    profile: Profile | None
+    policy: StreamPolicy
+    allow_other: bool
+
+
+async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
+    """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
+    async with trio.open_nursery() as nursery:
+        devices = [_make_device(request, f"zram{number}", nursery) for number in range(request.device_count)]
+        try:
+            if request.disksize is not None:
+                for device in devices:
+                    device.initialise(request.disksize)
+            filesystem = ZramFilesystem(devices, control_tree(devices, SwapGuard()), on_ready)
+            _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
+            await session.serve(filesystem, request.mountpoint, allow_other=request.allow_other)
+        finally:
+            for device in devices:
+                device.close()
+        _log.info("%s is unmounted", request.mountpoint)
+
+
+def _make_device(request: MountRequest, name: str, nursery: trio.Nursery) -> ZramDevice:
+    config = DeviceConfig(
+        backend=request.backend,
+        accelerator=EmulatedAccelerator(request.profile) if request.profile else None,
+        mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
+        policy=request.policy,
+    )
+    return ZramDevice(name, nursery=nursery, config=config)

@@ -1,0 +1,66 @@
+"""`zramfs loop`: a block file as a loop device, with the options that suit it."""
+
+import os
+from pathlib import Path
+
+import click
+
+from zramfs.cli.commands import run_command
+from zramfs.cli.mounted import MountedZramfs
+from zramfs.cli.parameters import device_option, mountpoint_argument
+from zramfs.errors import CommandFailed, DeviceBusy, NotInitialised
+
+
+@click.group(short_help="Attach a block file to a loop device, or detach it.")
+def loop() -> None:
+    """Attach a block file to a loop device, or detach it."""
+
+
+@loop.command(short_help="Attach, and print the loop device.")
+@mountpoint_argument
+@device_option
+def attach(mountpoint: Path, device: str) -> None:
+    """Attach a device to a free loop device, with direct I/O and sectors of 4096 bytes, and print which one it is."""
+    click.echo(attach_loop(MountedZramfs(mountpoint), device))
+
+
+@loop.command(short_help="Detach from its loop device.")
+@mountpoint_argument
+@device_option
+def detach(mountpoint: Path, device: str) -> None:
+    """Detach a device from its loop devices; an error if it has none, or one is mounted or used for swap."""
+    detach_loops(MountedZramfs(mountpoint), device)
+
+
+def attach_loop(mounted: MountedZramfs, device: str) -> Path:
+    """Attach a device; the path of its loop device. CommandFailed if losetup refuses."""
+    block_file = mounted.block_file(device)
+    if mounted.attribute(device, "initstate") == "0":
+        raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
+    return Path(
+        run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file))
+    )
+
+
+def loops_of(block_file: Path) -> list[Path]:
+    """Return the loop devices that a block file is attached to."""
+    listing = run_command("losetup", "--associated", str(block_file), "--noheadings", "--output=NAME")
+    return [Path(line.strip()) for line in listing.splitlines()]
+
+
+def detach_loops(mounted: MountedZramfs, device: str) -> None:
+    """Detach a device from all its loop devices, none of which may be in use."""
+    loops = loops_of(mounted.block_file(device))
+    if not loops:
+        raise CommandFailed(f"{device} of {mounted.path} is attached to no loop device")
+    for loop_path in loops:
+        _require_unused(loop_path)
+        run_command("losetup", "--detach", str(loop_path))
+
+
+def _require_unused(loop_path: Path) -> None:
+    """O_EXCL fails on a block device that is mounted or used for swap; losetup itself would only detach it later."""
+    try:
+        os.close(os.open(loop_path, os.O_RDONLY | os.O_EXCL))
+    except OSError as error:
+        raise DeviceBusy(f"{loop_path} is in use: unmount or swapoff it first") from error

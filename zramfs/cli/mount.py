@@ -1,0 +1,96 @@
+"""`zramfs mount`: check everything while there is a terminal to complain to, then leave a daemon."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import trio
+
+from zramfs.accel.profile import Profile
+from zramfs.cli import daemon
+from zramfs.cli.daemonize import leave_daemon
+from zramfs.cli.parameters import ACCELERATOR, ALGORITHM, SIZE, mountpoint_argument
+from zramfs.contracts import Backend, StreamPolicy
+from zramfs.errors import MountFailed
+from zramfs.fuse.mountpoint import prepare_mountpoint
+
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.command(short_help="Mount compressed RAM disks at a directory.")
+@mountpoint_argument
+@click.option("--size", type=SIZE, help="Size of each device, such as 1G; without it they start uninitialised.")
+@click.option("--algorithm", type=ALGORITHM, default="lz4", show_default=True, help="Compression algorithm.")
+@click.option("--mem-limit", type=SIZE, help="Most memory that each device may use, such as 512M.")
+@click.option("--devices", type=click.IntRange(1, 64), default=1, show_default=True, help="How many devices.")
+@click.option(
+    "--accel",
+    "accelerator",
+    type=ACCELERATOR,
+    default="ideal",
+    show_default=True,
+    help="Accelerator behind the managed streams: a profile with changes, or none.",
+)
+@click.option(
+    "--stream-policy",
+    type=click.Choice([policy.value for policy in StreamPolicy]),
+    default="auto",
+    show_default=True,
+    help="Streams for writes: managed for asynchronous ones (auto), or one kind for all.",
+)
+@click.option("--allow-other", is_flag=True, help="Let other users in.")
+@click.option("--foreground", is_flag=True, help="Stay, and log to the terminal, until unmounted or interrupted.")
+@click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Where the daemon logs.")
+def mount(
+    mountpoint: Path,
+    size: int | None,
+    algorithm: Backend,
+    mem_limit: int | None,
+    devices: int,
+    accelerator: Profile | None,
+    stream_policy: str,
+    *,
+    allow_other: bool,
+    foreground: bool,
+    log_file: Path | None,
+) -> None:
+    """Mount compressed RAM disks at the directory MOUNTPOINT.
+
+    Returns as soon as MOUNTPOINT/zram0 answers I/O, and leaves a daemon. What is stored is gone once it is unmounted.
+    """
+    prepare_mountpoint(mountpoint)
+    request = daemon.MountRequest(
+        mountpoint=Path(os.path.realpath(mountpoint)),
+        disksize=size,
+        backend=algorithm,
+        mem_limit_bytes=mem_limit or 0,
+        device_count=devices,
+        profile=accelerator,
+        policy=StreamPolicy(stream_policy),
+        allow_other=allow_other,
+    )
+    if foreground:
+        log_to = {"filename": log_file} if log_file else {"stream": sys.stderr}
+        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, **log_to)  # type: ignore[arg-type]
+        trio.run(daemon.run, request, lambda: None)
+        return
+    log_path = Path(os.path.realpath(log_file)) if log_file else default_log_file(request.mountpoint)
+    with leave_daemon(log_path) as report_ready:
+        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+        trio.run(daemon.run, request, report_ready)
+
+
+def default_log_file(mountpoint: Path) -> Path:
+    """/var/log/zramfs for root, the state folder of the XDG convention for others; named after the mount point."""
+    if os.geteuid() == 0:
+        folder = Path("/var/log/zramfs")
+    else:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "zramfs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MountFailed(f"no place for the log, choose one with --log-file: {error}") from error
+    return folder / f"{str(mountpoint).strip('/').replace('/', '-')}.log"

@@ -1,0 +1,46 @@
+"""A mounted zramfs as a verb sees it: through its files, like any script."""
+
+from pathlib import Path
+
+from zramfs.errors import InvalidValue
+from zramfs.fuse.mountpoint import require_mount
+
+
+class MountedZramfs:
+    """The files of the zramfs at `path`; MountFailed if none is mounted there."""
+
+    def __init__(self, path: Path) -> None:
+        require_mount(path)
+        self.path = path
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        return int(self.daemon_attribute("pid"))
+
+    def device_names(self) -> list[str]:
+        """Return zram0, zram1, … in their order."""
+        names = (entry.name for entry in (self.path / "sys/block").iterdir())
+        return sorted(names, key=lambda name: int(name.removeprefix("zram")))
+
+    def block_file(self, device: str) -> Path:
+        """Return the block file of a device; InvalidValue if there is no such device."""
+        if device not in self.device_names():
+            raise InvalidValue(f"{self.path} has no device {device!r}: it has {', '.join(self.device_names())}")
+        return self.path / device
+
+    def attribute(self, device: str, name: str) -> str:
+        """Read a device's attribute, without its last newline."""
+        return (self.path / "sys/block" / device / name).read_text().rstrip("\n")
+
+    def attribute_names(self, device: str, folder: str) -> list[str]:
+        """List a folder of a device's attributes."""
+        return [entry.name for entry in (self.path / "sys/block" / device / folder).iterdir()]
+
+    def daemon_attribute(self, name: str) -> str:
+        """Read an attribute of the daemon."""
+        return (self.path / "sys/fs/zramfs" / name).read_text().strip()
+
+    def set_daemon_attribute(self, name: str, value: str) -> None:
+        """Write an attribute of the daemon; OSError with the daemon's errno."""
+        (self.path / "sys/fs/zramfs" / name).write_text(value)

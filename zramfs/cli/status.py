@@ -1,0 +1,154 @@
+"""`zramfs status`: what a mount holds, and how it came there."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from zramfs.cli.mounted import MountedZramfs
+from zramfs.cli.parameters import json_option, mountpoint_argument
+from zramfs.units import PAGE_SIZE, format_bytes
+
+_MM_STAT: Final = (
+    "orig_data_size",
+    "compr_data_size",
+    "mem_used_total",
+    "mem_limit",
+    "mem_used_max",
+    "same_pages",
+    "pages_compacted",
+    "huge_pages",
+    "huge_pages_since",
+)
+_IO_STAT: Final = ("failed_reads", "failed_writes", "notify_free")
+_IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
+
+
+@click.command(short_help="Show devices, memory, ratio, streams and the accelerator.")
+@mountpoint_argument
+@json_option
+def status(mountpoint: Path, *, as_json: bool) -> None:
+    """Show the devices of MOUNTPOINT: memory, ratio, streams and the accelerator."""
+    report = read_status(MountedZramfs(mountpoint))
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    console = Console(highlight=False)
+    daemon = report["daemon"]
+    console.print(
+        f"{mountpoint}: zramfs {daemon['version']}, daemon {daemon['pid']} with {format_bytes(daemon['rss_bytes'])} resident"
+    )
+    for table in (_memory_table(report), _stream_table(report), _accelerator_table(report)):
+        console.print(table)
+
+
+def read_status(mounted: MountedZramfs) -> dict[str, Any]:
+    """Return what `--json` prints: numbers in bytes, pages or counts, under the kernel's names."""
+    return {
+        "daemon": {
+            "pid": mounted.pid,
+            "version": mounted.daemon_attribute("version"),
+            "rss_bytes": int(mounted.daemon_attribute("rss_bytes")),
+        },
+        "devices": [_read_device(mounted, name) for name in mounted.device_names()],
+    }
+
+
+def _read_device(mounted: MountedZramfs, name: str) -> dict[str, Any]:
+    io_stat = mounted.attribute(name, "io_stat").split()
+    return {
+        "name": name,
+        "disksize": int(mounted.attribute(name, "disksize")),
+        "algorithm": _chosen(mounted.attribute(name, "comp_algorithm")),
+        "mm_stat": dict(zip(_MM_STAT, map(int, mounted.attribute(name, "mm_stat").split()), strict=True)),
+        "io_stat": {key: int(io_stat[field]) for key, field in zip(_IO_STAT, _IO_STAT_FIELDS, strict=True)},
+        "streams": {
+            "policy": _chosen(mounted.attribute(name, "stream_policy")),
+            **_key_values(mounted.attribute(name, "stream_stat")),
+        },
+        "accel": _read_accelerator(mounted, name),
+    }
+
+
+def _read_accelerator(mounted: MountedZramfs, name: str) -> dict[str, int | str]:
+    settings = [key for key in mounted.attribute_names(name, "accel") if key != "stat"]
+    return {
+        **{key: _number_or_text(mounted.attribute(name, f"accel/{key}")) for key in settings},
+        **_key_values(mounted.attribute(name, "accel/stat")),
+    }
+
+
+def _chosen(choices: str) -> str:
+    """Return the bracketed one of sysfs's choices."""
+    return choices.partition("[")[2].partition("]")[0]
+
+
+def _key_values(lines: str) -> dict[str, int | str]:
+    pairs = (line.partition(" ") for line in lines.splitlines())
+    return {key: _number_or_text(value) for key, _, value in pairs}
+
+
+def _number_or_text(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _memory_table(report: dict[str, Any]) -> Table:
+    columns = ("algorithm", "disksize", "data", "compressed", "ratio", "used", "peak", "limit", "same", "huge")
+    table = _table("device", *columns)
+    for device in report["devices"]:
+        memory = device["mm_stat"]
+        compressed = memory["compr_data_size"]
+        table.add_row(
+            device["name"],
+            device["algorithm"],
+            format_bytes(device["disksize"]) if device["disksize"] else "not initialised",
+            format_bytes(memory["orig_data_size"]),
+            format_bytes(compressed),
+            f"{memory['orig_data_size'] / memory['mem_used_total']:.2f}" if memory["mem_used_total"] else "-",
+            format_bytes(memory["mem_used_total"]),
+            format_bytes(memory["mem_used_max"]),
+            format_bytes(memory["mem_limit"]) if memory["mem_limit"] else "none",
+            format_bytes(memory["same_pages"] * PAGE_SIZE),
+            format_bytes(memory["huge_pages"] * PAGE_SIZE),
+        )
+    return table
+
+
+def _stream_table(report: dict[str, Any]) -> Table:
+    table = _table("streams", "policy", "per-CPU pages", "managed pages", "fallback pages", "in flight", "most")
+    for device in report["devices"]:
+        streams = device["streams"]
+        table.add_row(
+            device["name"],
+            streams["policy"],
+            *(f"{streams[key]:,}" for key in ("percpu_pages", "managed_pages", "fallback_pages")),
+            *(f"{streams[key]:,}" for key in ("inflight", "inflight_max")),
+        )
+        if "managed_error" in streams:
+            table.caption = f"{device['name']} has no managed streams: {streams['managed_error']}"
+    return table
+
+
+def _accelerator_table(report: dict[str, Any]) -> Table:
+    table = _table("accelerator", "profile", "queue depth", "engines", "submitted", "polled", "queue full")
+    for device in report["devices"]:
+        accel = device["accel"]
+        keys = ("queue_depth", "engines", "submitted_pages", "polled_pages", "queue_full")
+        table.add_row(device["name"], str(accel["profile"]), *(_count(accel.get(key)) for key in keys))
+    return table
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("algorithm", "policy", "profile") else "right")
+    return table

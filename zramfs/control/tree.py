@@ -1,0 +1,40 @@
+"""The whole tree of control files, from the mount point on: the devices', and the daemon's own."""
+
+import os
+from collections.abc import Sequence
+
+from zramfs import __version__
+from zramfs.contracts import Attribute, ControlTree
+from zramfs.control.device_attributes import READ_ONLY, READ_WRITE, DeviceAttributes
+from zramfs.control.values import parse_flag_u16
+from zramfs.device.device import ZramDevice
+from zramfs.process import SwapGuard, rss_bytes
+
+
+def control_tree(devices: Sequence[ZramDevice], swap_guard: SwapGuard) -> ControlTree:
+    """Folders and files under the mount point, except the block files."""
+    return {
+        "sys": {
+            "block": {device.name: DeviceAttributes(device).tree() for device in devices},
+            "fs": {"zramfs": _daemon_tree(swap_guard)},
+        }
+    }
+
+
+def _daemon_tree(swap_guard: SwapGuard) -> ControlTree:
+    """Ours: sys/fs/zramfs, where a file system of the kernel has its own attributes."""
+
+    async def store_memory_locked(text: str) -> None:
+        if parse_flag_u16(text):
+            swap_guard.turn_on()
+        else:
+            swap_guard.turn_off()
+
+    return {
+        "pid": Attribute(mode=READ_ONLY, show=lambda: f"{os.getpid()}\n"),
+        "version": Attribute(mode=READ_ONLY, show=lambda: f"{__version__}\n"),
+        "rss_bytes": Attribute(mode=READ_ONLY, show=lambda: f"{rss_bytes()}\n"),
+        "memory_locked": Attribute(
+            mode=READ_WRITE, show=lambda: f"{swap_guard.is_on:d}\n", store=store_memory_locked
+        ),
+    }

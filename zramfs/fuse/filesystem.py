@@ -1,0 +1,247 @@
+"""The FUSE operations: finds the node or the open file that a request is for, and passes the request on."""
+
+import errno
+import functools
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    ModeT,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+)
+
+from zramfs.contracts import Attribute, ControlTree
+from zramfs.device.device import ZramDevice
+from zramfs.errors import ZramError
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, OpenAttribute, OpenFile
+from zramfs.units import PAGE_SIZE
+
+_log: Final = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Awaitable[_R]]:
+    """Answer every error with an errno: one that escaped would end the mount, and with it everybody's data."""
+
+    @functools.wraps(handler)
+    async def answering(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return await handler(*args, **kwargs)
+        except FUSEError:
+            raise
+        except ZramError as error:
+            _log.debug("%s: %s", handler.__name__, error)
+            raise FUSEError(error.errno) from error
+        except Exception as error:
+            _log.exception("%s failed; the request is answered with EIO", handler.__name__)
+            raise FUSEError(errno.EIO) from error
+
+    return answering
+
+
+class ZramFilesystem(pyfuse3.Operations):
+    """Serves the block files of `devices` and the tree of control files. `on_ready` is called once I/O is answered."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+
+    def __init__(
+        self, devices: Sequence[ZramDevice], control_tree: ControlTree, on_ready: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._on_ready = on_ready
+        self._owner = (os.getuid(), os.getgid())
+        self._nodes: dict[int, Folder | AttributeFile | BlockFile] = {}
+        self._inodes: dict[Folder | AttributeFile | BlockFile, InodeT] = {}
+        self._open_files: dict[int, OpenFile] = {}
+        self._next_handle = 0
+        root = _folder(control_tree)
+        root.entries.update({device.name: BlockFile(device) for device in devices})
+        for node in _walk(root):
+            inode = InodeT(pyfuse3.ROOT_INODE + len(self._nodes))
+            self._nodes[inode] = node
+            self._inodes[node] = inode
+        self._announced_sizes = {node: node.size_bytes for node in self._block_files()}
+
+    def init(self) -> None:
+        """FUSE_INIT is being answered: from here on, requests are."""
+        self._on_ready()
+
+    # ---- names and attributes -----------------------------------------------------------------------------------
+
+    @_answers_errors
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext | None = None
+    ) -> EntryAttributes:
+        """Find a name in a folder."""
+        del ctx
+        folder = self._folder(parent_inode)
+        node = folder if name in (b".", b"..") else folder.entries.get(os.fsdecode(name))
+        if node is None:
+            raise FUSEError(errno.ENOENT)
+        return self._attributes(node)
+
+    @_answers_errors
+    async def getattr(self, inode: InodeT, ctx: RequestContext | None = None) -> EntryAttributes:
+        """Answer stat(2)."""
+        del ctx
+        return self._attributes(self._nodes[inode])
+
+    @_answers_errors
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        """Leave everything as it is: sizes are fixed, as a block device's, and so are times; owners and modes too."""
+        del attr, fh, ctx
+        if fields.update_mode or fields.update_uid or fields.update_gid:
+            raise FUSEError(errno.EPERM)
+        return self._attributes(self._nodes[inode])
+
+    @_answers_errors
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        """Tell sizes in pages; a loop device takes its discard granularity from here."""
+        del ctx
+        stat_ = StatvfsData()
+        stat_.f_bsize = stat_.f_frsize = PAGE_SIZE
+        stat_.f_blocks = sum(node.size_bytes for node in self._block_files()) // PAGE_SIZE
+        stored = sum(node.device.mm_stat().orig_data_size for node in self._block_files()) // PAGE_SIZE
+        stat_.f_bfree = stat_.f_bavail = stat_.f_blocks - stored
+        stat_.f_files = len(self._nodes)
+        stat_.f_ffree = stat_.f_favail = 0
+        stat_.f_namemax = 255
+        return stat_
+
+    def _attributes(self, node: Folder | AttributeFile | BlockFile) -> EntryAttributes:
+        entry = EntryAttributes()
+        entry.st_ino = self._inodes[node]
+        entry.st_mode = ModeT(node.mode)
+        entry.st_nlink = 2 if isinstance(node, Folder) else 1
+        entry.st_uid, entry.st_gid = self._owner
+        entry.st_size = node.size_bytes
+        entry.st_blocks = node.stored_blocks
+        entry.st_blksize = PAGE_SIZE
+        entry.attr_timeout = entry.entry_timeout = node.timeout_s
+        return entry
+
+    def _folder(self, inode: InodeT) -> Folder:
+        node = self._nodes[inode]
+        if not isinstance(node, Folder):
+            raise FUSEError(errno.ENOTDIR)
+        return node
+
+    def _block_files(self) -> list[BlockFile]:
+        return [node for node in self._nodes.values() if isinstance(node, BlockFile)]
+
+    # ---- folders ------------------------------------------------------------------------------------------------
+
+    @_answers_errors
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """Use the folder's inode as its handle."""
+        del ctx
+        self._folder(inode)
+        return FileHandleT(inode)
+
+    @_answers_errors
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        """List a folder, from the entry numbered `start_id` on."""
+        entries = list(self._folder(InodeT(fh)).entries.items())
+        for number, (name, node) in enumerate(entries[start_id:], start_id + 1):
+            if not pyfuse3.readdir_reply(token, FileNameT(os.fsencode(name)), self._attributes(node), number):
+                return
+
+    # ---- files --------------------------------------------------------------------------------------------------
+
+    @_answers_errors
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        """Open a file; the kernel's page cache serves block files (mmap needs it), never attributes."""
+        del ctx
+        node = self._nodes[inode]
+        if isinstance(node, Folder):
+            raise FUSEError(errno.EISDIR)
+        self._next_handle += 1
+        self._open_files[self._next_handle] = node.open(flags)
+        return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)
+
+    @_answers_errors
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Read from a block file or an attribute."""
+        return self._open_files[fh].read(off, size)
+
+    @_answers_errors
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        """Write to a block file or an attribute."""
+        written = await self._open_files[fh].write(off, buf)
+        if isinstance(self._open_files[fh], OpenAttribute):
+            await self._announce_sizes()
+        return written
+
+    @_answers_errors
+    async def flush(self, fh: FileHandleT) -> None:
+        """Answer a close(2): every acknowledged write is stored."""
+
+    @_answers_errors
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:  # noqa: FBT001 - pyfuse3's signature
+        """Answer an fsync(2)."""
+        del datasync
+        self._open_files[fh].flush()
+
+    @_answers_errors
+    async def release(self, fh: FileHandleT) -> None:
+        """Answer the last close."""
+        self._open_files.pop(fh).release()
+
+    async def _announce_sizes(self) -> None:
+        """Tell the kernel of block files whose size a control file has just changed, before that write returns.
+
+        From a thread: the notification is a write to /dev/fuse. The kernel takes it without asking us anything.
+        """
+        for node, announced in self._announced_sizes.items():
+            if node.size_bytes != announced:
+                self._announced_sizes[node] = node.size_bytes
+                await trio.to_thread.run_sync(_forget_attributes, self._inodes[node])
+
+
+def _forget_attributes(inode: InodeT) -> None:
+    try:
+        pyfuse3.invalidate_inode(inode, attr_only=True)
+    except FileNotFoundError:
+        return  # the kernel does not know the inode yet
+
+
+def _folder(tree: ControlTree) -> Folder:
+    return Folder(
+        {
+            name: AttributeFile(entry) if isinstance(entry, Attribute) else _folder(entry)
+            for name, entry in tree.items()
+        }
+    )
+
+
+def _walk(folder: Folder) -> Iterator[Folder | AttributeFile | BlockFile]:
+    yield folder
+    for entry in folder.entries.values():
+        if isinstance(entry, Folder):
+            yield from _walk(entry)
+        else:
+            yield entry

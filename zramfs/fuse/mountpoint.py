@@ -1,0 +1,123 @@
+"""What stands at a mount point, and whether a mount can be made there. Every problem is one line with its remedy."""
+
+import errno
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from zramfs.errors import MountFailed
+
+FILESYSTEM_TYPE: Final = "fuse.zramfs"
+
+_FUSE_DEVICE: Final = Path("/dev/fuse")
+_MOUNTINFO: Final = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of /proc/self/mountinfo."""
+
+    path: Path
+    filesystem_type: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a zramfs."""
+        return self.filesystem_type == FILESYSTEM_TYPE
+
+
+def find_mount(path: Path) -> Mount | None:
+    """Return what is mounted at exactly this path, the topmost if several are; symbolic links are followed."""
+    wanted = _absolute(path)
+    found = None
+    for line in _MOUNTINFO.read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        target = Path(_unescape(fields.split(" ")[4]))
+        if target == wanted:
+            found = Mount(target, rest.split(" ")[0])
+    return found
+
+
+def require_mount(path: Path) -> Mount:
+    """Return the living zramfs mounted at `path`, or MountFailed."""
+    mount = find_mount(path)
+    if mount is None or not mount.is_ours:
+        raise MountFailed(f"no zramfs is mounted at {path}")
+    if _is_dead(path):
+        raise MountFailed(f"the zramfs at {path} is dead: its daemon ended; clean up with: fusermount3 -u -z {path}")
+    return mount
+
+
+def prepare_mountpoint(path: Path) -> None:
+    """Check that a zramfs can be mounted at `path`; take away a dead one, of a daemon that was killed."""
+    if _is_dead(path):
+        _clean_up_dead_mount(path)
+    if not path.exists():
+        raise MountFailed(f"{path} does not exist: create it with: mkdir -p {path}")
+    if not path.is_dir():
+        raise MountFailed(f"{path} is not a directory")
+    mount = find_mount(path)
+    if mount is not None and mount.is_ours:
+        raise MountFailed(f"a zramfs is mounted at {path} already: unmount it with: zramfs umount {path}")
+    try:
+        is_empty = not any(path.iterdir())
+    except PermissionError as error:
+        raise MountFailed(f"no permission to read {path}") from error
+    if not is_empty:
+        raise MountFailed(f"{path} is not empty: a mount would hide what is in it")
+    _require_fuse()
+
+
+def unmount(path: Path, *, lazily: bool = False) -> None:
+    """Unmount with fusermount3; MountFailed when the mount is busy or not ours to unmount."""
+    command = ["fusermount3", "-u", *(["-z"] if lazily else []), str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = result.stderr.strip().splitlines()
+        raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {path}")
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def _clean_up_dead_mount(path: Path) -> None:
+    mount = find_mount(path)
+    if mount is None or not mount.is_ours:
+        raise MountFailed(f"{path} holds a dead mount of another kind: clean up with: fusermount3 -u -z {path}")
+    try:
+        unmount(path, lazily=True)
+    except MountFailed as error:
+        raise MountFailed(
+            f"{path} holds a dead zramfs that cannot be cleaned up here: run: fusermount3 -u -z {path}"
+        ) from error
+
+
+def _require_fuse() -> None:
+    if not _FUSE_DEVICE.exists():
+        raise MountFailed(f"{_FUSE_DEVICE} is missing: load the kernel's module with: modprobe fuse")
+    if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):
+        raise MountFailed(f"no permission to use {_FUSE_DEVICE}: run as root, or join the group that may")
+    if shutil.which("fusermount3") is None:
+        raise MountFailed("fusermount3 is missing: install the package fuse3")
+
+
+def _absolute(path: Path) -> Path:
+    """Resolve the parent only: the path itself may be a dead mount, which cannot be looked at."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps '..'
+    try:
+        return path.resolve()
+    except OSError:
+        return path.parent.resolve() / path.name
+
+
+def _unescape(field: str) -> str:
+    """Undo mountinfo's octal escapes, of blanks for instance."""
+    return field.encode("latin-1").decode("unicode_escape").encode("latin-1").decode()

@@ -1,0 +1,186 @@
+"""What the file system consists of: folders, attributes and block files, and what each does when it is open."""
+
+import errno
+import os
+import stat
+from typing import Final, Protocol
+
+from zramfs.bio import WriteBio
+from zramfs.contracts import Attribute
+from zramfs.device.device import ZramDevice
+from zramfs.errors import PastTheEnd, ZramError
+from zramfs.units import PAGE_SIZE, SECTOR_SIZE
+
+_ATTRIBUTE_TIMEOUT_S: Final = 3600.0
+"""How long the kernel may trust what it knows of a node. Only a block file's size changes, and that is announced."""
+
+
+class AccessDenied(ZramError):  # noqa: N818
+    """An attribute is opened for what it cannot do; sysfs refuses that to root too (kernfs_fop_open)."""
+
+    errno = errno.EACCES
+
+
+class OpenFile(Protocol):
+    """A file from open to release."""
+
+    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Return up to `size_bytes` bytes; fewer only at the end."""
+
+    async def write(self, offset_bytes: int, data: bytes) -> int:
+        """Take the data; how many bytes of it."""
+
+    def flush(self) -> None:
+        """Return when everything acknowledged is stored."""
+
+    def release(self) -> None:
+        """The last close."""
+
+
+class Node(Protocol):
+    """Anything that has an inode."""
+
+    mode: int
+    is_direct_io: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """What stat shows as its size."""
+
+    @property
+    def stored_blocks(self) -> int:
+        """What stat shows as its blocks, of 512 bytes."""
+
+    @property
+    def timeout_s(self) -> float:
+        """How long the kernel may remember its attributes."""
+
+
+class Folder:
+    """A directory: names to nodes."""
+
+    mode: Final = stat.S_IFDIR | 0o755
+    is_direct_io: Final = False
+    size_bytes: Final = 0
+    stored_blocks: Final = 0
+    timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
+
+    def __init__(self, entries: "dict[str, Folder | AttributeFile | BlockFile]") -> None:
+        self.entries = entries
+
+
+class AttributeFile:
+    """A control file, with sysfs's manners: 4096 bytes large, whatever it says."""
+
+    is_direct_io: Final = True
+    size_bytes: Final = PAGE_SIZE
+    stored_blocks: Final = 0
+    timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
+
+    def __init__(self, attribute: Attribute) -> None:
+        self.attribute = attribute
+        self.mode = stat.S_IFREG | attribute.mode
+
+    def open(self, flags: int) -> "OpenAttribute":
+        """Open for reading what can be shown, and for writing what can be stored."""
+        access = flags & os.O_ACCMODE
+        if access != os.O_WRONLY and self.attribute.show is None:
+            raise AccessDenied("this attribute cannot be read")
+        if access != os.O_RDONLY and self.attribute.store is None:
+            raise AccessDenied("this attribute cannot be written")
+        return OpenAttribute(self.attribute)
+
+
+class OpenAttribute:
+    """Reading shows the value as it was at offset 0; each write is one value."""
+
+    def __init__(self, attribute: Attribute) -> None:
+        self._attribute = attribute
+        self._shown = b""
+
+    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Show the value anew at offset 0, and go on with it behind that."""
+        if offset_bytes == 0 and self._attribute.show is not None:
+            self._shown = self._attribute.show().encode()
+        return self._shown[offset_bytes : offset_bytes + size_bytes]
+
+    async def write(self, _offset_bytes: int, data: bytes) -> int:
+        """Store the value; zero bytes are no value."""
+        if data and self._attribute.store is not None:
+            await self._attribute.store(data.decode("latin-1"))
+        return len(data)
+
+    def flush(self) -> None:
+        """Return: what is stored is in force."""
+
+    def release(self) -> None:
+        """Return: nothing is held."""
+
+
+class BlockFile:
+    """The block file of a device: as large as its disksize, and never any other size."""
+
+    mode: Final = stat.S_IFREG | 0o600
+    is_direct_io: Final = False
+
+    def __init__(self, device: ZramDevice) -> None:
+        self.device = device
+
+    @property
+    def size_bytes(self) -> int:
+        """The disksize."""
+        return self.device.disksize
+
+    @property
+    def stored_blocks(self) -> int:
+        """What is written, as for a sparse file."""
+        return self.device.mm_stat().orig_data_size // SECTOR_SIZE
+
+    @property
+    def timeout_s(self) -> float:
+        """Until it is initialised, its size may change with the next write to disksize."""
+        return _ATTRIBUTE_TIMEOUT_S if self.device.is_initialised else 0.0
+
+    def open(self, flags: int) -> "OpenBlockFile":
+        """Open in any mode, initialised or not, as a block device."""
+        self.device.open()
+        return OpenBlockFile(self.device, is_async=_writes_are_async(flags))
+
+
+def _writes_are_async(open_flags: int) -> bool:
+    """As far as the open flags tell: O_DIRECT without O_SYNC or O_DSYNC means that nobody waits for each write."""
+    return bool(open_flags & os.O_DIRECT) and not open_flags & (os.O_SYNC | os.O_DSYNC)
+
+
+class OpenBlockFile:
+    """Checks the range of each request, once for all levels below, and makes Bios of writes."""
+
+    __slots__ = ("_device", "_is_async")
+
+    def __init__(self, device: ZramDevice, *, is_async: bool) -> None:
+        self._device = device
+        self._is_async = is_async
+
+    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Read what lies before the end."""
+        size_bytes = min(size_bytes, self._device.disksize - offset_bytes)
+        return self._device.read(offset_bytes, size_bytes) if size_bytes > 0 else b""
+
+    async def write(self, offset_bytes: int, data: bytes) -> int:
+        """Store what lies before the end; PastTheEnd when nothing does."""
+        room_bytes = self._device.disksize - offset_bytes
+        if len(data) > room_bytes:
+            if room_bytes <= 0:
+                raise PastTheEnd(f"{offset_bytes} is past the end of {self._device.name}")
+            data = data[:room_bytes]
+        if data:
+            await self._device.write(WriteBio(offset_bytes, data, self._is_async))
+        return len(data)
+
+    def flush(self) -> None:
+        """Count it: everything acknowledged is stored already."""
+        self._device.flush()
+
+    def release(self) -> None:
+        """Let the device be reset again."""
+        self._device.release()
