@@ -2,12 +2,15 @@
 
 import ctypes
 import errno
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from zramfs.errors import ZramError
 from zramfs.units import PAGE_SIZE
+
+_log: Final = logging.getLogger(__name__)
 
 _MCL_CURRENT: Final = 1
 _MCL_FUTURE: Final = 2
@@ -18,7 +21,7 @@ _NEVER_KILL: Final = "-1000"
 
 
 class NotPrivileged(ZramError):  # noqa: N818
-    """Locking memory, or protection from the OOM killer, needs root."""
+    """Locking memory needs root, or an unlimited RLIMIT_MEMLOCK."""
 
     errno = errno.EPERM
 
@@ -37,33 +40,41 @@ class SwapGuard:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self.is_memory_locked = False
+        self.is_oom_protected = False
         self._score_before = ""
 
-    @property
-    def is_on(self) -> bool:
-        """Whether memory is locked and the OOM killer kept away."""
-        return bool(self._score_before)
-
     def turn_on(self) -> None:
-        """Lock present and future memory, and ask the OOM killer to take others. NotPrivileged without root."""
-        if self.is_on:
+        """Lock present and future memory, and ask the OOM killer to take others.
+
+        NotPrivileged if memory cannot be locked. The OOM killer heeds only those with CAP_SYS_RESOURCE, which
+        root in a container may lack: `is_oom_protected` tells.
+        """
+        if self.is_memory_locked:
             return
-        score = _OOM_SCORE_ADJ.read_text().strip()
-        try:
-            _OOM_SCORE_ADJ.write_text(_NEVER_KILL)
-        except PermissionError as error:
-            raise NotPrivileged("protection from the OOM killer needs root") from error
         if self._libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
-            _OOM_SCORE_ADJ.write_text(score)
             raise NotPrivileged(f"cannot lock the daemon's memory: {os.strerror(ctypes.get_errno())}")
+        self.is_memory_locked = True
         self._libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0)
-        self._score_before = score
+        self._score_before = _OOM_SCORE_ADJ.read_text()
+        self.is_oom_protected = self._set_oom_score(_NEVER_KILL)
 
     def turn_off(self) -> None:
         """Undo `turn_on`."""
-        if not self.is_on:
+        if not self.is_memory_locked:
             return
-        self._libc.munlockall()
+        if self.is_oom_protected:
+            self._set_oom_score(self._score_before)
+        self.is_oom_protected = False
         self._libc.prctl(_PR_SET_IO_FLUSHER, 0, 0, 0, 0)
-        _OOM_SCORE_ADJ.write_text(self._score_before)
-        self._score_before = ""
+        self._libc.munlockall()
+        self.is_memory_locked = False
+
+    @staticmethod
+    def _set_oom_score(score: str) -> bool:
+        try:
+            _OOM_SCORE_ADJ.write_text(score)
+        except OSError as error:
+            _log.warning("the OOM killer cannot be told to spare the daemon: %s", error)
+            return False
+        return True

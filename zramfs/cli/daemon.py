@@ -14,6 +14,7 @@ from zramfs.accel.profile import Profile
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.errors import ZramError
 from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.process import SwapGuard
@@ -38,19 +39,28 @@ class MountRequest:
 
 async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
     """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
+    failure: ZramError | None = None
     async with trio.open_nursery() as nursery:
         devices = [_make_device(request, f"zram{number}", nursery) for number in range(request.device_count)]
         try:
-            if request.disksize is not None:
-                for device in devices:
-                    device.initialise(request.disksize)
-            filesystem = ZramFilesystem(devices, control_tree(devices, SwapGuard()), on_ready)
-            _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
-            await session.serve(filesystem, request.mountpoint, allow_other=request.allow_other)
+            await _serve(request, devices, on_ready)
+        except ZramError as error:
+            failure = error  # raised below: a nursery would wrap it in a group
         finally:
             for device in devices:
                 device.close()
-        _log.info("%s is unmounted", request.mountpoint)
+    if failure is not None:
+        raise failure
+    _log.info("%s is unmounted", request.mountpoint)
+
+
+async def _serve(request: MountRequest, devices: list[ZramDevice], on_ready: Callable[[], None]) -> None:
+    if request.disksize is not None:
+        for device in devices:
+            device.initialise(request.disksize)
+    filesystem = ZramFilesystem(devices, control_tree(devices, SwapGuard()), on_ready)
+    _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
+    await session.serve(filesystem, request.mountpoint, allow_other=request.allow_other)
 
 
 def _make_device(request: MountRequest, name: str, nursery: trio.Nursery) -> ZramDevice:

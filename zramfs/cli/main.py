@@ -19,7 +19,7 @@ _BAD_USAGE: Final = 2
 _INTERRUPTED: Final = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, no_args_is_help=False)
 @click.version_option(__version__, prog_name="zramfs")
 def zramfs() -> None:
     """Mount compressed RAM disks: zram in user space."""
@@ -44,8 +44,11 @@ def _run() -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         return _FAILED
-    except (ZramError, OSError) as error:
+    except ZramError as error:
         return _complain(f"zramfs: {_one_line(str(error))}", _FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"zramfs: {where}{error.strerror}", _FAILED)
 
 
 def _one_line(text: str) -> str:

@@ -25,6 +25,7 @@ _MM_STAT: Final = (
     "huge_pages_since",
 )
 _IO_STAT: Final = ("failed_reads", "failed_writes", "notify_free")
+_TEXT_COLUMNS: Final = ("alg", "policy", "profile")
 _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
 
 
@@ -97,7 +98,7 @@ def _number_or_text(text: str) -> int | str:
 
 
 def _memory_table(report: dict[str, Any]) -> Table:
-    columns = ("algorithm", "disksize", "data", "compressed", "ratio", "used", "peak", "limit", "same", "huge")
+    columns = ("alg", "size", "data", "compr", "ratio", "used", "peak", "limit", "same", "huge")
     table = _table("device", *columns)
     for device in report["devices"]:
         memory = device["mm_stat"]
@@ -105,7 +106,7 @@ def _memory_table(report: dict[str, Any]) -> Table:
         table.add_row(
             device["name"],
             device["algorithm"],
-            format_bytes(device["disksize"]) if device["disksize"] else "not initialised",
+            format_bytes(device["disksize"]) if device["disksize"] else "none",
             format_bytes(memory["orig_data_size"]),
             format_bytes(compressed),
             f"{memory['orig_data_size'] / memory['mem_used_total']:.2f}" if memory["mem_used_total"] else "-",
@@ -119,7 +120,7 @@ def _memory_table(report: dict[str, Any]) -> Table:
 
 
 def _stream_table(report: dict[str, Any]) -> Table:
-    table = _table("streams", "policy", "per-CPU pages", "managed pages", "fallback pages", "in flight", "most")
+    table = _table("pages by stream", "policy", "per-CPU", "managed", "fallback", "in flight", "most")
     for device in report["devices"]:
         streams = device["streams"]
         table.add_row(
@@ -147,8 +148,8 @@ def _count(value: int | None) -> str:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="left" if column in ("algorithm", "policy", "profile") else "right")
+        table.add_column(column, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
     return table

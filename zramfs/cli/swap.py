@@ -27,7 +27,7 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
     """
     mounted = MountedZramfs(mountpoint)
     mounted.block_file(device)
-    mounted.set_daemon_attribute("memory_locked", "1")
+    _protect(mounted)
     loop_path = attach_loop(mounted, device)
     try:
         run_command("mkswap", str(loop_path))
@@ -52,6 +52,15 @@ def off(mountpoint: Path, device: str) -> None:
         run_command("swapoff", str(loop_path))
     detach_loops(mounted, device)
     _unlock_if_unused(mounted)
+
+
+def _protect(mounted: MountedZramfs) -> None:
+    try:
+        mounted.set_daemon_attribute("memory_locked", "1")
+    except OSError as error:
+        raise CommandFailed(f"the daemon of {mounted.path} cannot lock its memory, which swap needs: {error.strerror}") from error
+    if mounted.daemon_attribute("oom_protected") == "0":
+        click.echo("zramfs: warning: without CAP_SYS_RESOURCE the OOM killer may take the daemon, and the swap with it", err=True)
 
 
 def _swaps_of(mounted: MountedZramfs, device: str) -> list[Path]:

@@ -35,6 +35,7 @@ def _daemon_tree(swap_guard: SwapGuard) -> ControlTree:
         "version": Attribute(mode=READ_ONLY, show=lambda: f"{__version__}\n"),
         "rss_bytes": Attribute(mode=READ_ONLY, show=lambda: f"{rss_bytes()}\n"),
         "memory_locked": Attribute(
-            mode=READ_WRITE, show=lambda: f"{swap_guard.is_on:d}\n", store=store_memory_locked
+            mode=READ_WRITE, show=lambda: f"{swap_guard.is_memory_locked:d}\n", store=store_memory_locked
         ),
+        "oom_protected": Attribute(mode=READ_ONLY, show=lambda: f"{swap_guard.is_oom_protected:d}\n"),
     }

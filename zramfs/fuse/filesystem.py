@@ -4,8 +4,9 @@ import errno
 import functools
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -67,6 +68,7 @@ class ZramFilesystem(pyfuse3.Operations):
         super().__init__()
         self._on_ready = on_ready
         self._owner = (os.getuid(), os.getgid())
+        self._mounted_ns = time.time_ns()
         self._nodes: dict[int, Folder | AttributeFile | BlockFile] = {}
         self._inodes: dict[Folder | AttributeFile | BlockFile, InodeT] = {}
         self._open_files: dict[int, OpenFile] = {}
@@ -141,6 +143,7 @@ class ZramFilesystem(pyfuse3.Operations):
         entry.st_size = node.size_bytes
         entry.st_blocks = node.stored_blocks
         entry.st_blksize = PAGE_SIZE
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = self._mounted_ns
         entry.attr_timeout = entry.entry_timeout = node.timeout_s
         return entry
 
@@ -152,6 +155,13 @@ class ZramFilesystem(pyfuse3.Operations):
 
     def _block_files(self) -> list[BlockFile]:
         return [node for node in self._nodes.values() if isinstance(node, BlockFile)]
+
+    @_answers_errors
+    async def _refuse(self, *_: object) -> NoReturn:
+        """Refuse whatever would change a folder: names are fixed, as in sysfs."""
+        raise FUSEError(errno.EPERM)
+
+    create = mknod = mkdir = symlink = link = rename = unlink = rmdir = _refuse
 
     # ---- folders ------------------------------------------------------------------------------------------------
 

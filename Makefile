@@ -1,0 +1,40 @@
+# zramfs: `make demo` and `make test` work as the first command after a clone (Debian 12, root or sudo).
+
+.PHONY: help setup demo test check format bench clean
+
+# /dev/fuse, loop devices and swap belong to root.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+help:
+	@echo 'make setup   install what is needed: Debian packages, .venv, the compiled parts'
+	@echo 'make demo    mount, fio, loop, file system, swap: all of it, verified, in two minutes'
+	@echo 'make test    the tests'
+	@echo 'make check   format, lint and types'
+	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes)'
+	@echo 'make clean   remove .venv and what was built'
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@$(SUDO) .venv/bin/python scripts/demo.py
+
+test: setup
+	@$(SUDO) .venv/bin/python -m pytest
+
+check: setup
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+format: setup
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench:
+	@scripts/setup.sh nbdkit libnbd-bin
+	@$(SUDO) env QUICK=$(QUICK) .venv/bin/python scripts/bench
+
+clean:
+	rm -rf .venv build *.egg-info
+	find zramfs -name '*.so' -delete -o -name '*.c' -delete

@@ -1,0 +1,80 @@
+"""The interleaved run: for each cell, round by round, every target in turn, and nothing else meanwhile."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cells import Cell, Content, DdCell, Settings, binaries, fill_command
+from process import run
+
+GRACE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one cell on one target; `value` is in the cell's unit."""
+
+    cell: str
+    target: str
+    round: int
+    value: float
+    started_s: float
+    """Seconds since the start of the run."""
+
+
+class Bench:
+    """Runs cells on mounted targets and keeps every sample, and the commands that gave them."""
+
+    def __init__(self, *, block_files: dict[str, Path], settings: Settings, rounds: int) -> None:
+        self._block_files = block_files
+        self.settings = settings
+        self.rounds = rounds
+        self._held: dict[str, Content | None] = dict.fromkeys(block_files)
+        self.started = datetime.now(UTC)
+        self._start_s = time.monotonic()
+        self.samples: list[Sample] = []
+        self.commands: dict[str, dict[str, list[str]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Bench of {', '.join(self._block_files)}: {len(self.samples)} samples>"
+
+    def measure(self, cell: Cell, *, progress: Callable[[str], None]) -> None:
+        """Run `cell` in all rounds: A B C A B C …; raises BenchError if one cannot be measured."""
+        for target in self._block_files:
+            progress(f"{cell.title}: preparing {target}")
+            self._prepare(cell, target)
+        for number in range(1, self.rounds + 1):
+            for target in self._block_files:
+                progress(f"{cell.title}: round {number} of {self.rounds}, {target}")
+                self.samples.append(self._sample(cell, target, number))
+
+    def values(self, cell: Cell, target: str) -> list[float]:
+        """Return the samples of one cell and target, in the order of the rounds."""
+        return [
+            sample.value for sample in self.samples if (sample.cell, sample.target) == (cell.name, target)
+        ]
+
+    def _sample(self, cell: Cell, target: str, number: int) -> Sample:
+        started_s = time.monotonic() - self._start_s
+        command = cell.command(self._block_files[target], self.settings)
+        self.commands.setdefault(cell.name, {})[target] = command
+        output = run(command, timeout_s=self.settings.runtime_s + GRACE_S)
+        if isinstance(cell, DdCell):
+            self._held[target] = "binaries"
+        return Sample(cell.name, target, number, cell.figure(output, self.settings), started_s)
+
+    def _prepare(self, cell: Cell, target: str) -> None:
+        """Give the device the content the cell expects, unless it holds it already."""
+        if self._held[target] == cell.content:
+            return
+        for command in self._preparations(cell, target):
+            run(command, timeout_s=GRACE_S)
+        self._held[target] = cell.content
+
+    def _preparations(self, cell: Cell, target: str) -> list[list[str]]:
+        block_file = self._block_files[target]
+        if cell.content == "fio":
+            return [fill_command(block_file)]
+        return [binaries("write").command(block_file, self.settings)]

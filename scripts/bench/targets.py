@@ -1,0 +1,245 @@
+"""Who is measured: zramfs, its nearest peer, the kernel's zram. Each mounts on entry and leaves no trace."""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from cells import DISK_BYTES
+from machine import debian
+from process import BenchError, kill_group, last_line, run, start
+
+MEMORY_BYTES = DISK_BYTES * 6 // 10
+"""What one target needs: fio's data takes 0.45 of its size, the binaries 0.5, and the codecs some room."""
+
+MOUNT_TIMEOUT_S = 30.0
+BUSY_TIMEOUT_S = 5.0
+POLL_S = 0.02
+
+
+class UnavailableError(Exception):
+    """The machine cannot have this target; the benchmark goes on without it and says so."""
+
+
+class Target(Protocol):
+    """A disk of DISK_BYTES, there between `__enter__` and `__exit__`."""
+
+    name: str
+    title: str
+    programs: dict[str, str]
+    """The programs it runs, each with what to do where it is missing."""
+    commands: list[str]
+    """The commands it has run, as a shell would take them."""
+
+    def __enter__(self) -> Path:
+        """Set the disk up and return its block file; raises UnavailableError or BenchError."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the disk away, whatever state it is in."""
+
+
+class _Mount:
+    """What the two FUSE targets share: a mount point of their own, and a way out of it."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self._mountpoint: Path | None = None
+
+    def __enter__(self) -> Path:
+        self._mountpoint = Path(tempfile.mkdtemp(prefix="zramfs-bench-"))
+        try:
+            return self._mount(self._mountpoint)
+        except BaseException:
+            self._remove()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def _mount(self, mountpoint: Path) -> Path:
+        raise NotImplementedError
+
+    def _umount_command(self, mountpoint: Path) -> list[str]:
+        return ["fusermount3", "-u", str(mountpoint)]
+
+    def _remove(self) -> None:
+        mountpoint, self._mountpoint = self._mountpoint, None
+        if mountpoint is None:
+            return
+        if os.path.ismount(mountpoint) or is_dead_mount(mountpoint):
+            self._umount(mountpoint)
+        with suppress(OSError):
+            mountpoint.rmdir()
+
+    def _umount(self, mountpoint: Path) -> None:
+        command = self._umount_command(mountpoint)
+        self.commands.append(shlex.join(command))
+        try:
+            retry_while_busy(lambda: run(command, timeout_s=MOUNT_TIMEOUT_S))
+        except BenchError as error:
+            print(f"bench: {error}; unmounting it lazily", file=sys.stderr)
+            with suppress(BenchError):
+                run(["fusermount3", "-u", "-z", str(mountpoint)], timeout_s=MOUNT_TIMEOUT_S)
+
+
+class ZramfsTarget(_Mount):
+    """The project itself, mounted by its own command line with its defaults."""
+
+    name = "zramfs"
+    title = "zramfs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._program = str(Path(sys.executable).parent / "zramfs")
+        self.programs = {self._program: "run `make setup`", "fusermount3": debian("fuse3")}
+
+    def _mount(self, mountpoint: Path) -> Path:
+        command = [self._program, "mount", str(mountpoint), "--size", str(DISK_BYTES)]
+        self.commands.append(shlex.join(command))
+        run(command, timeout_s=MOUNT_TIMEOUT_S)
+        return mountpoint / "zram0"
+
+    def _umount_command(self, mountpoint: Path) -> list[str]:
+        return [self._program, "umount", str(mountpoint)]
+
+
+class PeerTarget(_Mount):
+    """The nearest peer: nbdkit's memory disk compressed with zstd, as a file through nbdfuse."""
+
+    name = "peer"
+    title = "nbdfuse + nbdkit zstd"
+
+    def __init__(self) -> None:
+        super().__init__()
+        packages = {"nbdfuse": "libnbd-bin", "nbdkit": "nbdkit", "fusermount3": "fuse3"}
+        self.programs = {program: debian(package) for program, package in packages.items()}
+        self._daemon: subprocess.Popen[str] | None = None
+
+    def _mount(self, mountpoint: Path) -> Path:
+        disk = mountpoint / "disk"
+        nbdkit = ["nbdkit", "-s", "--exit-with-parent", "memory", str(DISK_BYTES), "allocator=zstd"]
+        command = ["nbdfuse", str(disk), "--command", *nbdkit]
+        self.commands.append(shlex.join(command))
+        self._daemon = daemon = start(command)
+        wait_for(lambda: daemon.poll() is not None or disk.exists(), what=shlex.join(command))
+        if daemon.poll() is not None:
+            raise BenchError(f"nbdfuse ended at once: {last_line(daemon.communicate()[1])}")
+        return disk
+
+    def _remove(self) -> None:
+        super()._remove()
+        daemon, self._daemon = self._daemon, None
+        if daemon is None:
+            return
+        try:
+            daemon.communicate(timeout=BUSY_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            kill_group(daemon)
+
+
+class KernelTarget:
+    """The kernel's zram with lz4, on a device hot-added for the purpose; zram0 is never touched."""
+
+    name = "kernel"
+    title = "kernel zram lz4"
+    _control = Path("/sys/class/zram-control")
+
+    def __init__(self) -> None:
+        self.programs: dict[str, str] = {}
+        self.commands: list[str] = []
+        self._number: int | None = None
+
+    def __enter__(self) -> Path:
+        hot_add = self._control / "hot_add"
+        if not hot_add.exists():
+            raise UnavailableError("the kernel's zram is not loaded (as root: modprobe zram num_devices=0)")
+        if not (os.access(hot_add, os.R_OK) and os.access(self._control / "hot_remove", os.W_OK)):
+            raise UnavailableError("hot-adding a zram device needs root and a writable /sys")
+        self.commands.append(f"cat {hot_add}")
+        self._number = int(hot_add.read_text())
+        try:
+            return self._initialise(self._number)
+        except OSError as error:
+            self._remove()
+            raise UnavailableError(f"the kernel's zram cannot be set up: {error}") from error
+        except BaseException:
+            self._remove()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def _initialise(self, number: int) -> Path:
+        attributes = Path(f"/sys/block/zram{number}")
+        self._write(attributes / "comp_algorithm", "lz4")
+        self._write(attributes / "disksize", str(DISK_BYTES))
+        block_file = Path(f"/dev/zram{number}")
+        try:
+            wait_for(block_file.exists, what=f"{block_file} (no devtmpfs on /dev?)", timeout_s=2.0)
+        except BenchError as error:
+            raise UnavailableError(str(error)) from error
+        return block_file
+
+    def _remove(self) -> None:
+        number, self._number = self._number, None
+        if number is None:
+            return
+        try:
+            retry_while_busy(lambda: self._write(Path(f"/sys/block/zram{number}/reset"), "1"))
+            retry_while_busy(lambda: self._write(self._control / "hot_remove", str(number)))
+        except OSError as error:
+            print(f"bench: zram{number} stays behind: {error}", file=sys.stderr)
+
+    def _write(self, attribute: Path, value: str) -> None:
+        attribute.write_text(value)
+        command = f"echo {value} > {attribute}"
+        if command not in self.commands:
+            self.commands.append(command)
+
+
+TARGETS: tuple[Callable[[], Target], ...] = (ZramfsTarget, PeerTarget, KernelTarget)
+
+
+def is_dead_mount(mountpoint: Path) -> bool:
+    """Return whether a mount is left whose daemon is gone: it answers ENOTCONN."""
+    try:
+        mountpoint.stat()
+    except OSError:
+        return True
+    return False
+
+
+def wait_for(condition: Callable[[], bool], *, what: str, timeout_s: float = MOUNT_TIMEOUT_S) -> None:
+    """Wait until `condition`; raises BenchError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise BenchError(f"not there after {timeout_s:.0f} s: {what}")
+        time.sleep(POLL_S)
+
+
+def retry_while_busy(action: Callable[[], object]) -> None:
+    """Do `action`, again while it fails: udev and killed jobs hold a device for a moment longer."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            action()
+        except (OSError, BenchError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S * 5)
+        else:
+            return

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what zramfs needs on Debian 12: system packages, a .venv with the dependencies, and the compiled parts.
+# Quick when there is nothing to do.
+#   scripts/setup.sh [PACKAGE ...]    the packages named are installed as well
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+packages=(
+    gcc libc6-dev pkg-config python3-dev python3-venv libfuse3-dev liblz4-dev  # to build
+    fuse3 util-linux mount e2fsprogs                                           # to run
+    fio                                                                        # to test and measure
+    "$@"
+)
+
+is_installed() {
+    [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=()
+for package in "${packages[@]}"; do
+    is_installed "$package" || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    echo "setup: installing ${missing[*]}"
+    "${as_root[@]}" apt-get update --quiet --quiet
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"
+fi
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+
+# The stamp names everything that the build depends on.
+stamp=.venv/zramfs.stamp
+sources=$(cat pyproject.toml zramfs/*/*.pyx zramfs/*/*.pxd | sha256sum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$sources" ]; then
+    echo "setup: building zramfs in .venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    echo "$sources" >"$stamp"
+fi

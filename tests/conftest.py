@@ -1,0 +1,86 @@
+"""What many tests need: devices, pages, the memory of this process. Session-scoped factories, so Hypothesis takes them."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, settings
+
+from zramfs.accel.driver import EmulatedAccelerator
+from zramfs.accel.profile import parse_accelerator
+from zramfs.backends.lz4 import LZ4
+from zramfs.contracts import Accelerator, Backend, StreamPolicy
+from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.units import PAGE_SIZE
+
+settings.register_profile(
+    "zramfs", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("zramfs")
+
+_WORDS = [b"zspage ", b"descriptor ", b"doorbell ", b"slot ", b"stream ", b"handle ", b"\n"]
+
+
+@asynccontextmanager
+async def _open_device(
+    pages: int,
+    *,
+    accelerator: str | Accelerator | None = "ideal",
+    policy: StreamPolicy = StreamPolicy.AUTO,
+    backend: Backend = LZ4,
+    mem_limit_pages: int = 0,
+) -> AsyncIterator[ZramDevice]:
+    if isinstance(accelerator, str):
+        profile = parse_accelerator(accelerator)
+        accelerator = None if profile is None else EmulatedAccelerator(profile)
+    config = DeviceConfig(
+        backend=backend, accelerator=accelerator, policy=policy, mem_limit_pages=mem_limit_pages
+    )
+    async with trio.open_nursery() as nursery:
+        device = ZramDevice("zram0", nursery=nursery, config=config)
+        device.initialise(pages * PAGE_SIZE)
+        try:
+            yield device
+        finally:
+            device.close()
+
+
+def _compressible_pages(count: int, seed: int = 0) -> bytes:
+    choice = random.Random(seed).choices
+    return b"".join(b"".join(choice(_WORDS, k=820))[:PAGE_SIZE] for _ in range(count))
+
+
+def _random_pages(count: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(count * PAGE_SIZE)
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="session")
+def open_device() -> Callable[..., AbstractAsyncContextManager[ZramDevice]]:
+    """Open an initialised device of so many pages, and close it at the end."""
+    return _open_device
+
+
+@pytest.fixture(scope="session")
+def compressible_pages() -> Callable[..., bytes]:
+    """Make pages of text, each another for each count and seed."""
+    return _compressible_pages
+
+
+@pytest.fixture(scope="session")
+def random_pages() -> Callable[..., bytes]:
+    """Make pages that no codec shrinks."""
+    return _random_pages
+
+
+@pytest.fixture(scope="session")
+def resident_bytes() -> Callable[[], int]:
+    """Read this process's resident memory."""
+    return _resident_bytes
