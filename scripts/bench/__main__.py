@@ -82,7 +82,8 @@ def check(options: Options) -> None:
     check_programs(programs)
     check_memory(WANTED_BYTES + MEMORY_BYTES * len(options.targets))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.touch()
+    if not os.access(options.output.parent, os.W_OK):
+        raise BenchError(f"{options.output.parent} is not writable: choose another file with --output")
 
 
 def show(report: Report, machine: Machine, output: Path) -> None:
@@ -90,8 +91,9 @@ def show(report: Report, machine: Machine, output: Path) -> None:
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDTH_WITHOUT_TERMINAL, highlight=False)
     console.print(f"{machine.cpus} CPUs ({machine.cpu}), Linux {machine.kernel}, zramfs {report.version}")
-    console.print(report.table())
-    console.print(report.summary())
+    if report.rows:
+        console.print(report.table())
+        console.print(report.summary())
     console.print(f"every sample, command and version: {output}", soft_wrap=True)
 
 

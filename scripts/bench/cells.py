@@ -201,11 +201,13 @@ def fio_basics(block_file: Path) -> list[str]:
     """Return what every fio job has in common.
 
     fio makes each block of 512 bytes 60 % compressible on its own, and fills its buffers anew for every
-    request: no page is same-filled, none is incompressible, no two are equal.
+    request: no page is same-filled, none is incompressible, no two are equal. Jobs are threads, because a
+    job that is a process begins a session of its own, and outlives a fio that is killed.
     """
     return [
         "fio",
         "--name=bench",
+        "--thread",
         f"--filename={str(block_file).replace(':', chr(92) + ':')}",
         f"--size={DISK_BYTES}",
         "--direct=1",

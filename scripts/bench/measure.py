@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from cells import Cell, Content, DdCell, Settings, binaries, fill_command
 from process import run
@@ -55,6 +56,12 @@ class Bench:
         return [
             sample.value for sample in self.samples if (sample.cell, sample.target) == (cell.name, target)
         ]
+
+    def line_of(self, cell: Cell) -> str:
+        """Return the medians of a cell that was measured, in one line."""
+        medians = {target: median(self.values(cell, target)) for target in self._block_files}
+        figures = ", ".join(f"{target} {value:.1f}" for target, value in medians.items())
+        return f"{cell.title}: {figures} {cell.unit}"
 
     def _sample(self, cell: Cell, target: str, number: int) -> Sample:
         started_s = time.monotonic() - self._start_s

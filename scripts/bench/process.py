@@ -1,4 +1,4 @@
-"""Running other programs: each in a session of its own, killed with all its children when it is abandoned."""
+"""Running other programs: each in a session of its own, killed with its children when it is abandoned."""
 
 import os
 import shlex
@@ -58,7 +58,7 @@ def start(command: list[str]) -> subprocess.Popen[str]:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill `process` and its children: fio's jobs are children, and outlive a fio that is killed alone."""
+    """Kill `process` and its children, and wait for it, though not for ever: it may hang in the kernel."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):

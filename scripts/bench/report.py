@@ -75,7 +75,7 @@ class Report:
         rows = [
             Row(cell, {name: outcome.bench.values(cell, name) for name in self._titles}) for cell in cells
         ]
-        self._rows = [row for row in rows if row.medians]
+        self.rows = [row for row in rows if row.medians]
 
     @property
     def version(self) -> str:
@@ -85,15 +85,14 @@ class Report:
     def table(self) -> Table:
         """Return a row a cell; a ratio is of the medians, with the extremes of the rounds behind it."""
         others = [name for name in self._titles if name != OURS] if OURS in self._titles else []
-        table = Table(
-            title=f"Medians of {self._outcome.bench.rounds} rounds; ratios with the lowest..highest round"
-        )
+        rounds = self._outcome.bench.rounds
+        table = Table(title=f"Rounds: {rounds}. Medians; ratios with (lowest..highest) of the rounds")
         table.add_column("cell")
         table.add_column("unit")
         for title in (*self._titles.values(), *(f"{OURS} / {name}" for name in others)):
             table.add_column(title, justify="right")
         table.add_column("floors")
-        for row in self._rows:
+        for row in self.rows:
             figures = [written(row.medians.get(name), row.cell.unit) for name in self._titles]
             ratios = [str(row.ratios.get(name, "-")) for name in others]
             table.add_row(row.cell.title, row.cell.unit, *figures, *ratios, floors_of(row))
@@ -102,9 +101,9 @@ class Report:
     def summary(self) -> str:
         """Return one line: how many floors were reached."""
         marks = [
-            ratio.passes for row in self._rows for ratio in row.ratios.values() if ratio.passes is not None
+            ratio.passes for row in self.rows for ratio in row.ratios.values() if ratio.passes is not None
         ]
-        return f"{sum(marks)} of {len(marks)} floors reached" if marks else "no floors: they compare zramfs"
+        return f"{sum(marks)} of {len(marks)} floors reached" if marks else "no floor applies"
 
     def as_json(self) -> str:
         """Return everything that is known of the run."""
@@ -115,13 +114,18 @@ class Report:
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": asdict(self._machine),
             "versions": self._versions,
-            "settings": {"rounds": bench.rounds, **asdict(bench.settings), "disk_bytes": DISK_BYTES},
+            "settings": {
+                "rounds": bench.rounds,
+                "disk_bytes": DISK_BYTES,
+                "ramp_s": bench.settings.ramp_s,
+                **asdict(bench.settings),
+            },
             "targets": [
                 {"name": target.name, "title": target.title, "commands": target.commands}
                 for target in self._outcome.measured
             ],
             "skipped": self._outcome.skipped,
-            "cells": [cell_as_json(row, bench) for row in self._rows],
+            "cells": [cell_as_json(row, bench) for row in self.rows],
             "error": self._outcome.error,
         }
         return json.dumps(document, indent=2, default=str) + "\n"

@@ -65,7 +65,7 @@ def measure_all(cells: list[Cell], bench: Bench, console: Console) -> str | None
                 bench.measure(cell, progress=status.update)
             except BenchError as error:
                 return str(error)
-            console.print(f"[{position}/{len(cells)}] {cell.title}", markup=False)
+            console.print(f"[{position}/{len(cells)}] {bench.line_of(cell)}", markup=False, soft_wrap=True)
     return None
 
 

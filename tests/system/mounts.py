@@ -1,0 +1,67 @@
+"""A mount under test, as its user sees it."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ZRAMFS = str(Path(sys.executable).with_name("zramfs"))
+
+MIB = 1 << 20
+
+
+class Mounted:
+    """A zramfs mounted for one test."""
+
+    def __init__(self, path: Path, log: Path) -> None:
+        self.path = path
+        self.log = log
+        self.file = path / "zram0"
+        self.pid = int((path / "sys/fs/zramfs/pid").read_text())
+
+    def attribute(self, name: str, device: str = "zram0") -> Path:
+        return self.path / "sys/block" / device / name
+
+    def show(self, name: str, device: str = "zram0") -> str:
+        return self.attribute(name, device).read_text()
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(subprocess.check_output([ZRAMFS, "status", "--json", self.path]))
+        return status
+
+    def device(self, number: int = 0) -> dict[str, Any]:
+        device: dict[str, Any] = self.status()["devices"][number]
+        return device
+
+    def streams(self) -> dict[str, int]:
+        streams: dict[str, int] = self.device()["streams"]
+        return streams
+
+    def is_running(self) -> bool:
+        return Path(f"/proc/{self.pid}").exists() and not is_zombie(self.pid)
+
+    def wait_for_daemon_end(self, timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.is_running():
+            assert time.monotonic() < deadline, f"the daemon {self.pid} does not end"
+            time.sleep(0.02)
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def zramfs(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command; its output and exit code."""
+    return subprocess.run(
+        [ZRAMFS, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def is_mounted(path: Path) -> bool:
+    return f" {path} " in Path("/proc/mounts").read_text()

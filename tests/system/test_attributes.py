@@ -1,0 +1,203 @@
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+import pytest
+from mounts import MIB, Mounted
+
+Mount = Callable[..., Mounted]
+
+MODES = {
+    "disksize": 0o644,
+    "initstate": 0o444,
+    "reset": 0o200,
+    "comp_algorithm": 0o644,
+    "mem_limit": 0o200,
+    "mem_used_max": 0o200,
+    "compact": 0o200,
+    "mm_stat": 0o444,
+    "io_stat": 0o444,
+    "debug_stat": 0o444,
+    "stat": 0o444,
+    "stream_policy": 0o644,
+    "stream_stat": 0o444,
+}
+
+
+def answer(mounted: Mounted, name: str, value: str) -> str:
+    """What a write gets: ok(bytes), or the errno's name, as in the kernel's transcript."""
+    try:
+        fd = os.open(mounted.attribute(name), os.O_WRONLY)
+        try:
+            return f"ok({os.write(fd, value.encode())})"
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+def test_modes_are_the_kernels(mount: Mount) -> None:
+    mounted = mount(size=None)
+    assert {name: stat.S_IMODE(mounted.attribute(name).stat().st_mode) for name in MODES} == MODES
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("disksize", "0", "EINVAL"),
+        ("disksize", "abc", "EINVAL"),
+        ("disksize", "", "ok(0)"),
+        ("mem_limit", "abc", "EINVAL"),
+        ("mem_limit", "1M", "ok(2)"),
+        ("mem_used_max", "1", "EINVAL"),
+        ("mem_used_max", "99999999999999999999999", "EINVAL"),
+        ("mem_used_max", "0", "ok(1)"),
+        ("compact", "1", "EINVAL"),
+        ("reset", "0", "EINVAL"),
+        ("reset", "x", "EINVAL"),
+        ("reset", "-1", "EINVAL"),
+        ("reset", "70000", "ERANGE"),
+        ("reset", "1", "ok(1)"),
+        ("comp_algorithm", "nope", "EINVAL"),
+        ("comp_algorithm", "x" * 200, "E2BIG"),
+        ("comp_algorithm", "lz4\n", "ok(4)"),
+        ("stream_policy", "nope", "EINVAL"),
+        ("mm_stat", "1", "EACCES"),
+    ],
+)
+def test_uninitialised_device_answers_as_the_kernels(mount: Mount, name: str, value: str, expected: str) -> None:
+    assert answer(mount(size=None), name, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("disksize", "1M", "EBUSY"),
+        ("disksize", "junk", "EINVAL"),
+        ("comp_algorithm", "lz4", "EBUSY"),
+        ("compact", "any text", "ok(8)"),
+        ("mem_limit", "0", "ok(1)"),
+        ("mem_limit", "8K and junk", "ok(11)"),
+    ],
+)
+def test_initialised_device_answers_as_the_kernels(mount: Mount, name: str, value: str, expected: str) -> None:
+    assert answer(mount(size="16M"), name, value) == expected
+
+
+def test_statistics_of_an_uninitialised_device_are_zeros(mount: Mount) -> None:
+    mounted = mount(size=None)
+    assert mounted.show("mm_stat") == " ".join(["       0"] * 9) + "\n"
+    assert mounted.show("io_stat") == "       0        0 0        0\n"
+    assert mounted.show("debug_stat") == "version: 1\n0        0\n"
+    assert mounted.show("initstate") == "0\n"
+    assert mounted.show("comp_algorithm") == "[lz4] \n"
+    assert mounted.file.read_bytes() == b""
+    with pytest.raises(OSError, match="No space left"), mounted.file.open("wb", buffering=0) as file:
+        file.write(b"x")
+
+
+def test_disksize_rounds_up_to_a_page_and_shows_at_once(mount: Mount) -> None:
+    mounted = mount(size=None)
+    assert mounted.file.stat().st_size == 0
+    assert answer(mounted, "disksize", "16777217") == "ok(8)"
+    assert mounted.show("disksize") == "16781312\n"
+    assert mounted.file.stat().st_size == 16781312
+    assert mounted.show("initstate") == "1\n"
+
+
+def test_write_only_attribute_cannot_be_read_even_by_root(mount: Mount) -> None:
+    with pytest.raises(PermissionError):
+        mount().show("reset")
+
+
+def test_shell_redirection_works(mount: Mount) -> None:
+    mounted = mount(size=None)
+    assert os.system(f"echo 16M > {mounted.attribute('disksize')}") == 0  # noqa: S605
+    assert mounted.show("disksize") == "16777216\n"
+
+
+def test_reset_is_refused_while_open_and_forgets_everything(mount: Mount) -> None:
+    mounted = mount("--mem-limit", "8M", size="16M")
+    with mounted.file.open("r+b", buffering=0) as file:
+        file.write(os.urandom(MIB))
+        assert answer(mounted, "reset", "1") == "EBUSY"
+        assert mounted.device()["mm_stat"]["orig_data_size"] == MIB
+    assert answer(mounted, "reset", "1") == "ok(1)"
+    assert mounted.show("mm_stat") == " ".join(["       0"] * 9) + "\n"
+    assert mounted.file.stat().st_size == 0
+    assert answer(mounted, "disksize", "32M") == "ok(3)"
+    assert mounted.file.read_bytes() == bytes(32 * MIB)
+
+
+def test_mem_limit_gives_eio_keeps_old_data_and_can_be_raised(mount: Mount) -> None:
+    mounted = mount(size="16M")
+    first = os.urandom(MIB)
+    with mounted.file.open("r+b", buffering=0) as file:
+        assert file.write(first) == MIB
+        assert answer(mounted, "mem_limit", "2M") == "ok(2)"
+        failures = 0
+        for page in range(512):
+            try:
+                os.pwrite(file.fileno(), os.urandom(4096), 4 * MIB + page * 4096)
+            except OSError as error:
+                assert error.errno == errno.EIO
+                failures += 1
+        assert failures == 256
+        assert mounted.device()["io_stat"]["failed_writes"] == failures
+        with pytest.raises(OSError, match="Input/output error"):
+            os.pwrite(file.fileno(), os.urandom(4096), 0)
+        assert os.pread(file.fileno(), MIB, 0) == first
+        assert answer(mounted, "mem_limit", "0") == "ok(1)"
+        assert os.pwrite(file.fileno(), first, 8 * MIB) == MIB
+
+
+def test_mem_used_max_starts_again_from_what_is_used(mount: Mount) -> None:
+    mounted = mount(size="16M")
+    with mounted.file.open("r+b", buffering=0) as file:
+        file.write(os.urandom(MIB))
+        os.pwrite(file.fileno(), bytes(MIB), 0)
+    memory = mounted.device()["mm_stat"]
+    assert memory["mem_used_max"] == MIB
+    assert memory["mem_used_total"] == 0
+    assert answer(mounted, "mem_used_max", "0") == "ok(1)"
+    assert mounted.device()["mm_stat"]["mem_used_max"] == 0
+
+
+def test_compaction_gives_memory_back(mount: Mount) -> None:
+    mounted = mount(size="64M")
+    half = (os.urandom(1500) + bytes(2596)) * 256
+    with mounted.file.open("r+b", buffering=0) as file:
+        for megabyte in range(32):
+            os.pwrite(file.fileno(), half, megabyte * MIB)
+        for page in range(0, 32 * 256, 2):
+            os.pwrite(file.fileno(), bytes(4096), page * 4096)
+        os.fsync(file.fileno())
+        before = mounted.device()["mm_stat"]["mem_used_total"]
+        assert answer(mounted, "compact", "1") == "ok(1)"
+        after = mounted.device()["mm_stat"]
+        assert after["mem_used_total"] < 0.6 * before
+        assert after["pages_compacted"] * 4096 == before - after["mem_used_total"]
+        assert os.pread(file.fileno(), 4096, 4096) == half[4096:8192]
+
+
+def test_stat_counts_requests_and_sectors(mount: Mount) -> None:
+    mounted = mount(size="16M")
+    fd = os.open(mounted.file, os.O_RDWR | os.O_DSYNC)
+    for page in range(10):
+        os.pwrite(fd, os.urandom(4096), page * 4096)
+    os.close(fd)
+    fields = [int(field) for field in mounted.show("stat").split()]
+    assert len(fields) == 17
+    assert (fields[4], fields[6]) == (10, 80)
+
+
+def test_status_json_has_what_is_promised(mount: Mount) -> None:
+    status = mount().status()
+    assert set(status["daemon"]) == {"pid", "version", "rss_bytes"}
+    device = status["devices"][0]
+    assert {"name", "disksize", "algorithm", "mm_stat", "io_stat", "streams", "accel"} <= set(device)
+    assert {
+        "percpu_pages", "managed_pages", "fallback_pages", "managed_streams", "percpu_streams", "inflight",
+        "inflight_max",
+    } <= set(device["streams"])  # fmt: skip

@@ -1,0 +1,116 @@
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mounts import Mounted, zramfs
+
+Mount = Callable[..., Mounted]
+
+HOG = Path(__file__).parents[2] / "scripts" / "memory_hog.py"
+CANNOT = 77
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def loop_devices() -> None:
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("no loop devices here")
+
+
+def test_file_system_on_a_loop_device_keeps_every_file(mount: Mount, tmp_path: Path) -> None:
+    mounted = mount()
+    tree = Path(os.__file__).parent / "asyncio"
+    target = tmp_path / "ext4"
+    target.mkdir()
+    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    assert run("mkfs.ext4", "-q", loop).returncode == 0
+    assert run("mount", loop, target).returncode == 0
+    shutil.copytree(tree, target / "tree")
+    assert run("umount", target).returncode == 0
+    checked = run("e2fsck", "-fn", loop)
+    assert checked.returncode == 0, checked.stdout
+    assert run("mount", loop, target).returncode == 0
+    names = [str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()]
+    assert filecmp.cmpfiles(tree, target / "tree", names, shallow=False)[1:] == ([], [])
+    busy = zramfs("loop", "detach", mounted.path)
+    assert (busy.returncode, busy.stderr) == (1, f"zramfs: {loop} is in use: unmount or swapoff it first\n")
+    assert run("umount", target).returncode == 0
+    assert zramfs("loop", "detach", mounted.path).returncode == 0
+    assert run("losetup", "-j", mounted.file).stdout == ""
+
+
+def test_loop_has_direct_io_and_large_sectors(mount: Mount) -> None:
+    mounted = mount()
+    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    options = run("losetup", "-n", "-O", "DIO,LOG-SEC", loop).stdout.split()
+    assert options == ["1", "4096"]
+    busy = zramfs("umount", mounted.path)
+    assert busy.returncode == 1
+    assert f"zram0 is attached to {loop}" in busy.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["loop", "detach"], "is attached to no loop device"),
+        (["loop", "attach", "--device", "zram7"], "has no device 'zram7'"),
+        (["swap", "off"], "is not used for swap"),
+    ],
+)
+def test_verbs_refuse_what_cannot_be_in_one_line(mount: Mount, arguments: list[str], says: str) -> None:
+    result = zramfs(*arguments, mount().path)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_uninitialised_device_is_not_attached(mount: Mount) -> None:
+    result = zramfs("loop", "attach", mount(size=None).path)
+    assert result.returncode == 1
+    assert "has no size yet" in result.stderr
+
+
+def test_killed_daemon_leaves_no_dead_mount_under_a_loop_device(mount: Mount) -> None:
+    mounted = mount()
+    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    try:
+        os.kill(mounted.pid, 9)
+        mounted.wait_for_daemon_end()
+        assert run("dd", f"if={loop}", "of=/dev/null", "bs=4096", "count=1").returncode != 0
+    finally:
+        run("losetup", "-d", loop)
+    assert not os.path.ismount(mounted.path)
+
+
+def test_swap_under_pressure_gives_every_byte_back(mount: Mount) -> None:
+    mounted = mount("--size", "512M", size=None)
+    loop = zramfs("swap", "on", mounted.path).stdout.strip()
+    assert f"{loop} " in Path("/proc/swaps").read_text()
+    assert (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "1\n"
+    done = run(sys.executable, HOG, 256, 64)
+    if done.returncode == CANNOT:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert "verified 256 MiB" in done.stdout
+    off = zramfs("swap", "off", mounted.path)
+    assert off.returncode == 0, off.stderr
+    assert f"{loop} " not in Path("/proc/swaps").read_text()
+    assert (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "0\n"
+
+
+def test_memory_goes_back_while_it_is_locked(mount: Mount) -> None:
+    mounted = mount()
+    (mounted.path / "sys/fs/zramfs/memory_locked").write_text("1")
+    before = mounted.status()["daemon"]["rss_bytes"]
+    mounted.file.write_bytes(os.urandom(128 << 20))
+    mounted.file.write_bytes(bytes(128 << 20))
+    assert mounted.device()["mm_stat"]["mem_used_total"] == 0
+    assert mounted.status()["daemon"]["rss_bytes"] < before + (32 << 20)

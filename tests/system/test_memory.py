@@ -1,0 +1,48 @@
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mounts import MIB, Mounted
+
+Mount = Callable[..., Mounted]
+
+STORED_BYTES = 1024 * MIB
+
+
+def real_data(size_bytes: int) -> Iterator[bytes]:
+    """Binaries and texts of this system, a megabyte at a time, again from the start when they are too few."""
+    paths = [
+        path
+        for folder in ("/usr/bin", "/usr/lib", "/usr/share")
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    ]
+    rest = b""
+    while True:
+        for path in paths:
+            try:
+                rest += path.read_bytes()
+            except OSError:
+                continue
+            while len(rest) >= MIB:
+                yield rest[:MIB]
+                rest = rest[MIB:]
+                size_bytes -= MIB
+                if size_bytes <= 0:
+                    return
+
+
+def test_memory_follows_the_compressed_data_and_goes_back_at_reset(mount: Mount) -> None:
+    mounted = mount(size="1G")
+    before = mounted.status()["daemon"]["rss_bytes"]
+    fd = os.open(mounted.file, os.O_WRONLY)
+    for number, megabyte in enumerate(real_data(STORED_BYTES)):
+        os.pwrite(fd, megabyte, number * MIB)
+    os.close(fd)
+    status = mounted.status()
+    memory = status["devices"][0]["mm_stat"]
+    grown = status["daemon"]["rss_bytes"] - before
+    assert memory["orig_data_size"] == STORED_BYTES
+    assert grown <= 1.08 * memory["compr_data_size"]
+    mounted.attribute("reset").write_text("1")
+    assert mounted.status()["daemon"]["rss_bytes"] <= before + 32 * MIB

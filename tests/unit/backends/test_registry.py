@@ -1,0 +1,42 @@
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+from zramfs.backends import registry
+from zramfs.backends.lz4 import LZ4
+from zramfs.errors import InvalidValue
+
+
+def announce(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    announced = EntryPoints([EntryPoint(name, value, registry.ENTRY_POINT_GROUP)])
+    monkeypatch.setattr(registry, "entry_points", announced.select)
+
+
+def test_lz4_is_announced() -> None:
+    assert "lz4" in registry.backend_names()
+    assert registry.load_backend("lz4") is LZ4
+
+
+def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidValue, match="no algorithm 'lzma': there is .*lz4"):
+        registry.load_backend("lzma")
+
+
+def test_a_backend_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch, "mine", "zramfs.backends.lz4:LZ4")
+    assert registry.backend_names() == ["mine"]
+    assert registry.load_backend("mine") is LZ4
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("zramfs.nowhere:X", "cannot be loaded"),
+        ("zramfs.backends.lz4:X", "cannot be loaded"),
+        ("os:sep", "not a Backend"),
+    ],
+)
+def test_a_broken_package_is_refused(monkeypatch: pytest.MonkeyPatch, value: str, complaint: str) -> None:
+    announce(monkeypatch, "broken", value)
+    with pytest.raises(InvalidValue, match=f"'broken'.*{complaint}"):
+        registry.load_backend("broken")
