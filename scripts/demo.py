@@ -85,7 +85,12 @@ class Demo:
             "--direct=1", "--ioengine=io_uring", "--iodepth=8", "--rw=write", "--bs=1M", "--size=512M",
         )  # fmt: skip
         sync = self.fio(
-            "psync with sync=1, 4K random", "--ioengine=psync", "--sync=1", "--rw=randwrite", "--bs=4k", "--size=64M"
+            "psync with sync=1, 4K random",
+            "--ioengine=psync",
+            "--sync=1",
+            "--rw=randwrite",
+            "--bs=4k",
+            "--size=64M",
         )
         self.fio("mmap, 4K random", "--ioengine=mmap", "--rw=randwrite", "--bs=4k", "--size=64M")
         expect("the first two are managed", flood["managed"] > 0 and large["managed"] > 0)
@@ -109,7 +114,10 @@ class Demo:
             undo.callback(self.run, "umount", target)
             files, size_bytes = compare_trees(TREE, target / TREE.name)
         self.verified.append(
-            ("ext4 on a loop device", f"e2fsck clean; {files:,} files, {size_bytes >> 20} MiB equal after a remount")
+            (
+                "ext4 on a loop device",
+                f"e2fsck clean; {files:,} files, {size_bytes >> 20} MiB equal after a remount",
+            )
         )
 
     def swap(self) -> None:
@@ -130,7 +138,7 @@ class Demo:
         console.print(table)
         console.print(
             f"stored {memory['orig_data_size'] >> 20} MiB in {memory['mem_used_total'] >> 20} MiB of memory "
-            f"(ratio {memory['orig_data_size'] / memory['mem_used_total']:.2f}, peak {memory['mem_used_max'] >> 20} MiB), "
+            f"(ratio {memory['orig_data_size'] / memory['mem_used_total']:.2f}), peak {memory['mem_used_max'] >> 20} MiB, "
             f"{memory['same_pages']:,} same-filled and {memory['huge_pages']:,} huge pages"
         )
         pages = ", ".join(f"{streams[f'{kind}_pages']:,} {kind}" for kind in ("managed", "fallback", "percpu"))

@@ -44,7 +44,9 @@ def memory_limit(limit_bytes: int) -> Iterator[None]:
 
 def page(number: int, filler: bytes) -> bytes:
     """A page that says which it is, compressible to about half."""
-    return number.to_bytes(8, "little") + filler[number % 64 : number % 64 + PAGE_BYTES // 2 - 8] + bytes(PAGE_BYTES // 2)
+    return (
+        number.to_bytes(8, "little") + filler[number % 64 : number % 64 + PAGE_BYTES // 2 - 8] + bytes(PAGE_BYTES // 2)
+    )
 
 
 def main() -> int:
@@ -63,7 +65,9 @@ def main() -> int:
             int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSwap" in line
         )
         del memory
-    print(f"verified {fill_bytes // MIB} MiB within {limit_bytes // MIB} MiB of memory; {swapped_kib // 1024} MiB swapped out")
+    print(
+        f"verified {fill_bytes // MIB} MiB within {limit_bytes // MIB} MiB of memory; {swapped_kib // 1024} MiB swapped out"
+    )
     return 0
 
 

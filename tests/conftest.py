@@ -18,7 +18,10 @@ from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.units import PAGE_SIZE
 
 settings.register_profile(
-    "zramfs", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "zramfs",
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("zramfs")
 
@@ -37,9 +40,7 @@ async def _open_device(
     if isinstance(accelerator, str):
         profile = parse_accelerator(accelerator)
         accelerator = None if profile is None else EmulatedAccelerator(profile)
-    config = DeviceConfig(
-        backend=backend, accelerator=accelerator, policy=policy, mem_limit_pages=mem_limit_pages
-    )
+    config = DeviceConfig(backend=backend, accelerator=accelerator, policy=policy, mem_limit_pages=mem_limit_pages)
     async with trio.open_nursery() as nursery:
         device = ZramDevice("zram0", nursery=nursery, config=config)
         device.initialise(pages * PAGE_SIZE)

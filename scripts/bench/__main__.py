@@ -58,7 +58,8 @@ def bench(options: Options) -> int:
     notes = Console(stderr=True, highlight=False)
     machine = describe_machine()
     if machine.load_at_start > BUSY_LOAD:
-        notes.print(f"bench: load average {machine.load_at_start:.1f}: other work disturbs the figures")
+        load = f"load average {machine.load_at_start:.1f}"
+        notes.print(f"bench: {load}: other work disturbs the figures", soft_wrap=True)
     outcome = run_session(
         cells=options.cells,
         targets=options.targets,
@@ -155,9 +156,7 @@ def matching_cells(pattern: str) -> list[Cell]:
     except re.error as error:
         raise argparse.ArgumentTypeError(f"{pattern!r}: {error}") from error
     if not cells:
-        raise argparse.ArgumentTypeError(
-            f"{pattern!r} matches none of {' '.join(cell.name for cell in CELLS)}"
-        )
+        raise argparse.ArgumentTypeError(f"{pattern!r} matches none of {' '.join(cell.name for cell in CELLS)}")
     return cells
 
 

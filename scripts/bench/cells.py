@@ -138,9 +138,7 @@ class DdCell(Cell):
         """Return 10^6 bytes a second."""
         found = re.search(r"^(\d+) bytes .*copied, ([\d.e+-]+) s", output.stderr, re.MULTILINE)
         if found is None or int(found[1]) != settings.binaries_bytes:
-            raise BenchError(
-                f"{self.name}: dd did not copy {settings.binaries_bytes} bytes: {output.stderr!r}"
-            )
+            raise BenchError(f"{self.name}: dd did not copy {settings.binaries_bytes} bytes: {output.stderr!r}")
         return int(found[1]) / float(found[2]) / 1e6
 
 
@@ -173,9 +171,7 @@ def sequential(size: str, direction: Direction, depth: int, *, kernel_floor: flo
 
 def binaries(direction: Direction) -> DdCell:
     """Return a cell of dd."""
-    return DdCell(
-        name=f"dd-{direction}", title=f"dd 1M {direction}, binaries", direction=direction, unit="MB/s"
-    )
+    return DdCell(name=f"dd-{direction}", title=f"dd 1M {direction}, binaries", direction=direction, unit="MB/s")
 
 
 CELLS: tuple[Cell, ...] = (

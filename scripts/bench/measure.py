@@ -53,9 +53,7 @@ class Bench:
 
     def values(self, cell: Cell, target: str) -> list[float]:
         """Return the samples of one cell and target, in the order of the rounds."""
-        return [
-            sample.value for sample in self.samples if (sample.cell, sample.target) == (cell.name, target)
-        ]
+        return [sample.value for sample in self.samples if (sample.cell, sample.target) == (cell.name, target)]
 
     def line_of(self, cell: Cell) -> str:
         """Return the medians of a cell that was measured, in one line."""

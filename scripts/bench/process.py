@@ -38,9 +38,7 @@ def run(command: list[str], *, timeout_s: float) -> Output:
         kill_group(process)
         raise
     if process.returncode != 0:
-        raise BenchError(
-            f"exit code {process.returncode} from {shlex.join(command)}: {last_line(stderr or stdout)}"
-        )
+        raise BenchError(f"exit code {process.returncode} from {shlex.join(command)}: {last_line(stderr or stdout)}")
     return Output(stdout, stderr)
 
 

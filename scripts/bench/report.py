@@ -72,9 +72,7 @@ class Report:
         self._machine = machine
         self._versions = describe_versions()
         self._titles = {target.name: target.title for target in outcome.measured}
-        rows = [
-            Row(cell, {name: outcome.bench.values(cell, name) for name in self._titles}) for cell in cells
-        ]
+        rows = [Row(cell, {name: outcome.bench.values(cell, name) for name in self._titles}) for cell in cells]
         self.rows = [row for row in rows if row.medians]
 
     @property
@@ -100,9 +98,7 @@ class Report:
 
     def summary(self) -> str:
         """Return one line: how many floors were reached."""
-        marks = [
-            ratio.passes for row in self.rows for ratio in row.ratios.values() if ratio.passes is not None
-        ]
+        marks = [ratio.passes for row in self.rows for ratio in row.ratios.values() if ratio.passes is not None]
         return f"{sum(marks)} of {len(marks)} floors reached" if marks else "no floor applies"
 
     def as_json(self) -> str:

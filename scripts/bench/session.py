@@ -39,9 +39,7 @@ def run_session(
     return Outcome(measured=measured, skipped=skipped, bench=bench, error=error)
 
 
-def mount_all(
-    targets: list[Target], stack: ExitStack, console: Console
-) -> tuple[dict[str, Path], dict[str, str]]:
+def mount_all(targets: list[Target], stack: ExitStack, console: Console) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the block files of the targets that could be mounted, and why the others could not."""
     block_files: dict[str, Path] = {}
     skipped: dict[str, str] = {}
@@ -50,7 +48,7 @@ def mount_all(
             block_files[target.name] = stack.enter_context(target)
         except UnavailableError as error:
             skipped[target.name] = str(error)
-            console.print(f"bench: {target.title} is skipped: {error}")
+            console.print(f"bench: {target.title} is skipped: {error}", soft_wrap=True)
         stack.callback(ignore_signals)
     if not block_files:
         raise BenchError("no target is left to measure")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mounts import Mounted, is_mounted, zramfs
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     reason = _why_no_mounts()

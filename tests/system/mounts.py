@@ -58,9 +58,7 @@ def is_zombie(pid: int) -> bool:
 
 def zramfs(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command; its output and exit code."""
-    return subprocess.run(
-        [ZRAMFS, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
-    )
+    return subprocess.run([ZRAMFS, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
 
 
 def is_mounted(path: Path) -> bool:

@@ -69,7 +69,12 @@ def test_o_trunc_leaves_size_and_data(mount: Mount) -> None:
 def test_statfs_tells_pages(mount: Mount) -> None:
     mounted = mount(size="16M")
     stat = os.statvfs(mounted.path)
-    assert (stat.f_bsize, stat.f_frsize, stat.f_blocks, stat.f_bfree) == (4096, 4096, SIZE // 4096, SIZE // 4096)
+    assert (stat.f_bsize, stat.f_frsize, stat.f_blocks, stat.f_bfree) == (
+        4096,
+        4096,
+        SIZE // 4096,
+        SIZE // 4096,
+    )
     mounted.file.write_bytes(b"x" * 8192)
     assert os.statvfs(mounted.path).f_bfree == SIZE // 4096 - 2
 

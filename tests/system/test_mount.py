@@ -13,7 +13,7 @@ from mounts import ZRAMFS, Mounted, is_mounted, zramfs
 Mount = Callable[..., Mounted]
 
 
-def test_mount_answers_io_when_it_returns(tmp_path: Path, mount: Mount) -> None:
+def test_mount_answers_io_when_it_returns(mount: Mount) -> None:
     mounted = mount()
     fd = os.open(mounted.file, os.O_RDWR)
     os.pwrite(fd, b"at once", 0)
@@ -24,7 +24,7 @@ def test_mount_answers_io_when_it_returns(tmp_path: Path, mount: Mount) -> None:
 def test_mount_lets_go_of_its_callers_pipe(tmp_path: Path) -> None:
     path = tmp_path / "mnt"
     path.mkdir()
-    script = f"exec 9>&1; out=$({ZRAMFS} mount {path} --size 16M --log-file {tmp_path}/log); echo \"[$out]\""
+    script = f'exec 9>&1; out=$({ZRAMFS} mount {path} --size 16M --log-file {tmp_path}/log); echo "[$out]"'
     try:
         done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, timeout=30, check=True)
         assert done.stdout == b"[]\n"
@@ -53,9 +53,7 @@ def test_mount_lets_go_of_its_callers_pipe(tmp_path: Path) -> None:
         ([], 2, "Missing argument"),
     ],
 )
-def test_mount_refuses_bad_input_in_one_line(
-    tmp_path: Path, arguments: list[str], exit_code: int, says: str
-) -> None:
+def test_mount_refuses_bad_input_in_one_line(tmp_path: Path, arguments: list[str], exit_code: int, says: str) -> None:
     (tmp_path / "full" / "x").mkdir(parents=True)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -70,15 +68,16 @@ def test_mount_says_what_is_missing_without_fusermount3(tmp_path: Path) -> None:
     result = subprocess.run(
         [ZRAMFS, "mount", tmp_path], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False
     )
-    assert (result.returncode, result.stderr) == (1, "zramfs: fusermount3 is missing: install the package fuse3\n")
+    assert (result.returncode, result.stderr) == (
+        1,
+        "zramfs: fusermount3 is missing: install the package fuse3\n",
+    )
 
 
 def test_mount_says_what_is_missing_without_dev_fuse(tmp_path: Path) -> None:
     (tmp_path / "mnt").mkdir()
     script = f"mount -t tmpfs none /dev && exec {ZRAMFS} mount {tmp_path}/mnt --log-file {tmp_path}/log"
-    result = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "/dev/fuse is missing" in result.stderr
     assert result.stderr.count("\n") == 1
@@ -88,7 +87,7 @@ def test_mount_says_when_it_has_no_permission() -> None:
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/nonexistent"]
     if subprocess.run([*as_nobody, ZRAMFS, "--version"], capture_output=True, check=False).returncode:
         pytest.skip("an unprivileged user cannot run the zramfs under test, where it is installed")
-    with tempfile.TemporaryDirectory(dir="/tmp") as path:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
         Path(path).chmod(0o755)
         command = [*as_nobody, ZRAMFS, "mount", path, "--log-file=/dev/null"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -217,7 +216,15 @@ def test_devices_are_apart(mount: Mount) -> None:
 def test_signal_in_mid_flight_answers_what_has_arrived(mount: Mount) -> None:
     mounted = mount("--accel", "poc")
     writer = subprocess.Popen(
-        ["fio", "--name=w", f"--filename={mounted.file}", "--rw=randwrite", "--bs=256k", "--direct=1", "--size=64M"]
+        [
+            "fio",
+            "--name=w",
+            f"--filename={mounted.file}",
+            "--rw=randwrite",
+            "--bs=256k",
+            "--direct=1",
+            "--size=64M",
+        ]
         + ["--ioengine=libaio", "--iodepth=16", "--time_based", "--runtime=30"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

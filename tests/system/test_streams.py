@@ -17,7 +17,15 @@ def taken(mounted: Mounted) -> tuple[int, int, int]:
 
 def test_direct_libaio_writes_are_managed(mount: Mount, fio: Fio) -> None:
     mounted = mount()
-    fio(mounted.file, "--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=32", "--size=32M")
+    fio(
+        mounted.file,
+        "--rw=randwrite",
+        "--bs=4k",
+        "--direct=1",
+        "--ioengine=libaio",
+        "--iodepth=32",
+        "--size=32M",
+    )
     managed, fallback, percpu = taken(mounted)
     assert (managed + fallback, percpu) == (32 * MIB // 4096, 0)
     assert managed > 0
@@ -25,7 +33,15 @@ def test_direct_libaio_writes_are_managed(mount: Mount, fio: Fio) -> None:
 
 def test_direct_io_uring_writes_of_a_megabyte_are_managed(mount: Mount, fio: Fio) -> None:
     mounted = mount()
-    fio(mounted.file, "--rw=write", "--bs=1M", "--direct=1", "--ioengine=io_uring", "--iodepth=8", "--size=64M")
+    fio(
+        mounted.file,
+        "--rw=write",
+        "--bs=1M",
+        "--direct=1",
+        "--ioengine=io_uring",
+        "--iodepth=8",
+        "--size=64M",
+    )
     managed, fallback, percpu = taken(mounted)
     assert (managed + fallback, percpu) == (64 * MIB // 4096, 0)
     assert managed > 0
@@ -47,10 +63,19 @@ def test_writes_that_somebody_waits_for_are_percpu(mount: Mount, fio: Fio, optio
     assert taken(mounted) == (0, 0, 8 * MIB // 4096)
 
 
-@pytest.mark.parametrize("profile", ["ideal,queue_depth=1", "ideal,queue_depth=16,engines=1", "poc", "poc,queue_depth=8"])
+@pytest.mark.parametrize(
+    "profile", ["ideal,queue_depth=1", "ideal,queue_depth=16,engines=1", "poc", "poc,queue_depth=8"]
+)
 def test_runs_larger_than_the_queue_add_up_and_read_back(mount: Mount, fio: Fio, profile: str) -> None:
     mounted = mount("--accel", profile)
-    common = ["--direct=1", "--ioengine=libaio", "--iodepth=8", "--numjobs=4", "--size=16M", "--offset_increment=16M"]
+    common = [
+        "--direct=1",
+        "--ioengine=libaio",
+        "--iodepth=8",
+        "--numjobs=4",
+        "--size=16M",
+        "--offset_increment=16M",
+    ]
     fio(mounted.file, "--rw=randwrite", "--bs=1M", *common)
     managed, fallback, percpu = taken(mounted)
     assert (managed + fallback, percpu) == (64 * MIB // 4096, 0)

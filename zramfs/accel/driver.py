@@ -10,6 +10,7 @@ import trio
 from zramfs.accel.profile import Profile
 from zramfs.accel.ring import DescriptorRing
 from zramfs.codec.run import CompressedRun, PageCodec
+from zramfs.contracts import Stream
 from zramfs.errors import AcceleratorUnavailable
 
 _log: Final = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class AcceleratorDriver:
         self.ring = ring
         self.polled_run_pages = profile.polled_run_pages
         self._streams = [ManagedStream(self, number, run) for number, run in enumerate(runs)]
-        self._free_streams = self._streams.copy()
+        self._free_streams: list[Stream] = [*self._streams]
         self._serves_completions = True
         self._queue_full = 0
 
@@ -104,14 +105,14 @@ class AcceleratorDriver:
         """As many as descriptors: each run in flight needs at least one."""
         return len(self._streams)
 
-    def get_stream(self) -> ManagedStream | None:
+    def get_stream(self) -> Stream | None:
         """Return a free stream; None while every descriptor is taken, or when nobody serves completions."""
         if self.ring.free_descriptors and self._free_streams and self._serves_completions:
             return self._free_streams.pop()
         self._queue_full += 1
         return None
 
-    def put_stream(self, stream: ManagedStream) -> None:
+    def put_stream(self, stream: Stream) -> None:
         """Give the stream's descriptors back to the queue."""
         self.ring.retire(stream.run)
         self._free_streams.append(stream)

@@ -61,7 +61,11 @@ class Profile:
 
     def with_setting(self, key: str, text: str) -> "Profile":
         """Return this profile with one number given by the user; InvalidValue if it is not one of ours."""
-        setting = _checked(self.name, key, {"value": _integer(self.name, key, text), "basis": "given", "source": "by the user"})
+        setting = _checked(
+            self.name,
+            key,
+            {"value": _integer(self.name, key, text), "basis": "given", "source": "by the user"},
+        )
         return replace(self, settings={**self.settings, key: setting})
 
 
@@ -127,7 +131,9 @@ def _checked(name: str, key: str, entry: Any) -> Setting:
     limits = _SETTINGS.get(key)
     if limits is None:
         raise InvalidValue(f"profile {name} has no setting {key!r}: there are {', '.join(_SETTINGS)}")
-    value, basis, source = (entry.get(field) for field in ("value", "basis", "source")) if isinstance(entry, dict) else (None,) * 3
+    value, basis, source = (
+        (entry.get(field) for field in ("value", "basis", "source")) if isinstance(entry, dict) else (None,) * 3
+    )
     if not isinstance(value, int) or not limits.least <= value <= limits.most:
         raise InvalidValue(f"profile {name}: {key} must be {limits.least} to {limits.most}, not {value}")
     if basis not in _BASES or not source:

@@ -37,9 +37,7 @@ def attach_loop(mounted: MountedZramfs, device: str) -> Path:
     block_file = mounted.block_file(device)
     if mounted.attribute(device, "initstate") == "0":
         raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
-    return Path(
-        run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file))
-    )
+    return Path(run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file)))
 
 
 def loops_of(block_file: Path) -> list[Path]:

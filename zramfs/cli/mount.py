@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -73,8 +72,7 @@ def mount(
         allow_other=allow_other,
     )
     if foreground:
-        log_to = {"filename": log_file} if log_file else {"stream": sys.stderr}
-        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, **log_to)  # type: ignore[arg-type]
+        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, filename=log_file)
         trio.run(daemon.run, request, lambda: None)
         return
     log_path = Path(os.path.realpath(log_file)) if log_file else default_log_file(request.mountpoint)

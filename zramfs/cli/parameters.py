@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -12,10 +12,8 @@ from zramfs.contracts import Backend
 from zramfs.errors import InvalidValue
 from zramfs.units import parse_size
 
-_T = TypeVar("_T")
 
-
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType):  # type: ignore[type-arg]
     """A parameter that one of our functions reads; what it raises for junk is the message."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -51,8 +49,6 @@ SIZE: Final = _Parsed("size", _positive_size)
 ALGORITHM: Final = _Parsed("name", _backend)
 ACCELERATOR: Final = _Parsed("name[,key=value…]|none", _accelerator)
 
-mountpoint_argument = click.argument(
-    "mountpoint", type=click.Path(path_type=Path, exists=False, resolve_path=False)
-)
+mountpoint_argument = click.argument("mountpoint", type=click.Path(path_type=Path, exists=False, resolve_path=False))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device_option = click.option("--device", default="zram0", show_default=True, help="Which device.")

@@ -41,7 +41,8 @@ def status(mountpoint: Path, *, as_json: bool) -> None:
     console = Console(highlight=False)
     daemon = report["daemon"]
     console.print(
-        f"{mountpoint}: zramfs {daemon['version']}, daemon {daemon['pid']} with {format_bytes(daemon['rss_bytes'])} resident"
+        f"{mountpoint}: zramfs {daemon['version']}, "
+        f"daemon {daemon['pid']} with {format_bytes(daemon['rss_bytes'])} resident"
     )
     for table in (_memory_table(report), _stream_table(report), _accelerator_table(report)):
         console.print(table)

@@ -58,9 +58,14 @@ def _protect(mounted: MountedZramfs) -> None:
     try:
         mounted.set_daemon_attribute("memory_locked", "1")
     except OSError as error:
-        raise CommandFailed(f"the daemon of {mounted.path} cannot lock its memory, which swap needs: {error.strerror}") from error
+        raise CommandFailed(
+            f"the daemon of {mounted.path} cannot lock its memory, which swap needs: {error.strerror}"
+        ) from error
     if mounted.daemon_attribute("oom_protected") == "0":
-        click.echo("zramfs: warning: without CAP_SYS_RESOURCE the OOM killer may take the daemon, and the swap with it", err=True)
+        click.echo(
+            "zramfs: warning: without CAP_SYS_RESOURCE the OOM killer may take the daemon, and the swap with it",
+            err=True,
+        )
 
 
 def _swaps_of(mounted: MountedZramfs, device: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, astuple
+from functools import partial
 from typing import Final
 
 from zramfs.backends.registry import backend_names, load_backend
@@ -39,9 +40,7 @@ class DeviceAttributes:
             "io_stat": Attribute(mode=READ_ONLY, show=self.show_io_stat),
             "debug_stat": Attribute(mode=READ_ONLY, show=lambda: f"version: 1\n{0} {0:8d}\n"),
             "stat": Attribute(mode=READ_ONLY, show=self.show_stat),
-            "stream_policy": Attribute(
-                mode=READ_WRITE, show=self.show_stream_policy, store=self.store_stream_policy
-            ),
+            "stream_policy": Attribute(mode=READ_WRITE, show=self.show_stream_policy, store=self.store_stream_policy),
             "stream_stat": Attribute(mode=READ_ONLY, show=self.show_stream_stat),
             "accel": self._accel_tree(),
         }
@@ -131,9 +130,7 @@ class DeviceAttributes:
     def _accel_tree(self) -> ControlTree:
         """Ours: a file for each of the accelerator's settings, and `stat` with its counters."""
         settings: Mapping[str, int | str] = self._device.accelerator_settings() or {"profile": "none"}
-        shown = {
-            key: Attribute(mode=READ_ONLY, show=lambda value=value: f"{value}\n") for key, value in settings.items()
-        }
+        shown = {key: Attribute(mode=READ_ONLY, show=partial("{}\n".format, value)) for key, value in settings.items()}
         stat = Attribute(mode=READ_ONLY, show=lambda: key_value_lines(self._device.accelerator_statistics()))
         return {**shown, "stat": stat}
 

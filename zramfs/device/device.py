@@ -117,9 +117,7 @@ class ZramDevice:
             slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages)
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
-        self._zcomp = Zcomp(
-            config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy
-        )
+        self._zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
         self._nursery.start_soon(self._zcomp.serve_completions, name=f"{self.name} completions")
         self._slots = slots
         self._disksize = size_bytes
@@ -179,9 +177,8 @@ class ZramDevice:
 
     async def compact(self) -> None:
         """Move objects together and give the memory that falls empty back; others have their turn between."""
-        if self._slots is None:
-            raise NotInitialised(f"{self.name} is not initialised")
-        while self._slots is not None and self._slots.compact_some(_COMPACT_SLICE_OBJECTS):
+        slots, _ = self._initialised()
+        while self.is_initialised and slots.compact_some(_COMPACT_SLICE_OBJECTS):
             await trio.lowlevel.checkpoint()
 
     # ---- I/O ----------------------------------------------------------------------------------------------------
@@ -207,7 +204,12 @@ class ZramDevice:
                 await self._write_unaligned(slots, zcomp, bio)
             else:
                 await self._write_run(
-                    slots, zcomp, bio, first_page=bio.offset_bytes // PAGE_SIZE, begin=0, pages=len(bio.data) // PAGE_SIZE
+                    slots,
+                    zcomp,
+                    bio,
+                    first_page=bio.offset_bytes // PAGE_SIZE,
+                    begin=0,
+                    pages=len(bio.data) // PAGE_SIZE,
                 )
         except ZramError:
             self._failed_writes += 1

@@ -5,8 +5,8 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, NoReturn, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -37,7 +37,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Awaitable[_R]]:
+def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
     """Answer every error with an errno: one that escaped would end the mount, and with it everybody's data."""
 
     @functools.wraps(handler)
@@ -62,9 +62,7 @@ class ZramFilesystem(pyfuse3.Operations):
     supports_dot_lookup = True
     enable_writeback_cache = False
 
-    def __init__(
-        self, devices: Sequence[ZramDevice], control_tree: ControlTree, on_ready: Callable[[], None]
-    ) -> None:
+    def __init__(self, devices: Sequence[ZramDevice], control_tree: ControlTree, on_ready: Callable[[], None]) -> None:
         super().__init__()
         self._on_ready = on_ready
         self._owner = (os.getuid(), os.getgid())
@@ -88,9 +86,7 @@ class ZramFilesystem(pyfuse3.Operations):
     # ---- names and attributes -----------------------------------------------------------------------------------
 
     @_answers_errors
-    async def lookup(
-        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext | None = None
-    ) -> EntryAttributes:
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Find a name in a folder."""
         del ctx
         folder = self._folder(parent_inode)
@@ -100,7 +96,7 @@ class ZramFilesystem(pyfuse3.Operations):
         return self._attributes(node)
 
     @_answers_errors
-    async def getattr(self, inode: InodeT, ctx: RequestContext | None = None) -> EntryAttributes:
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer stat(2)."""
         del ctx
         return self._attributes(self._nodes[inode])
@@ -161,7 +157,7 @@ class ZramFilesystem(pyfuse3.Operations):
         """Refuse whatever would change a folder: names are fixed, as in sysfs."""
         raise FUSEError(errno.EPERM)
 
-    create = mknod = mkdir = symlink = link = rename = unlink = rmdir = _refuse
+    create = mknod = mkdir = symlink = link = rename = unlink = rmdir = _refuse  # type: ignore[assignment]
 
     # ---- folders ------------------------------------------------------------------------------------------------
 
@@ -208,11 +204,11 @@ class ZramFilesystem(pyfuse3.Operations):
 
     @_answers_errors
     async def flush(self, fh: FileHandleT) -> None:
-        """Answer a close(2): every acknowledged write is stored."""
+        """Answer close(2): every acknowledged write is stored."""
 
     @_answers_errors
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:  # noqa: FBT001 - pyfuse3's signature
-        """Answer an fsync(2)."""
+        """Answer fsync(2)."""
         del datasync
         self._open_files[fh].flush()
 
@@ -241,10 +237,7 @@ def _forget_attributes(inode: InodeT) -> None:
 
 def _folder(tree: ControlTree) -> Folder:
     return Folder(
-        {
-            name: AttributeFile(entry) if isinstance(entry, Attribute) else _folder(entry)
-            for name, entry in tree.items()
-        }
+        {name: AttributeFile(entry) if isinstance(entry, Attribute) else _folder(entry) for name, entry in tree.items()}
     )
 
 

@@ -13,7 +13,7 @@ PERCPU_RUN_PAGES: Final = 32
 
 
 class PercpuStream:
-    """Compresses at once, on the caller's CPU. Its run is committed before anybody else runs, so nobody waits for it."""
+    """Compresses at once, on the caller's CPU. Its run is committed before others have their turn: nobody waits for it."""
 
     __slots__ = ("_compressor", "codec", "run")
 

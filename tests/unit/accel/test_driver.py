@@ -24,9 +24,7 @@ def accelerator(text: str) -> EmulatedAccelerator:
 
 
 @asynccontextmanager
-async def attached(
-    text: str, create_context: Callable[[], PageCodec] = Lz4Codec
-) -> AsyncIterator[AcceleratorDriver]:
+async def attached(text: str, create_context: Callable[[], PageCodec] = Lz4Codec) -> AsyncIterator[AcceleratorDriver]:
     async with trio.open_nursery() as nursery:
         driver = accelerator(text).attach(create_context)
         nursery.start_soon(driver.serve_completions)
@@ -245,7 +243,9 @@ def test_a_context_that_cannot_be_made_leaves_the_accelerator_unavailable(error:
     assert threading.active_count() == before
 
 
-def test_a_thread_that_does_not_start_leaves_the_accelerator_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_does_not_start_leaves_the_accelerator_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -61,7 +61,9 @@ class Gate:
         return page[:100]
 
 
-def test_a_submitted_run_is_compressed_as_by_a_per_cpu_stream(compressible_pages: Callable[..., bytes]) -> None:
+def test_a_submitted_run_is_compressed_as_by_a_per_cpu_stream(
+    compressible_pages: Callable[..., bytes],
+) -> None:
     source = compressible_pages(20) + bytes(PAGE) + os.urandom(PAGE)
     run = CompressedRun(32)
     with opened(32) as ring:

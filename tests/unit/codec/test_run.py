@@ -100,7 +100,14 @@ def test_a_function_codec_that_gains_nothing_gives_the_page() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [fail, lambda _data: None, lambda _data: bytearray(9), lambda _data: "text", lambda _data: b"", lambda: b"x"],
+    [
+        fail,
+        lambda _data: None,
+        lambda _data: bytearray(9),
+        lambda _data: "text",
+        lambda _data: b"",
+        lambda: b"x",
+    ],
     ids=["raises", "None", "bytearray", "str", "empty", "signature"],
 )
 def test_a_function_codec_that_misbehaves_fails_the_page(function: Callable[[bytes], bytes]) -> None:

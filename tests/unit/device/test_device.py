@@ -504,7 +504,9 @@ async def test_a_device_without_an_accelerator_has_no_manager_error(open_device:
         assert device.manager_error == ""
 
 
-async def test_a_level_that_the_algorithm_refuses_leaves_the_device_uninitialised(nursery: trio.Nursery) -> None:
+async def test_a_level_that_the_algorithm_refuses_leaves_the_device_uninitialised(
+    nursery: trio.Nursery,
+) -> None:
     config = DeviceConfig(backend=Lz4Backend(), accelerator=None, level=0)
     device = ZramDevice("zram0", nursery=nursery, config=config)
     with pytest.raises(InvalidValue, match="lz4 level 0"):
@@ -593,6 +595,7 @@ async def test_a_write_that_returned_is_read_until_the_next(open_device: OpenDev
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
 async def test_partial_writes_beside_managed_ones_keep_both(open_device: OpenDevice, accelerator: str) -> None:
     """Even pages are written whole; odd ones are patched, eight bytes at a time, by bios that touch them only."""
+
     async def patch(device: ZramDevice, page: int, mark: bytes) -> None:
         for at in range(0, PAGE, 512):
             await write(device, page * PAGE + at, mark, is_async=True)

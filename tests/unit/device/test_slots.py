@@ -183,7 +183,9 @@ def test_a_table_of_1_tib_costs_little_memory(resident_bytes: Callable[[], int])
     assert resident_bytes() - before < 2 * MIB
 
 
-def test_a_sparse_table_costs_a_page_for_each_place_that_was_written(resident_bytes: Callable[[], int]) -> None:
+def test_a_sparse_table_costs_a_page_for_each_place_that_was_written(
+    resident_bytes: Callable[[], int],
+) -> None:
     slots = SlotTable(TIB_PAGES)
     before = resident_bytes()
     for page in range(0, TIB_PAGES, TIB_PAGES // 256):

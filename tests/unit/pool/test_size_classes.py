@@ -33,7 +33,11 @@ def test_one_object_of_32_bytes_costs_12288_bytes() -> None:
 
 def test_an_object_of_half_a_page_with_its_handle_wastes_nothing() -> None:
     size_class = SIZE_CLASSES[class_index(2048 - HANDLE_BYTES)]
-    assert (size_class.object_bytes, size_class.pages_per_zspage, size_class.objects_per_zspage) == (2048, 1, 2)
+    assert (size_class.object_bytes, size_class.pages_per_zspage, size_class.objects_per_zspage) == (
+        2048,
+        1,
+        2,
+    )
 
 
 def test_classes_of_equal_geometry_are_merged_into_the_largest() -> None:

@@ -1,0 +1,212 @@
+"""The device against a plain bytearray: any history of writes, reads, discards and compactions."""
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zramfs.bio import WriteBio
+from zramfs.codec.lz4 import Lz4Codec
+from zramfs.contracts import StreamPolicy
+from zramfs.device.device import ZramDevice
+
+PAGE = 4096
+PAGES = 320
+LANES = 8
+SIZE = PAGES * PAGE
+HUGE_CLASS_BYTES = 3625
+
+OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the device: often aligned, mostly short, sometimes almost all of it."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is written: how it compresses, and which of those."""
+
+    kind: str
+    seed: int
+
+    def make(self, size: int) -> bytes:
+        chance = random.Random(self.seed)
+        if self.kind == "random":
+            return chance.randbytes(size)
+        if self.kind == "half":
+            return b"".join(chance.randbytes(2048) + bytes(2048) for _ in range(size // PAGE + 1))[:size]
+        if self.kind == "barely":  # around the huge class: 3560 to 3659 random bytes a page
+            kept = [chance.randrange(3560, 3660) for _ in range(size // PAGE + 1)]
+            return b"".join(chance.randbytes(length) + bytes(PAGE - length) for length in kept)[:size]
+        unit = {"zero": b"\0", "same": chance.randbytes(8), "period": chance.randbytes(chance.randrange(9, 900))}
+        return (unit[self.kind] * (size // len(unit[self.kind]) + 1))[:size]
+
+
+@dataclass(frozen=True)
+class Write:
+    span: Span
+    data: Data
+    is_async: bool
+
+    def bio(self) -> WriteBio:
+        return WriteBio(self.span.offset, self.data.make(self.span.size), self.is_async)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Writes at the same time, each in a lane of its own."""
+
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True)
+class Read:
+    span: Span
+
+
+@dataclass(frozen=True)
+class Discard:
+    span: Span
+
+
+@dataclass(frozen=True)
+class Compact:
+    pass
+
+
+@dataclass(frozen=True)
+class SetPolicy:
+    policy: StreamPolicy
+
+
+Step = Write | Together | Read | Discard | Compact | SetPolicy
+
+
+@dataclass
+class Model:
+    """What the device must hold, and which pages were written since they were last discarded."""
+
+    contents: bytearray = field(default_factory=lambda: bytearray(SIZE))
+    stored: set[int] = field(default_factory=set)
+    notified: int = 0
+
+    def write(self, bio: WriteBio) -> None:
+        end = bio.offset_bytes + len(bio.data)
+        self.contents[bio.offset_bytes : end] = bio.data
+        self.stored.update(range(bio.offset_bytes // PAGE, -(-end // PAGE)))
+
+    def discard(self, span: Span) -> None:
+        first, end = -(-span.offset // PAGE), (span.offset + span.size) // PAGE
+        for page in range(first, end):
+            self.contents[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
+        self.stored.difference_update(range(first, end))
+        self.notified += max(0, end - first)
+
+    def page_lengths(self) -> dict[int, int]:
+        """Stored bytes of each stored page: 0 when same-filled, 4096 when huge."""
+        codec, lengths = Lz4Codec(), {}
+        for page in self.stored:
+            contents = bytes(self.contents[page * PAGE : (page + 1) * PAGE])
+            length = 0 if contents == contents[:8] * 512 else len(codec.compress(contents))
+            lengths[page] = PAGE if length >= HUGE_CLASS_BYTES else length
+        return lengths
+
+
+def spans(begin: int = 0, end: int = SIZE) -> st.SearchStrategy[Span]:
+    pages = (end - begin) // PAGE
+    aligned = st.builds(
+        lambda page, count: Span(begin + page * PAGE, min(count, pages - page) * PAGE),
+        st.integers(0, pages - 1),
+        st.integers(1, 40) | st.just(300),
+    )
+    anywhere = st.builds(
+        lambda offset, size: Span(begin + offset, min(size, end - begin - offset)),
+        st.integers(0, end - begin - 1),
+        st.integers(1, 3 * PAGE) | st.integers(1, 300 * PAGE),
+    )
+    return aligned | anywhere
+
+
+data = st.builds(Data, st.sampled_from(["zero", "same", "period", "half", "barely", "random"]), st.integers(0, 1 << 16))
+
+
+def writes(begin: int = 0, end: int = SIZE) -> st.SearchStrategy[Write]:
+    return st.builds(Write, spans(begin, end), data, st.booleans())
+
+
+lane_bytes = SIZE // LANES
+together = st.tuples(*(writes(lane * lane_bytes, (lane + 1) * lane_bytes) for lane in range(LANES)))
+steps = st.one_of(
+    writes(),
+    writes(),
+    st.builds(Together, together),
+    st.builds(Read, spans()),
+    st.builds(Discard, spans()),
+    st.builds(Compact),
+    st.builds(SetPolicy, st.sampled_from(StreamPolicy)),
+)
+
+
+async def do(device: ZramDevice, model: Model, step: Step) -> None:
+    match step:
+        case Write():
+            model.write(step.bio())
+            await device.write(step.bio())
+        case Together():
+            async with trio.open_nursery() as nursery:
+                for write in step.writes:
+                    model.write(write.bio())
+                    nursery.start_soon(device.write, write.bio())
+        case Read(span):
+            assert device.read(span.offset, span.size) == model.contents[span.offset : span.offset + span.size]
+        case Discard(span):
+            model.discard(span)
+            device.discard(span.offset, span.size)
+        case Compact():
+            used = device.mm_stat().mem_used_total
+            await device.compact()
+            assert device.mm_stat().mem_used_total <= used
+        case SetPolicy(policy):
+            device.set_policy(policy)
+
+
+def check(device: ZramDevice, model: Model) -> None:
+    lengths = model.page_lengths()
+    statistics = device.mm_stat()
+    assert device.read(0, SIZE) == model.contents
+    assert statistics.orig_data_size == len(model.stored) * PAGE
+    assert statistics.compr_data_size == sum(lengths.values())
+    assert statistics.same_pages == sum(length == 0 for length in lengths.values())
+    assert statistics.huge_pages == sum(length == PAGE for length in lengths.values())
+    assert statistics.mem_used_total >= statistics.compr_data_size
+    assert statistics.mem_used_max >= statistics.mem_used_total
+    assert device.io_stat().notify_free == model.notified
+    assert device.stream_statistics().inflight == 0
+
+
+@pytest.mark.parametrize(
+    "accelerator", ["none", "ideal", "poc", "poc,queue_depth=3", "ideal,queue_depth=16,polled_run_pages=0"]
+)
+@settings(max_examples=100)
+@given(history=st.lists(steps, max_size=25))
+def test_device_is_as_good_as_a_bytearray(open_device: OpenDevice, accelerator: str, history: list[Step]) -> None:
+    async def live() -> None:
+        model = Model()
+        async with open_device(PAGES, accelerator=accelerator) as device:
+            for step in history:
+                await do(device, model, step)
+            check(device, model)
+            device.discard(0, SIZE)
+            assert device.mm_stat().mem_used_total == 0
+
+    trio.run(live)
