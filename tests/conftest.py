@@ -1,4 +1,4 @@
-"""What many tests need: devices, pages, the memory of this process. Session-scoped factories, so Hypothesis takes them."""
+"""What many tests need: devices, pages, the memory in use. Factories of the session, so that Hypothesis takes them."""
 
 import os
 import random

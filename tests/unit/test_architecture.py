@@ -1,4 +1,4 @@
-"""What may import what: the table of docs/architecture.md. Lower never imports upper, folders of one level not each other."""
+"""What may import what, by the table of docs/architecture.md: never upwards, and no folder one of its own level."""
 
 import ast
 import re

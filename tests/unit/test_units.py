@@ -25,7 +25,6 @@ from zramfs.units import format_bytes, memparse, parse_size, round_up_to_page
         ("0x10", 16),
         ("0X1fK", 31 << 10),
         ("010", 8),
-        ("0", 0),
         ("1Kjunk", 1 << 10),
         ("12 34", 12),
         ("5x", 5),

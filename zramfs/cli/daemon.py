@@ -34,6 +34,7 @@ class MountRequest:
     device_count: int
     profile: Profile | None
     policy: StreamPolicy
+    busy_poll_us: int
     allow_other: bool
 
 
@@ -60,7 +61,9 @@ async def _serve(request: MountRequest, devices: list[ZramDevice], on_ready: Cal
             device.initialise(request.disksize)
     filesystem = ZramFilesystem(devices, control_tree(devices, SwapGuard()), on_ready)
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
-    await session.serve(filesystem, request.mountpoint, allow_other=request.allow_other)
+    await session.serve(
+        filesystem, request.mountpoint, allow_other=request.allow_other, busy_poll_us=request.busy_poll_us
+    )
 
 
 def _make_device(request: MountRequest, name: str, nursery: trio.Nursery) -> ZramDevice:

@@ -40,6 +40,15 @@ _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     show_default=True,
     help="Streams for writes: managed for asynchronous ones (auto), or one kind for all.",
 )
+@click.option(
+    "--busy-poll",
+    "busy_poll_us",
+    metavar="USEC",
+    type=click.IntRange(0, 10_000),
+    default=50,
+    show_default=True,
+    help="How long to poll for the next request before sleeping; 0 to sleep at once.",
+)
 @click.option("--allow-other", is_flag=True, help="Let other users in.")
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal, until unmounted or interrupted.")
 @click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Where the daemon logs.")
@@ -51,6 +60,7 @@ def mount(
     devices: int,
     accelerator: Profile | None,
     stream_policy: str,
+    busy_poll_us: int,
     *,
     allow_other: bool,
     foreground: bool,
@@ -69,6 +79,7 @@ def mount(
         device_count=devices,
         profile=accelerator,
         policy=StreamPolicy(stream_policy),
+        busy_poll_us=busy_poll_us,
         allow_other=allow_other,
     )
     if foreground:

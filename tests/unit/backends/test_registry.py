@@ -18,7 +18,7 @@ def test_lz4_is_announced() -> None:
 
 
 def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InvalidValue, match="no algorithm 'lzma': there is .*lz4"):
+    with pytest.raises(InvalidValue, match=r"no algorithm 'lzma': there is .*lz4"):
         registry.load_backend("lzma")
 
 

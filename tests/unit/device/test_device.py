@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
+from zramfs.accel.driver import EmulatedAccelerator
+from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4, Lz4Backend
 from zramfs.bio import WriteBio
 from zramfs.codec.run import FunctionCodec, PageCodec
@@ -358,13 +360,14 @@ async def test_over_the_limit_same_filled_pages_are_still_written(open_device: O
         assert device.io_stat().failed_writes == 0
 
 
-async def test_one_bio_over_the_limit_is_one_failed_write(open_device: OpenDevice) -> None:
-    async with open_device(300, accelerator="poc", mem_limit_pages=10) as device:
+@pytest.mark.parametrize("accelerator", ["none", "poc", "poc,queue_depth=512"])  # the last: in two managed runs
+async def test_one_bio_over_the_limit_is_one_failed_write(open_device: OpenDevice, accelerator: str) -> None:
+    async with open_device(300, accelerator=accelerator, mem_limit_pages=10) as device:
         with pytest.raises(MemoryLimitReached):
             await write(device, 0, os.urandom(300 * PAGE), is_async=True)
         assert device.io_stat().failed_writes == 1
         assert device.accounting.in_flight == 0
-        assert device.accelerator_statistics()["inflight"] == 0
+        assert device.stream_statistics().inflight == 0
         device.discard(0, 300 * PAGE)
         assert device.mm_stat().mem_used_total == 0
 
@@ -654,9 +657,6 @@ async def test_cancelled_writers_tear_no_page_and_leave_nothing_behind(
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
 async def test_a_device_whose_nursery_is_cancelled_ends_with_its_writers(accelerator: str) -> None:
-    from zramfs.accel.driver import EmulatedAccelerator
-    from zramfs.accel.profile import parse_accelerator
-
     profile = parse_accelerator(accelerator)
     assert profile is not None
     chance = random.Random(accelerator)

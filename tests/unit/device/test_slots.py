@@ -1,4 +1,5 @@
 import os
+import random
 from collections.abc import Callable
 
 import pytest
@@ -31,7 +32,7 @@ def statistics(slots: SlotTable) -> tuple[int, int, int, int]:
 def incompressible_to(length: int) -> bytes:
     """Make a page that LZ4 compresses to exactly `length` bytes."""
     codec = Lz4Codec()
-    noise = os.urandom(PAGE)
+    noise = random.Random(2026).randbytes(PAGE)
     for kept in range(length - 40, length):
         page = noise[:kept] + bytes(PAGE - kept)
         if len(codec.compress(page)) == length:

@@ -1,0 +1,36 @@
+import errno
+
+import pytest
+
+from zramfs.control.values import choice, parse_flag_u16, parse_name, parse_unsigned
+from zramfs.errors import InvalidValue, ValueOutOfRange
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("1\n", 1), ("+7", 7), ("007", 7)])
+def test_unsigned_reads_as_kstrtoul(text: str, value: int) -> None:
+    assert parse_unsigned(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x", "1x", "-1", " 1", "1\n\n", "0x1", "1 ", "\u0661", "++1"])
+def test_unsigned_refuses_junk(text: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        parse_unsigned(text)
+    assert raised.value.errno == errno.EINVAL
+
+
+def test_flag_out_of_a_u16_is_erange() -> None:
+    assert parse_flag_u16("65535")
+    with pytest.raises(ValueOutOfRange):
+        parse_flag_u16("65536")
+
+
+def test_name_loses_one_newline_and_is_short() -> None:
+    assert parse_name("lz4\n") == "lz4"
+    assert parse_name("x" * 127) == "x" * 127
+    with pytest.raises(InvalidValue) as raised:
+        parse_name("x" * 128)
+    assert raised.value.errno == errno.E2BIG
+
+
+def test_choice_brackets_the_chosen_one() -> None:
+    assert choice(["a", "b"], "b") == "a [b]"

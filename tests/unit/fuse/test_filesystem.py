@@ -1,0 +1,125 @@
+import errno
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pyfuse3
+import pytest
+
+from zramfs.contracts import Attribute
+from zramfs.device.device import ZramDevice
+from zramfs.errors import DeviceBusy
+from zramfs.fuse.filesystem import ZramFilesystem
+from zramfs.units import PAGE_SIZE
+
+OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
+
+CONTEXT = cast(pyfuse3.RequestContext, SimpleNamespace())
+
+
+async def _refuse(_text: str) -> None:
+    raise DeviceBusy("in use")
+
+
+async def _break(_text: str) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def filesystem_of(device: ZramDevice) -> ZramFilesystem:
+    tree = {
+        "busy": Attribute(mode=0o200, store=_refuse),
+        "broken": Attribute(mode=0o644, show=lambda: f"{1 // 0}", store=_break),
+        "shown": Attribute(mode=0o444, show=lambda: "value\n"),
+    }
+    return ZramFilesystem([device], {"sys": tree}, lambda: None)
+
+
+async def open_file(filesystem: ZramFilesystem, *names: str, flags: int = os.O_RDWR) -> pyfuse3.FileHandleT:
+    inode = pyfuse3.ROOT_INODE
+    for name in names:
+        inode = (await filesystem.lookup(inode, cast(pyfuse3.FileNameT, name.encode()), CONTEXT)).st_ino
+    return (await filesystem.open(inode, cast(pyfuse3.FlagT, flags), CONTEXT)).fh
+
+
+async def errno_of(awaitable: Any) -> int:
+    with pytest.raises(pyfuse3.FUSEError) as raised:
+        await awaitable
+    return raised.value.errno
+
+
+async def test_unexpected_exception_costs_one_request_and_is_logged(
+    open_device: OpenDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        broken = await open_file(filesystem, "sys", "broken")
+        with caplog.at_level(logging.ERROR):
+            assert await errno_of(filesystem.write(broken, 0, b"x")) == errno.EIO
+            assert await errno_of(filesystem.read(broken, 0, 100)) == errno.EIO
+        assert caplog.text.count("ZeroDivisionError: a bug") == 1
+        block = await open_file(filesystem, "zram0")
+        assert await filesystem.write(block, 0, bytes(PAGE_SIZE)) == PAGE_SIZE
+
+
+async def test_unknown_handle_costs_one_request(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        assert await errno_of(filesystem_of(device).read(pyfuse3.FileHandleT(77), 0, 1)) == errno.EIO
+
+
+async def test_zram_error_becomes_its_errno(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        busy = await open_file(filesystem, "sys", "busy", flags=os.O_WRONLY)
+        assert await errno_of(filesystem.write(busy, 0, b"x")) == errno.EBUSY
+
+
+async def test_name_that_is_not_there_is_enoent(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        assert await errno_of(open_file(filesystem_of(device), "nope")) == errno.ENOENT
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"), [("shown", os.O_WRONLY), ("shown", os.O_RDWR), ("busy", os.O_RDONLY), ("busy", os.O_RDWR)]
+)
+async def test_attribute_opens_only_for_what_it_can(open_device: OpenDevice, name: str, flags: int) -> None:
+    async with open_device(16) as device:
+        assert await errno_of(open_file(filesystem_of(device), "sys", name, flags=flags)) == errno.EACCES
+
+
+async def test_attribute_shows_one_value_in_portions(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "sys", "shown", flags=os.O_RDONLY)
+        assert await filesystem.read(handle, 0, 3) == b"val"
+        assert await filesystem.read(handle, 3, 100) == b"ue\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        (os.O_RDWR | os.O_DIRECT, "managed_pages"),
+        (os.O_RDWR | os.O_DIRECT | os.O_DSYNC, "percpu_pages"),
+        (os.O_RDWR | os.O_DIRECT | os.O_SYNC, "percpu_pages"),
+        (os.O_RDWR, "percpu_pages"),
+    ],
+)
+async def test_open_flags_choose_the_stream(open_device: OpenDevice, flags: int, kind: str) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "zram0", flags=flags)
+        await filesystem.write(handle, 0, os.urandom(PAGE_SIZE))
+        assert getattr(device.stream_statistics(), kind) == 1
+
+
+async def test_reset_waits_for_the_last_release(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "zram0")
+        with pytest.raises(DeviceBusy):
+            device.reset()
+        await filesystem.release(handle)
+        device.reset()
+        assert not device.is_initialised
