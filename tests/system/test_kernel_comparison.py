@@ -103,9 +103,9 @@ class Pair:
         for page, data in enumerate(contents, first_page):
             assert await self.write(page, data)
 
-    def discard(self, page: int, pages: int) -> None:
+    async def discard(self, page: int, pages: int) -> None:
         self.kernel.discard(page, pages)
-        self.ours.discard(page * PAGE, pages * PAGE)
+        await self.ours.discard(page * PAGE, pages * PAGE)
 
     async def compact(self) -> None:
         self.kernel.compact()
@@ -223,7 +223,7 @@ async def overwrite_and_discard(pair: Pair, pages: Pages, seed: int) -> None:
     for _ in range(3000):
         assert await pair.write(chance.randrange(len(pages)), chance.choice(pages))
         if chance.random() < 0.2:
-            pair.discard(chance.randrange(len(pages)), chance.randint(1, 4))
+            await pair.discard(chance.randrange(len(pages)), chance.randint(1, 4))
 
 
 async def test_data_written_once_is_equal(open_pair: OpenPair) -> None:
@@ -278,7 +278,7 @@ async def test_compaction_is_equal(open_pair: OpenPair) -> None:
 async def test_discarding_everything_is_equal(open_pair: OpenPair) -> None:
     async with open_pair() as pair:
         await pair.write_all(made_pages(1000, seed=6))
-        pair.discard(0, PAGES)
+        await pair.discard(0, PAGES)
         pair.assert_equal()
         assert pair.ours.mm_stat().mem_used_total == 0
 
@@ -290,7 +290,7 @@ async def test_writes_at_the_limit_fail_alike(open_pair: OpenPair) -> None:
         succeeded = [await pair.write(page, contents) for page, contents in enumerate(pages)]
         assert 100 < sum(succeeded) < 2900
         pair.assert_equal()
-        pair.discard(0, 200)
+        await pair.discard(0, 200)
         succeeded = [await pair.write(page, contents) for page, contents in enumerate(pages)]
         assert 100 < sum(succeeded) < 2900
         pair.assert_equal()

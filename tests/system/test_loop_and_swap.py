@@ -87,7 +87,7 @@ def test_killed_daemon_leaves_no_dead_mount_under_a_loop_device(mount: Mount) ->
         assert run("dd", f"if={loop}", "of=/dev/null", "bs=4096", "count=1").returncode != 0
     finally:
         run("losetup", "-d", loop)
-    assert not os.path.ismount(mounted.path)
+    mounted.wait_until_unmounted()
 
 
 def test_swap_under_pressure_gives_every_byte_back(mount: Mount) -> None:

@@ -54,7 +54,6 @@ def test_direct_io_uring_writes_of_a_megabyte_are_managed(mount: Mount, fio: Fio
         ["--ioengine=psync", "--sync=1", "--direct=1"],
         ["--ioengine=libaio", "--sync=1", "--direct=1", "--iodepth=8"],
         ["--ioengine=psync"],
-        ["--ioengine=mmap"],
     ],
 )
 def test_writes_that_somebody_waits_for_are_percpu(mount: Mount, fio: Fio, options: list[str]) -> None:

@@ -22,6 +22,9 @@ from zramfs.units import PAGE_SIZE, round_up_to_page
 
 _log: Final = logging.getLogger(__name__)
 
+_LEAST_BACKGROUND: Final = 64
+"""Background requests at a time, for a shallow queue or none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRequest:
@@ -61,9 +64,12 @@ async def _serve(request: MountRequest, devices: list[ZramDevice], on_ready: Cal
             device.initialise(request.disksize)
     filesystem = ZramFilesystem(devices, control_tree(devices, SwapGuard()), on_ready)
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
-    await session.serve(
-        filesystem, request.mountpoint, allow_other=request.allow_other, busy_poll_us=request.busy_poll_us
+    options = session.SessionOptions(
+        allow_other=request.allow_other,
+        busy_poll_us=request.busy_poll_us,
+        background=max(_LEAST_BACKGROUND, request.profile.queue_depth if request.profile else 0),
     )
+    await session.serve(filesystem, request.mountpoint, options)
 
 
 def _make_device(request: MountRequest, name: str, nursery: trio.Nursery) -> ZramDevice:

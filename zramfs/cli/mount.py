@@ -14,6 +14,7 @@ from zramfs.cli.daemonize import leave_daemon
 from zramfs.cli.parameters import ACCELERATOR, ALGORITHM, SIZE, mountpoint_argument
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
+from zramfs.fuse import companion
 from zramfs.fuse.mountpoint import prepare_mountpoint
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -71,6 +72,8 @@ def mount(
     Returns as soon as MOUNTPOINT/zram0 answers I/O, and leaves a daemon. What is stored is gone once it is unmounted.
     """
     prepare_mountpoint(mountpoint)
+    if companion.missing_reason:
+        click.echo(f"zramfs: warning: no companion ({companion.missing_reason}): no discard, no holes", err=True)
     request = daemon.MountRequest(
         mountpoint=Path(os.path.realpath(mountpoint)),
         disksize=size,

@@ -18,6 +18,9 @@ from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
 
+_DISCARD_SLICE_PAGES: Final = 2048
+"""Pages freed before others have their turn: about 0.2 ms."""
+
 _MAX_DISKSIZE: Final = 1 << 60
 
 
@@ -258,15 +261,33 @@ class ZramDevice:
             if in_flight:
                 await _land(slots, zcomp, in_flight)
 
-    def discard(self, offset_bytes: int, size_bytes: int) -> None:
+    async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
         slots, _ = self._initialised()
         start_ns = self.accounting.begin()
-        first_page = round_up_to_page(offset_bytes) // PAGE_SIZE
-        end_page = (offset_bytes + size_bytes) // PAGE_SIZE
-        if end_page > first_page:
-            slots.discard(first_page, end_page - first_page)
-        self.accounting.end(self.accounting.discard, size_bytes, start_ns)
+        try:
+            page = round_up_to_page(offset_bytes) // PAGE_SIZE
+            end = (offset_bytes + size_bytes) // PAGE_SIZE
+            while page < end:
+                page += slots.discard_some(page, end - page, _DISCARD_SLICE_PAGES)
+                if page < end:
+                    await trio.lowlevel.checkpoint()
+        finally:
+            self.accounting.end(self.accounting.discard, size_bytes, start_ns)
+
+    async def punch(self, offset_bytes: int, size_bytes: int) -> None:
+        """Make the range read as zeros, as a file's hole does: discard its whole pages, and zero the partial ones."""
+        slots, zcomp = self._initialised()
+        end_bytes = offset_bytes + size_bytes
+        for begin, end in _partial_pages(offset_bytes, end_bytes):
+            _patch_page(slots, zcomp, begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
+        await self.discard(offset_bytes, size_bytes)
+
+    def find(self, offset_bytes: int, *, data: bool) -> int:
+        """Return the offset of the first data, or hole, at or after `offset_bytes`; disksize if there is none."""
+        slots, _ = self._initialised()
+        page = slots.find(offset_bytes // PAGE_SIZE, data)
+        return max(offset_bytes, min(page * PAGE_SIZE, self._disksize))
 
     def flush(self) -> None:
         """Count a flush. There is nothing to do: a write is acknowledged only once it is stored."""
@@ -345,6 +366,13 @@ async def _land(slots: SlotTable, zcomp: Zcomp, in_flight: list[tuple[int, Strea
             failure = failure or error
     if failure is not None:
         raise failure
+
+
+def _partial_pages(begin: int, end: int) -> list[tuple[int, int]]:
+    """Return the parts of the range from `begin` to `end`, in bytes, that are less than their page; two at the most."""
+    head_end = min(end, round_up_to_page(begin))
+    tail_begin = max(head_end, end // PAGE_SIZE * PAGE_SIZE)
+    return [(first, last) for first, last in ((begin, head_end), (tail_begin, end)) if first < last]
 
 
 def _patch_page(slots: SlotTable, zcomp: Zcomp, page: int, skip: int, patch: bytes) -> None:

@@ -28,6 +28,11 @@ cdef extern from "<sys/mman.h>" nogil:
         MADV_NOHUGEPAGE
     void *MAP_FAILED
 
+cdef enum:
+    # Slots that share a count of those in use: a page's worth of table. What nothing was stored in is skipped by the
+    # count, so that discarding or searching an empty 1 TiB device touches 2 MiB instead of 4 GiB.
+    GROUP_SLOTS = 256
+
 cdef enum Kind:
     EMPTY = 0       # never written, or discarded: reads as zeros
     SAME = 1        # `value` is the word that fills it
@@ -52,6 +57,7 @@ cdef class SlotTable:
     """
 
     cdef Slot *slots
+    cdef uint16_t *group_use            # slots in use, of each group
     cdef uint64_t page_count
     cdef ZsPool pool
     cdef int huge_class_bytes
@@ -69,12 +75,13 @@ cdef class SlotTable:
         self.page_count = page_count
         self.limit_pages = limit_pages
         self.huge_class_bytes = HUGE_CLASS_BYTES
-        self.slots = <Slot *>mmap(
+        cdef uint8_t *table = <uint8_t *>mmap(
             NULL, self._table_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
         )
-        if self.slots == <Slot *>MAP_FAILED:
-            self.slots = NULL
+        if table == <uint8_t *>MAP_FAILED:
             raise MemoryError(f"no address space for the slots of {page_count} pages")
+        self.slots = <Slot *>table
+        self.group_use = <uint16_t *>(table + page_count * sizeof(Slot))
         # A huge page of the table would be 2 MiB for the first write in each 512 MiB of a sparse device.
         madvise(self.slots, self._table_bytes(), MADV_NOHUGEPAGE)
         self.pool = ZsPool(page_count)
@@ -84,7 +91,7 @@ cdef class SlotTable:
             munmap(self.slots, self._table_bytes())
 
     cdef uint64_t _table_bytes(self) noexcept nogil:
-        return max(self.page_count, 1) * sizeof(Slot)
+        return self.page_count * sizeof(Slot) + (self.page_count // GROUP_SLOTS + 1) * sizeof(uint16_t)
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
@@ -108,10 +115,8 @@ cdef class SlotTable:
     cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil:
         """zram_write_page(): allocate, check the limit, free the old object, keep the new one. 0, FAILED or 1."""
         if compressed.length == SAME_FILLED:
-            self._free_slot(page)
-            self.slots[page] = Slot(value=compressed.fill, length=0, kind=SAME)
+            self._fill_slot(page, Slot(value=compressed.fill, length=0, kind=SAME))
             self.same_pages += 1
-            self.stored_pages += 1
             return 0
         if compressed.length < 0:
             return FAILED
@@ -125,13 +130,17 @@ cdef class SlotTable:
             self.pool.free(handle)
             return 1
         memcpy(self.pool.payload(handle), compressed.page if huge else compressed.data, length)
-        self._free_slot(page)
-        self.slots[page] = Slot(value=handle, length=length, kind=STORED)
+        self._fill_slot(page, Slot(value=handle, length=length, kind=STORED))
         self.compressed_bytes += length
-        self.stored_pages += 1
         self.huge_pages += huge
         self.huge_pages_since += huge
         return 0
+
+    cdef void _fill_slot(self, uint64_t page, Slot slot) noexcept nogil:
+        self._free_slot(page)
+        self.slots[page] = slot
+        self.group_use[page // GROUP_SLOTS] += 1
+        self.stored_pages += 1
 
     cdef void _free_slot(self, uint64_t page) noexcept nogil:
         """zram_free_page(): whatever the page held is gone."""
@@ -144,15 +153,39 @@ cdef class SlotTable:
             self.pool.free(slot.value)
             self.compressed_bytes -= slot.length
             self.huge_pages -= slot.length == PAGE_BYTES
+        self.group_use[page // GROUP_SLOTS] -= 1
         self.stored_pages -= 1
         slot.kind = EMPTY
 
-    def discard(self, uint64_t first_page, uint64_t pages):
-        """Free whole pages; each counts as notified, even an empty one (zram_bio_discard())."""
-        cdef uint64_t page
-        for page in range(first_page, first_page + pages):
-            self._free_slot(page)
-        self.freed_notifications += pages
+    def discard_some(self, uint64_t first_page, uint64_t pages, uint64_t most):
+        """Free whole pages until `most` that were in use are freed; how many pages are done with, of `pages`.
+
+        Each counts as notified, even an empty one (zram_bio_discard).
+        """
+        cdef uint64_t page = first_page
+        cdef uint64_t end = first_page + pages
+        cdef uint64_t least_stored = self.stored_pages - min(most, self.stored_pages)
+        while page < end and self.stored_pages > least_stored:
+            if self.group_use[page // GROUP_SLOTS]:
+                self._free_slot(page)
+                page += 1
+            else:
+                page = min((page // GROUP_SLOTS + 1) * GROUP_SLOTS, end)
+        if self.stored_pages == 0:
+            page = end
+        self.freed_notifications += page - first_page
+        return page - first_page
+
+    def find(self, uint64_t page, bint in_use):
+        """Return the first page from `page` on that is in use, or that is not; the number of pages if there is none."""
+        while page < self.page_count:
+            if page % GROUP_SLOTS == 0 and self.group_use[page // GROUP_SLOTS] == (0 if in_use else GROUP_SLOTS):
+                page += GROUP_SLOTS
+            elif (self.slots[page].kind != EMPTY) == in_use:
+                return page
+            else:
+                page += 1
+        return self.page_count
 
     # ---- reading ----------------------------------------------------------------------------------------------
 

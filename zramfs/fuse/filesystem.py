@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -28,8 +28,11 @@ from pyfuse3 import (
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.errors import ZramError
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, OpenAttribute, OpenFile
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, OpenAttribute, OpenBlockFile, OpenFile
 from zramfs.units import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from zramfs.fuse.hooks import Reply
 
 _log: Final = logging.getLogger(__name__)
 
@@ -57,7 +60,10 @@ def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Corout
 
 
 class ZramFilesystem(pyfuse3.Operations):
-    """Serves the block files of `devices` and the tree of control files. `on_ready` is called once I/O is answered."""
+    """Serves the block files of `devices` and the tree of control files.
+
+    `on_ready` is called once I/O is answered.
+    """
 
     supports_dot_lookup = True
     enable_writeback_cache = False
@@ -216,6 +222,41 @@ class ZramFilesystem(pyfuse3.Operations):
     async def release(self, fh: FileHandleT) -> None:
         """Answer the last close."""
         self._open_files.pop(fh).release()
+
+    # ---- what the companion adds ----------------------------------------------------------------------------------
+
+    def answer_fallocate(
+        self, nursery: trio.Nursery, reply: "Reply", fh: int, mode: int, offset: int, length: int
+    ) -> None:
+        """Punch a hole or zero a range, as asked by fallocate(2) on a block file, and leave its size as it is."""
+        file = self._open_files[fh]
+        if not isinstance(file, OpenBlockFile) or not file.can_punch(mode, offset, length):
+            reply.error(errno.EOPNOTSUPP)
+        else:
+            nursery.start_soon(self._punch, reply, file, offset, length)
+
+    @staticmethod
+    async def _punch(reply: "Reply", file: OpenBlockFile, offset: int, length: int) -> None:
+        try:
+            await file.punch(offset, length)
+        except ZramError as error:
+            reply.error(error.errno)
+        except Exception:  # noqa: BLE001 - as for every other request
+            _log.exception("fallocate failed; the request is answered with EIO")
+            reply.error(errno.EIO)
+        else:
+            reply.error(0)
+
+    def answer_lseek(self, reply: "Reply", fh: int, offset: int, whence: int) -> None:
+        """Answer lseek(2) with SEEK_DATA or SEEK_HOLE on a block file."""
+        file = self._open_files[fh]
+        found = file.seek(offset, whence) if isinstance(file, OpenBlockFile) else None
+        if found is None:
+            reply.error(errno.ENXIO)
+        else:
+            reply.offset(found)
+
+    # ---- sizes ------------------------------------------------------------------------------------------------------
 
     async def _announce_sizes(self) -> None:
         """Tell the kernel of block files whose size a control file has just changed, before that write returns.

@@ -3,13 +3,20 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from zramfs.bio import WriteBio
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
 from zramfs.errors import PastTheEnd, ZramError
+from zramfs.fuse import companion
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE
+
+_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE
+_PUNCH_HOLE: Final = 2  # FALLOC_FL_PUNCH_HOLE
+_ZERO_RANGE: Final = 16  # FALLOC_FL_ZERO_RANGE
 
 _ATTRIBUTE_TIMEOUT_S: Final = 3600.0
 """How long the kernel may trust what it knows of a node. Only a block file's size changes, and that is announced."""
@@ -144,10 +151,11 @@ class BlockFile:
     def open(self, flags: int) -> "OpenBlockFile":
         """Open in any mode, initialised or not, as a block device."""
         self.device.open()
-        return OpenBlockFile(self.device, is_async=_writes_are_async(flags))
+        knows_writes = companion.hooks.write_is_async if companion.hooks else None
+        return OpenBlockFile(self.device, knows_writes or partial(_flags_are_async, flags))
 
 
-def _writes_are_async(open_flags: int) -> bool:
+def _flags_are_async(open_flags: int) -> bool:
     """As far as the open flags tell: O_DIRECT without O_SYNC or O_DSYNC means that nobody waits for each write."""
     return bool(open_flags & os.O_DIRECT) and not open_flags & (os.O_SYNC | os.O_DSYNC)
 
@@ -155,32 +163,51 @@ def _writes_are_async(open_flags: int) -> bool:
 class OpenBlockFile:
     """Checks the range of each request, once for all levels below, and makes Bios of writes."""
 
-    __slots__ = ("_device", "_is_async")
+    __slots__ = ("_is_async", "device")
 
-    def __init__(self, device: ZramDevice, *, is_async: bool) -> None:
-        self._device = device
-        self._is_async = is_async
+    def __init__(self, device: ZramDevice, write_is_async: Callable[[], bool]) -> None:
+        self.device = device
+        self._is_async = write_is_async
 
     def read(self, offset_bytes: int, size_bytes: int) -> bytes:
         """Read what lies before the end."""
-        size_bytes = min(size_bytes, self._device.disksize - offset_bytes)
-        return self._device.read(offset_bytes, size_bytes) if size_bytes > 0 else b""
+        size_bytes = min(size_bytes, self.device.disksize - offset_bytes)
+        return self.device.read(offset_bytes, size_bytes) if size_bytes > 0 else b""
 
     async def write(self, offset_bytes: int, data: bytes) -> int:
         """Store what lies before the end; PastTheEnd when nothing does."""
-        room_bytes = self._device.disksize - offset_bytes
+        room_bytes = self.device.disksize - offset_bytes
         if len(data) > room_bytes:
             if room_bytes <= 0:
-                raise PastTheEnd(f"{offset_bytes} is past the end of {self._device.name}")
+                raise PastTheEnd(f"{offset_bytes} is past the end of {self.device.name}")
             data = data[:room_bytes]
         if data:
-            await self._device.write(WriteBio(offset_bytes, data, self._is_async))
+            await self.device.write(WriteBio(offset_bytes, data, self._is_async()))
         return len(data)
+
+    def can_punch(self, mode: int, offset_bytes: int, size_bytes: int) -> bool:
+        """Tell whether fallocate's `mode` is one of ours for this range: the size must stay."""
+        if mode == _PUNCH_HOLE | _KEEP_SIZE or mode == _ZERO_RANGE | _KEEP_SIZE:
+            return True
+        return mode == _ZERO_RANGE and offset_bytes + size_bytes <= self.device.disksize
+
+    async def punch(self, offset_bytes: int, size_bytes: int) -> None:
+        """Let the range read as zeros, and free its pages; what lies behind the end is nothing."""
+        size_bytes = min(size_bytes, self.device.disksize - offset_bytes)
+        if size_bytes > 0:
+            await self.device.punch(offset_bytes, size_bytes)
+
+    def seek(self, offset_bytes: int, whence: int) -> int | None:
+        """Return the next data or hole; None when there is none. The end counts as a hole."""
+        if not 0 <= offset_bytes < self.device.disksize:
+            return None
+        found = self.device.find(offset_bytes, data=whence == os.SEEK_DATA)
+        return None if whence == os.SEEK_DATA and found == self.device.disksize else found
 
     def flush(self) -> None:
         """Count it: everything acknowledged is stored already."""
-        self._device.flush()
+        self.device.flush()
 
     def release(self) -> None:
         """Let the device be reset again."""
-        self._device.release()
+        self.device.release()

@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
@@ -13,21 +15,58 @@ import pyfuse3
 import trio
 
 from zramfs.errors import MountFailed
+from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.fuse.mountpoint import unmount
 from zramfs.fuse.reader import PollingTrio
 
 _log: Final = logging.getLogger(__name__)
 
-_MAX_TASKS: Final = 512
-"""Requests in the works at once; above the accelerator's default queue depth, so that the queue can fill."""
+_FOREGROUND_TASKS: Final = 64
+"""Requests in the works besides the background ones: what somebody waits for must not wait for a task."""
 
 
-async def serve(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool, busy_poll_us: int) -> None:
-    """Mount, answer requests until somebody unmounts or a signal asks for it, and leave no mount behind.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """`busy_poll_us`: how long to poll for the next request before sleeping; 0 leaves the waiting to trio.
 
-    `busy_poll_us` is how long to poll for the next request before sleeping; 0 leaves the waiting to trio.
+    `background` is how many asynchronous requests the kernel hands over at a time, if the companion is there to ask
+    for it; as many as the accelerator's queue takes.
     """
+
+    allow_other: bool
+    busy_poll_us: int
+    background: int
+
+
+async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOptions) -> None:
+    """Mount, answer requests until somebody unmounts or a signal asks for it, and leave no mount behind."""
+    if companion.hooks is not None:
+        companion.hooks.complete_sessions(options.background)
+    else:
+        _log.warning("no companion: %s", companion.missing_reason)
+    _mount(filesystem, mountpoint, allow_other=options.allow_other)
+    reader = PollingTrio(options.busy_poll_us)
+    if options.busy_poll_us:
+        pyfuse3.trio = reader  # type: ignore[attr-defined]
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_unmount_on_signal, mountpoint, reader)
+            await _answer_requests(filesystem, max_tasks=options.background + _FOREGROUND_TASKS)
+            nursery.cancel_scope.cancel()
+    finally:
+        pyfuse3.close(unmount=True)
+
+
+async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> None:
+    """Return when the session has ended and every request that arrived has its answer."""
+    async with trio.open_nursery() as nursery:
+        if companion.hooks is not None:
+            companion.hooks.connect(partial(filesystem.answer_fallocate, nursery), filesystem.answer_lseek)
+        await pyfuse3.main(max_tasks=max_tasks)
+
+
+def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> None:
     options = {"fsname=zramfs", "subtype=zramfs", "auto_unmount", "default_permissions"}
     if allow_other:
         options.add("allow_other")
@@ -36,16 +75,6 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bo
             pyfuse3.init(filesystem, str(mountpoint), options)
         except RuntimeError as error:
             raise MountFailed(f"cannot mount at {mountpoint}: {last_words() or error}") from error
-    reader = PollingTrio(busy_poll_us)
-    if busy_poll_us:
-        pyfuse3.trio = reader  # type: ignore[attr-defined]
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_unmount_on_signal, mountpoint, reader)
-            await pyfuse3.main(max_tasks=_MAX_TASKS)
-            nursery.cancel_scope.cancel()
-    finally:
-        pyfuse3.close(unmount=True)
 
 
 async def _unmount_on_signal(mountpoint: Path, reader: PollingTrio) -> None:

@@ -59,7 +59,7 @@ async def test_an_uninitialised_device_refuses_io_by_name(nursery: trio.Nursery)
     with pytest.raises(NotInitialised):
         await write(device, 0, b"x")
     with pytest.raises(NotInitialised):
-        device.discard(0, PAGE)
+        await device.discard(0, PAGE)
     with pytest.raises(NotInitialised):
         await device.compact()
 
@@ -136,7 +136,7 @@ async def test_reset_forgets_everything(open_device: OpenDevice) -> None:
         await write(device, 0, os.urandom(2 * PAGE))
         with pytest.raises(MemoryLimitReached):
             await write(device, 2 * PAGE, os.urandom(2 * PAGE))
-        device.discard(0, PAGE)
+        await device.discard(0, PAGE)
         device.reset()
         assert device.mm_stat() == MmStat(0, 0, 0, 0, 0, 0, 0, 0, 0)
         assert device.io_stat() == type(device.io_stat())(0, 0, 0)
@@ -254,7 +254,7 @@ async def test_accounting_counts_requests_and_sectors(open_device: OpenDevice) -
     async with open_device(8) as device:
         await write(device, 0, os.urandom(3 * PAGE))
         device.read(0, 512)
-        device.discard(0, PAGE)
+        await device.discard(0, PAGE)
         device.flush()
         accounting = device.accounting
         assert (accounting.write.ios, accounting.write.sectors) == (1, 24)
@@ -285,7 +285,7 @@ async def test_discard_frees_whole_pages_and_skips_the_edges(
     source = os.urandom(4 * PAGE)
     async with open_device(4) as device:
         await write(device, 0, source)
-        device.discard(offset, size)
+        await device.discard(offset, size)
         for page in range(4):
             expected = bytes(PAGE) if page in freed else source[page * PAGE : (page + 1) * PAGE]
             assert device.read(page * PAGE, PAGE) == expected
@@ -295,9 +295,49 @@ async def test_discard_frees_whole_pages_and_skips_the_edges(
 
 async def test_discard_counts_pages_that_were_empty(open_device: OpenDevice) -> None:
     async with open_device(100) as device:
-        device.discard(0, 100 * PAGE)
-        device.discard(0, PAGE)
+        await device.discard(0, 100 * PAGE)
+        await device.discard(0, PAGE)
         assert device.io_stat().notify_free == 101
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 4 * PAGE), (10, 20), (PAGE - 1, 2), (1, 2 * PAGE), (100, PAGE)])
+async def test_punch_makes_any_range_read_as_zeros(open_device: OpenDevice, offset: int, size: int) -> None:
+    expected = bytearray(os.urandom(4 * PAGE))
+    async with open_device(4) as device:
+        await write(device, 0, bytes(expected))
+        await device.punch(offset, size)
+        expected[offset : offset + size] = bytes(size)
+        assert device.read(0, 4 * PAGE) == expected
+
+
+async def test_find_gives_offsets_of_data_and_holes(open_device: OpenDevice) -> None:
+    async with open_device(8) as device:
+        await write(device, 2 * PAGE, bytes(3 * PAGE))
+        assert device.find(0, data=True) == 2 * PAGE
+        assert device.find(2 * PAGE + 5, data=True) == 2 * PAGE + 5
+        assert device.find(2 * PAGE + 5, data=False) == 5 * PAGE
+        assert device.find(5 * PAGE, data=True) == 8 * PAGE
+        assert device.find(7 * PAGE + 1, data=False) == 7 * PAGE + 1
+
+
+async def test_discarding_a_large_device_lets_others_have_their_turn(open_device: OpenDevice) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with open_device(20_000) as device:
+        await write(device, 0, b"12345678" * 512 * 20_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            await device.discard(0, 20_000 * PAGE)
+            nursery.cancel_scope.cancel()
+        assert turns >= 5
+        assert device.mm_stat().orig_data_size == 0
+        assert device.io_stat().notify_free == 20_000
 
 
 # ---- memory -------------------------------------------------------------------------------------------------------
@@ -324,7 +364,7 @@ async def test_writes_work_again_after_a_discard(open_device: OpenDevice) -> Non
         await write(device, 0, os.urandom(2 * PAGE))
         with pytest.raises(MemoryLimitReached):
             await write(device, 4 * PAGE, os.urandom(PAGE))
-        device.discard(0, PAGE)
+        await device.discard(0, PAGE)
         page = os.urandom(PAGE)
         await write(device, 4 * PAGE, page)
         assert device.read(4 * PAGE, PAGE) == page
@@ -368,7 +408,7 @@ async def test_one_bio_over_the_limit_is_one_failed_write(open_device: OpenDevic
         assert device.io_stat().failed_writes == 1
         assert device.accounting.in_flight == 0
         assert device.stream_statistics().inflight == 0
-        device.discard(0, 300 * PAGE)
+        await device.discard(0, 300 * PAGE)
         assert device.mm_stat().mem_used_total == 0
 
 
@@ -377,7 +417,7 @@ async def test_the_peak_counts_old_and_new_until_it_is_reset(open_device: OpenDe
         await write(device, 0, os.urandom(PAGE))
         await write(device, 0, os.urandom(PAGE))
         assert device.mm_stat().mem_used_max == 2 * PAGE
-        device.discard(0, PAGE)
+        await device.discard(0, PAGE)
         assert device.mm_stat().mem_used_max == 2 * PAGE
         device.reset_mem_used_max()
         assert device.mm_stat().mem_used_max == 0
@@ -387,7 +427,7 @@ async def test_huge_pages_since_never_falls(open_device: OpenDevice) -> None:
     async with open_device(4) as device:
         for _ in range(3):
             await write(device, 0, os.urandom(2 * PAGE))
-        device.discard(0, PAGE)
+        await device.discard(0, PAGE)
         assert (device.mm_stat().huge_pages, device.mm_stat().huge_pages_since) == (1, 6)
 
 
@@ -399,7 +439,7 @@ async def test_compaction_gives_memory_back_and_keeps_the_data(
         await write(device, 0, source)
         for page in range(2000):
             if page % 6:
-                device.discard(page * PAGE, PAGE)
+                await device.discard(page * PAGE, PAGE)
         before = device.mm_stat()
         await device.compact()
         after = device.mm_stat()
@@ -417,7 +457,7 @@ async def test_compaction_lets_writers_have_their_turn(open_device: OpenDevice, 
         await write(device, 0, source)
         for page in range(4000):
             if page % 4:
-                device.discard(page * PAGE, PAGE)
+                await device.discard(page * PAGE, PAGE)
             else:
                 expected[page * PAGE : (page + 1) * PAGE] = source[page * PAGE : (page + 1) * PAGE]
         async with trio.open_nursery() as nursery:
@@ -557,7 +597,7 @@ def assert_no_page_is_torn(device: ZramDevice) -> list[int | None]:
 async def assert_nothing_is_left(device: ZramDevice) -> None:
     assert device.accounting.in_flight == 0
     assert device.accelerator_statistics()["inflight"] == 0
-    device.discard(0, device.disksize)
+    await device.discard(0, device.disksize)
     assert device._slots is not None
     assert device._slots.object_count == 0
     statistics = device.mm_stat()

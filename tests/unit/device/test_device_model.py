@@ -80,6 +80,17 @@ class Discard:
 
 
 @dataclass(frozen=True)
+class Punch:
+    span: Span
+
+
+@dataclass(frozen=True)
+class Find:
+    offset: int
+    data: bool
+
+
+@dataclass(frozen=True)
 class Compact:
     pass
 
@@ -89,7 +100,7 @@ class SetPolicy:
     policy: StreamPolicy
 
 
-Step = Write | Together | Read | Discard | Compact | SetPolicy
+Step = Write | Together | Read | Discard | Punch | Find | Compact | SetPolicy
 
 
 @dataclass
@@ -111,6 +122,19 @@ class Model:
             self.contents[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
         self.stored.difference_update(range(first, end))
         self.notified += max(0, end - first)
+
+    def punch(self, span: Span) -> None:
+        """Zero the whole span; its partial pages stay stored, or come to be."""
+        end = span.offset + span.size
+        self.write(WriteBio(span.offset, bytes(span.size), is_async=False))
+        self.stored.difference_update(range(-(-span.offset // PAGE), end // PAGE))
+        self.notified += max(0, end // PAGE - -(-span.offset // PAGE))
+
+    def find(self, offset: int, *, data: bool) -> int:
+        for page in range(offset // PAGE, PAGES):
+            if (page in self.stored) == data:
+                return max(offset, page * PAGE)
+        return SIZE
 
     def page_lengths(self) -> dict[int, int]:
         """Stored bytes of each stored page: 0 when same-filled, 4096 when huge."""
@@ -152,6 +176,8 @@ steps = st.one_of(
     st.builds(Together, together),
     st.builds(Read, spans()),
     st.builds(Discard, spans()),
+    st.builds(Punch, spans()),
+    st.builds(Find, st.integers(0, SIZE - 1), st.booleans()),
     st.builds(Compact),
     st.builds(SetPolicy, st.sampled_from(StreamPolicy)),
 )
@@ -171,7 +197,12 @@ async def do(device: ZramDevice, model: Model, step: Step) -> None:
             assert device.read(span.offset, span.size) == model.contents[span.offset : span.offset + span.size]
         case Discard(span):
             model.discard(span)
-            device.discard(span.offset, span.size)
+            await device.discard(span.offset, span.size)
+        case Punch(span):
+            model.punch(span)
+            await device.punch(span.offset, span.size)
+        case Find(offset, wants_data):
+            assert device.find(offset, data=wants_data) == model.find(offset, data=wants_data)
         case Compact():
             used = device.mm_stat().mem_used_total
             await device.compact()
@@ -206,7 +237,7 @@ def test_device_is_as_good_as_a_bytearray(open_device: OpenDevice, accelerator: 
             for step in history:
                 await do(device, model, step)
             check(device, model)
-            device.discard(0, SIZE)
+            await device.discard(0, SIZE)
             assert device.mm_stat().mem_used_total == 0
 
     trio.run(live)

@@ -21,6 +21,13 @@ def store(slots: SlotTable, first_page: int, source: bytes) -> None:
     slots.store(first_page, compressor.run)
 
 
+def discard(slots: SlotTable, first_page: int, pages: int) -> None:
+    """Discard in slices of 3 pages in use, as the device does in larger ones."""
+    page = first_page
+    while page < first_page + pages:
+        page += slots.discard_some(page, first_page + pages - page, 3)
+
+
 def read(slots: SlotTable, offset: int, size: int) -> bytes:
     return slots.read(offset, size, Lz4Codec())
 
@@ -82,10 +89,62 @@ def test_storing_again_replaces_the_page(compressible_pages: Callable[..., bytes
 def test_discard_frees_and_notifies_even_empty_pages() -> None:
     slots = SlotTable(8)
     store(slots, 0, os.urandom(2 * PAGE) + bytes(PAGE))
-    slots.discard(0, 8)
+    discard(slots, 0, 8)
     assert statistics(slots) == (0, 0, 0, 0)
     assert (slots.used_pages, slots.compressed_bytes, slots.freed_notifications) == (0, 0, 8)
     assert read(slots, 0, 8 * PAGE) == bytes(8 * PAGE)
+
+
+def test_discard_frees_no_more_than_it_may() -> None:
+    slots = SlotTable(100)
+    store(slots, 0, os.urandom(10 * PAGE))
+    assert slots.discard_some(0, 100, 4) == 4
+    assert slots.stored_pages == 6
+    assert slots.freed_notifications == 4
+    assert slots.discard_some(4, 96, 6) == 96
+    assert (slots.stored_pages, slots.freed_notifications) == (0, 100)
+
+
+def test_discard_skips_what_is_empty_without_touching_it(resident_bytes: Callable[[], int]) -> None:
+    slots = SlotTable(TIB_PAGES)
+    store(slots, 5, os.urandom(PAGE))
+    store(slots, TIB_PAGES - 1, os.urandom(PAGE))
+    before = resident_bytes()
+    assert slots.discard_some(0, TIB_PAGES - 1, 10) == TIB_PAGES - 1
+    assert statistics(slots) == (1, 0, 1, 1)
+    assert resident_bytes() - before < 4 * MIB
+
+
+@pytest.mark.parametrize("border", [255, 256, 257, 511, 512, 700, 767, 768, 999])
+def test_discard_ends_exactly_at_its_borders(border: int) -> None:
+    slots = SlotTable(1000)
+    source = os.urandom(1000 * PAGE)
+    store(slots, 0, source)
+    discard(slots, 0, border)
+    assert read(slots, 0, 1000 * PAGE) == bytes(border * PAGE) + source[border * PAGE :]
+    discard(slots, border + 1, 1000 - border - 1)
+    assert slots.stored_pages == 1
+    assert slots.freed_notifications == 999
+
+
+@pytest.mark.parametrize("stored", [0, 1, 255, 256, 257, 511, 512, 999])
+def test_find_tells_what_is_in_use(stored: int) -> None:
+    slots = SlotTable(1000)
+    store(slots, stored, bytes(PAGE))
+    assert slots.find(0, in_use=True) == stored
+    assert slots.find(stored, in_use=True) == stored
+    assert slots.find(stored + 1, in_use=True) == 1000
+    assert slots.find(stored, in_use=False) == stored + 1
+    assert slots.find(1000, in_use=True) == slots.find(1000, in_use=False) == 1000
+
+
+def test_find_passes_what_is_full() -> None:
+    slots = SlotTable(1000)
+    store(slots, 100, bytes(800 * PAGE))
+    assert slots.find(100, in_use=False) == 900
+    assert slots.find(99, in_use=False) == 99
+    discard(slots, 612, 1)
+    assert slots.find(100, in_use=False) == 612
 
 
 def test_over_the_limit_the_page_keeps_its_old_contents() -> None:
@@ -166,7 +225,7 @@ def test_compaction_frees_pages_and_keeps_contents(compressible_pages: Callable[
     store(slots, 0, source)
     for page in range(1000):
         if page % 5:
-            slots.discard(page, 1)
+            discard(slots, page, 1)
     before = slots.used_pages
     while slots.compact_some(50):
         pass

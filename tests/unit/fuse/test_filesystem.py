@@ -12,6 +12,7 @@ import pytest
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
 from zramfs.errors import DeviceBusy
+from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.units import PAGE_SIZE
 
@@ -97,6 +98,12 @@ async def test_attribute_shows_one_value_in_portions(open_device: OpenDevice) ->
         assert await filesystem.read(handle, 3, 100) == b"ue\n"
 
 
+@pytest.fixture
+def _no_companion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(companion, "hooks", None)
+
+
+@pytest.mark.usefixtures("_no_companion")
 @pytest.mark.parametrize(
     ("flags", "kind"),
     [
@@ -106,7 +113,9 @@ async def test_attribute_shows_one_value_in_portions(open_device: OpenDevice) ->
         (os.O_RDWR, "percpu_pages"),
     ],
 )
-async def test_open_flags_choose_the_stream(open_device: OpenDevice, flags: int, kind: str) -> None:
+async def test_open_flags_choose_the_stream_without_the_companion(
+    open_device: OpenDevice, flags: int, kind: str
+) -> None:
     async with open_device(16) as device:
         filesystem = filesystem_of(device)
         handle = await open_file(filesystem, "zram0", flags=flags)

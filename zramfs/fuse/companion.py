@@ -1,0 +1,32 @@
+"""Loads the companion of pyfuse3 (`hooks`), where the dynamic linker finds it before libfuse.
+
+Without the companion a mount works, and does less: no discard, no holes, asynchronous writes are known by the open
+flags alone, and at most 12 background requests come at once.
+"""
+
+import os
+import sys
+from types import ModuleType
+from typing import Final
+
+_SWITCH_OFF: Final = "ZRAMFS_NO_COMPANION"
+
+
+def _load_hooks() -> tuple[ModuleType | None, str]:
+    """Return the hooks, or None and the reason."""
+    if os.environ.get(_SWITCH_OFF, "0") not in ("", "0"):
+        return None, f"{_SWITCH_OFF} is set"
+    flags_before = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
+    try:
+        from zramfs.fuse import hooks as loaded  # noqa: PLC0415 - only here, with these flags
+    except ImportError as error:
+        return None, str(error)
+    finally:
+        sys.setdlopenflags(flags_before)
+    reason = loaded.unsupported_reason()
+    return (None, reason) if reason else (loaded, "")
+
+
+hooks, missing_reason = _load_hooks()
+"""The companion, or None and why there is none."""
