@@ -37,4 +37,5 @@ bench:
 
 clean:
 	rm -rf .venv build *.egg-info
-	find zramfs -name '*.so' -delete -o -name '*.c' -delete
+	find zramfs -name '*.so' -delete
+	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*/*.pyx))
