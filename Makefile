@@ -26,6 +26,7 @@ check: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@cd scripts/bench && ../../.venv/bin/mypy --strict --config-file= .
 
 format: setup
 	@.venv/bin/ruff format .
@@ -38,4 +39,4 @@ bench:
 clean:
 	rm -rf .venv build *.egg-info
 	find zramfs -name '*.so' -delete
-	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*/*.pyx))
+	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*.pyx zramfs/*/*.pyx))

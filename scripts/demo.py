@@ -137,8 +137,9 @@ class Demo:
             table.add_row(*row)
         console.print(table)
         console.print(
-            f"stored {memory['orig_data_size'] >> 20} MiB in {memory['mem_used_total'] >> 20} MiB of memory "
-            f"(ratio {memory['orig_data_size'] / memory['mem_used_total']:.2f}), peak {memory['mem_used_max'] >> 20} MiB, "
+            f"stored {memory['orig_data_size'] >> 20} MiB in {memory['mem_used_total'] >> 20} MiB of memory, "
+            f"ratio {memory['orig_data_size'] / memory['mem_used_total']:.2f}, "
+            f"peak {memory['mem_used_max'] >> 20} MiB; "
             f"{memory['same_pages']:,} same-filled and {memory['huge_pages']:,} huge pages"
         )
         pages = ", ".join(f"{streams[f'{kind}_pages']:,} {kind}" for kind in ("managed", "fallback", "percpu"))

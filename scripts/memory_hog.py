@@ -65,9 +65,8 @@ def main() -> int:
             int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSwap" in line
         )
         del memory
-    print(
-        f"verified {fill_bytes // MIB} MiB within {limit_bytes // MIB} MiB of memory; {swapped_kib // 1024} MiB swapped out"
-    )
+    swapped_mib = swapped_kib // 1024
+    print(f"verified {fill_bytes // MIB} MiB within {limit_bytes // MIB} MiB of memory; {swapped_mib} MiB swapped out")
     return 0
 
 

@@ -46,6 +46,10 @@ class StreamManager(Protocol):
     def stream_count(self) -> int:
         """How many streams there are."""
 
+    @property
+    def polled_run_pages(self) -> int:
+        """The longest run that is complete at submission; 0 if none is."""
+
     def get_stream(self) -> Stream | None:
         """Return a stream that takes at least one page now, or None. Never waits, never allocates."""
 

@@ -214,15 +214,9 @@ def test_signal_in_mid_flight_answers_what_has_arrived(mount: Mount) -> None:
     mounted = mount("--accel", "poc")
     writer = subprocess.Popen(
         [
-            "fio",
-            "--name=w",
-            f"--filename={mounted.file}",
-            "--rw=randwrite",
-            "--bs=256k",
-            "--direct=1",
-            "--size=64M",
-        ]
-        + ["--ioengine=libaio", "--iodepth=16", "--time_based", "--runtime=30"],
+            *("fio", "--name=w", f"--filename={mounted.file}", "--rw=randwrite", "--bs=256k", "--direct=1"),
+            *("--size=64M", "--ioengine=libaio", "--iodepth=16", "--time_based", "--runtime=30"),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

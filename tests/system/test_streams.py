@@ -97,7 +97,7 @@ def test_accelerator_that_cannot_be_set_up_leaves_percpu_streams_and_says_so(tmp
     """The stacks of 64 engine threads do not fit where address space is short."""
     mountpoint = tmp_path / "mnt"
     mountpoint.mkdir()
-    command = f"mount {mountpoint} --size 16M --accel ideal,engines=64,queue_depth=65536 --log-file {tmp_path}/log"
+    command = f"mount {mountpoint} --size 16M --accel ideal,engines=64 --log-file {tmp_path}/log"
     limited = ["prlimit", "--as=700000000", ZRAMFS, *command.split()]
     subprocess.run(limited, check=True, capture_output=True)
     try:

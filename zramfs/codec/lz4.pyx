@@ -24,7 +24,7 @@ cdef class Lz4Codec(PageCodec):
     cdef readonly int acceleration
 
     def __cinit__(self, int acceleration=1):
-        self.acceleration = acceleration
+        self.acceleration = min(max(acceleration, 1), 65537)  # as liblz4 does: 0 would search nowhere
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
         return lz4_page_compress(&self.table, page, data, self.acceleration)

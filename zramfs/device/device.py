@@ -12,7 +12,7 @@ from zramfs.contracts import Accelerator, Backend, Stream, StreamPolicy
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.slots import SlotTable
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, NotInitialised, ZramError
-from zramfs.units import PAGE_SIZE, round_up_to_page
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, round_up_to_page
 from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
 
 _COMPACT_SLICE_OBJECTS: Final = 512
@@ -72,7 +72,8 @@ class ZramDevice:
         self._default_backend = config.backend
         self._slots: SlotTable | None = None
         self._zcomp: Zcomp | None = None
-        self._disksize = 0
+        self.disksize = 0
+        """Size in bytes; 0 until it is initialised."""
         self._openers = 0
         self._forget_statistics()
 
@@ -87,11 +88,6 @@ class ZramDevice:
     def is_initialised(self) -> bool:
         """Whether it has a disksize."""
         return self._slots is not None
-
-    @property
-    def disksize(self) -> int:
-        """Size in bytes; 0 until it is initialised."""
-        return self._disksize
 
     @property
     def backend(self) -> Backend:
@@ -123,7 +119,7 @@ class ZramDevice:
         self._zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
         self._nursery.start_soon(self._zcomp.serve_completions, name=f"{self.name} completions")
         self._slots = slots
-        self._disksize = size_bytes
+        self.disksize = size_bytes
 
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
@@ -143,7 +139,7 @@ class ZramDevice:
             self._slots.close()
         self._zcomp = None
         self._slots = None
-        self._disksize = 0
+        self.disksize = 0
 
     def open(self) -> None:
         """Note that somebody opened the block file."""
@@ -198,29 +194,40 @@ class ZramDevice:
         finally:
             self.accounting.end(self.accounting.read, size_bytes, start_ns)
 
+    def write_nowait(self, bio: WriteBio) -> bool:
+        """Store the bio if that needs no waiting: a few whole pages. False: nothing is done, and it is for `write`."""
+        slots, zcomp = self._initialised()
+        offset_bytes, data, is_async = bio.offset_bytes, bio.data, bio.is_async
+        pages = len(data) >> PAGE_SHIFT
+        if (offset_bytes | len(data)) & (PAGE_SIZE - 1) or not zcomp.is_nowait(pages, is_async):
+            return False
+        start_ns = self.accounting.begin()
+        page, done = offset_bytes >> PAGE_SHIFT, 0
+        try:
+            while done < pages:
+                stream, taken = zcomp.submit(data, done << PAGE_SHIFT, pages - done, is_async=is_async)
+                _commit(slots, zcomp, page + done, stream)
+                done += taken
+        except ZramError:
+            self._failed_writes += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.write, len(bio.data), start_ns)
+        return True
+
     async def write(self, bio: WriteBio) -> None:
         """Store the whole of the bio, or raise: then some of its pages may be stored, and none is torn."""
         slots, zcomp = self._initialised()
         start_ns = self.accounting.begin()
         try:
-            if (bio.offset_bytes | len(bio.data)) % PAGE_SIZE:
-                await self._write_unaligned(slots, zcomp, bio)
-            else:
-                await self._write_run(
-                    slots,
-                    zcomp,
-                    bio,
-                    first_page=bio.offset_bytes // PAGE_SIZE,
-                    begin=0,
-                    pages=len(bio.data) // PAGE_SIZE,
-                )
+            await self._write_parts(slots, zcomp, bio)
         except ZramError:
             self._failed_writes += 1
             raise
         finally:
             self.accounting.end(self.accounting.write, len(bio.data), start_ns)
 
-    async def _write_unaligned(self, slots: SlotTable, zcomp: Zcomp, bio: WriteBio) -> None:
+    async def _write_parts(self, slots: SlotTable, zcomp: Zcomp, bio: WriteBio) -> None:
         """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
         page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
         begin = 0
@@ -287,7 +294,7 @@ class ZramDevice:
         """Return the offset of the first data, or hole, at or after `offset_bytes`; disksize if there is none."""
         slots, _ = self._initialised()
         page = slots.find(offset_bytes // PAGE_SIZE, data)
-        return max(offset_bytes, min(page * PAGE_SIZE, self._disksize))
+        return max(offset_bytes, min(page * PAGE_SIZE, self.disksize))
 
     def flush(self) -> None:
         """Count a flush. There is nothing to do: a write is acknowledged only once it is stored."""
@@ -337,7 +344,7 @@ class ZramDevice:
         return self._zcomp.accelerator_statistics() if self._zcomp else {}
 
     def __repr__(self) -> str:
-        state = f"{self._disksize} bytes" if self.is_initialised else "uninitialised"
+        state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"
         return f"<ZramDevice {self.name} {state}, {self._openers} openers, {self.accounting.in_flight} in flight>"
 
 

@@ -28,7 +28,7 @@ from pyfuse3 import (
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.errors import ZramError
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, OpenAttribute, OpenBlockFile, OpenFile
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, OpenBlockFile, OpenFile
 from zramfs.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -47,16 +47,21 @@ def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Corout
     async def answering(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return await handler(*args, **kwargs)
-        except FUSEError:
-            raise
-        except ZramError as error:
-            _log.debug("%s: %s", handler.__name__, error)
-            raise FUSEError(error.errno) from error
         except Exception as error:
-            _log.exception("%s failed; the request is answered with EIO", handler.__name__)
-            raise FUSEError(errno.EIO) from error
+            raise _answer_to(error, handler.__name__) from error
 
     return answering
+
+
+def _answer_to(error: Exception, request: str) -> FUSEError:
+    """Return the answer to a request that failed; what nobody expected is logged, and is EIO to the caller."""
+    if isinstance(error, FUSEError):
+        return error
+    if isinstance(error, ZramError):
+        _log.debug("%s: %s", request, error)
+        return FUSEError(error.errno)
+    _log.error("%s failed; the request is answered with EIO", request, exc_info=error)
+    return FUSEError(errno.EIO)
 
 
 class ZramFilesystem(pyfuse3.Operations):
@@ -77,13 +82,22 @@ class ZramFilesystem(pyfuse3.Operations):
         self._inodes: dict[Folder | AttributeFile | BlockFile, InodeT] = {}
         self._open_files: dict[int, OpenFile] = {}
         self._next_handle = 0
-        root = _folder(control_tree)
+        root = self._make_folder(control_tree)
         root.entries.update({device.name: BlockFile(device) for device in devices})
         for node in _walk(root):
             inode = InodeT(pyfuse3.ROOT_INODE + len(self._nodes))
             self._nodes[inode] = node
             self._inodes[node] = inode
         self._announced_sizes = {node: node.size_bytes for node in self._block_files()}
+
+    def _make_folder(self, tree: ControlTree) -> Folder:
+        nodes: dict[str, Folder | AttributeFile | BlockFile] = {
+            name: AttributeFile(entry, self._announce_sizes)
+            if isinstance(entry, Attribute)
+            else self._make_folder(entry)
+            for name, entry in tree.items()
+        }
+        return Folder(nodes)
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""
@@ -195,18 +209,19 @@ class ZramFilesystem(pyfuse3.Operations):
         self._open_files[self._next_handle] = node.open(flags)
         return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)
 
-    @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file or an attribute."""
-        return self._open_files[fh].read(off, size)
+        """Read from a block file or an attribute. Answers errors by itself: a wrapper costs 0.4 µs a request."""
+        try:
+            return self._open_files[fh].read(off, size)
+        except Exception as error:
+            raise _answer_to(error, "read") from error
 
-    @_answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Write to a block file or an attribute."""
-        written = await self._open_files[fh].write(off, buf)
-        if isinstance(self._open_files[fh], OpenAttribute):
-            await self._announce_sizes()
-        return written
+        """Write to a block file or an attribute. Answers errors by itself, as `read` does."""
+        try:
+            return await self._open_files[fh].write(off, buf)
+        except Exception as error:
+            raise _answer_to(error, "write") from error
 
     @_answers_errors
     async def flush(self, fh: FileHandleT) -> None:
@@ -214,7 +229,7 @@ class ZramFilesystem(pyfuse3.Operations):
 
     @_answers_errors
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:  # noqa: FBT001 - pyfuse3's signature
-        """Answer fsync(2)."""
+        """Answer fsync, and fdatasync alike."""
         del datasync
         self._open_files[fh].flush()
 
@@ -239,11 +254,8 @@ class ZramFilesystem(pyfuse3.Operations):
     async def _punch(reply: "Reply", file: OpenBlockFile, offset: int, length: int) -> None:
         try:
             await file.punch(offset, length)
-        except ZramError as error:
-            reply.error(error.errno)
-        except Exception:  # noqa: BLE001 - as for every other request
-            _log.exception("fallocate failed; the request is answered with EIO")
-            reply.error(errno.EIO)
+        except Exception as error:  # noqa: BLE001 - each is answered
+            reply.error(_answer_to(error, "fallocate").errno)
         else:
             reply.error(0)
 
@@ -274,12 +286,6 @@ def _forget_attributes(inode: InodeT) -> None:
         pyfuse3.invalidate_inode(inode, attr_only=True)
     except FileNotFoundError:
         return  # the kernel does not know the inode yet
-
-
-def _folder(tree: ControlTree) -> Folder:
-    return Folder(
-        {name: AttributeFile(entry) if isinstance(entry, Attribute) else _folder(entry) for name, entry in tree.items()}
-    )
 
 
 def _walk(folder: Folder) -> Iterator[Folder | AttributeFile | BlockFile]:

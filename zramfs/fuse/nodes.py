@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -77,16 +77,20 @@ class Folder:
 
 
 class AttributeFile:
-    """A control file, with sysfs's manners: 4096 bytes large, whatever it says."""
+    """A control file, with sysfs's manners: 4096 bytes large, whatever it says.
+
+    `on_stored` is awaited after each value that is stored, before its writer goes on.
+    """
 
     is_direct_io: Final = True
     size_bytes: Final = PAGE_SIZE
     stored_blocks: Final = 0
     timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
 
-    def __init__(self, attribute: Attribute) -> None:
+    def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
         self.attribute = attribute
         self.mode = stat.S_IFREG | attribute.mode
+        self._on_stored = on_stored
 
     def open(self, flags: int) -> "OpenAttribute":
         """Open for reading what can be shown, and for writing what can be stored."""
@@ -95,14 +99,15 @@ class AttributeFile:
             raise AccessDenied("this attribute cannot be read")
         if access != os.O_RDONLY and self.attribute.store is None:
             raise AccessDenied("this attribute cannot be written")
-        return OpenAttribute(self.attribute)
+        return OpenAttribute(self.attribute, self._on_stored)
 
 
 class OpenAttribute:
     """Reading shows the value as it was at offset 0; each write is one value."""
 
-    def __init__(self, attribute: Attribute) -> None:
+    def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
         self._attribute = attribute
+        self._on_stored = on_stored
         self._shown = b""
 
     def read(self, offset_bytes: int, size_bytes: int) -> bytes:
@@ -115,6 +120,7 @@ class OpenAttribute:
         """Store the value; zero bytes are no value."""
         if data and self._attribute.store is not None:
             await self._attribute.store(data.decode("latin-1"))
+            await self._on_stored()
         return len(data)
 
     def flush(self) -> None:
@@ -157,7 +163,7 @@ class BlockFile:
 
 def _flags_are_async(open_flags: int) -> bool:
     """As far as the open flags tell: O_DIRECT without O_SYNC or O_DSYNC means that nobody waits for each write."""
-    return bool(open_flags & os.O_DIRECT) and not open_flags & (os.O_SYNC | os.O_DSYNC)
+    return open_flags & (os.O_DIRECT | os.O_SYNC | os.O_DSYNC) == os.O_DIRECT
 
 
 class OpenBlockFile:
@@ -176,13 +182,15 @@ class OpenBlockFile:
 
     async def write(self, offset_bytes: int, data: bytes) -> int:
         """Store what lies before the end; PastTheEnd when nothing does."""
-        room_bytes = self.device.disksize - offset_bytes
+        device = self.device
+        room_bytes = device.disksize - offset_bytes
         if len(data) > room_bytes:
             if room_bytes <= 0:
-                raise PastTheEnd(f"{offset_bytes} is past the end of {self.device.name}")
+                raise PastTheEnd(f"{offset_bytes} is past the end of {device.name}")
             data = data[:room_bytes]
-        if data:
-            await self.device.write(WriteBio(offset_bytes, data, self._is_async()))
+        bio = WriteBio(offset_bytes, data, self._is_async())
+        if not device.write_nowait(bio):
+            await device.write(bio)
         return len(data)
 
     def can_punch(self, mode: int, offset_bytes: int, size_bytes: int) -> bool:

@@ -13,7 +13,7 @@ PERCPU_RUN_PAGES: Final = 32
 
 
 class PercpuStream:
-    """Compresses at once, on the caller's CPU. Its run is committed before others have their turn: nobody waits for it."""
+    """Compresses at once, on the caller's CPU. Its run is committed before others have a turn: nobody waits for it."""
 
     __slots__ = ("_compressor", "codec", "run")
 
@@ -63,8 +63,12 @@ class Zcomp:
     ) -> None:
         self.backend = backend
         self.params = backend.setup_params(level=level, accelerator=accelerator)
-        cpus = len(os.sched_getaffinity(0))
-        self._percpu = [PercpuStream(backend.create_context(self.params)) for _ in range(cpus)]
+        try:
+            cpus = len(os.sched_getaffinity(0))
+            self._percpu = [PercpuStream(backend.create_context(self.params)) for _ in range(cpus)]
+        except BaseException:
+            self.close()
+            raise
         self._percpu_pages = self._managed_pages = self._fallback_pages = 0
         self.policy = policy
 
@@ -79,11 +83,18 @@ class Zcomp:
         self._policy = policy
         self._prefers_managed_async = able and policy is not StreamPolicy.PERCPU
         self._prefers_managed_sync = able and policy is StreamPolicy.MANAGED
+        polled = self.params.manager.polled_run_pages if self.params.manager else 0
+        self._nowait_pages_async = polled if self._prefers_managed_async else PERCPU_RUN_PAGES
+        self._nowait_pages_sync = polled if self._prefers_managed_sync else PERCPU_RUN_PAGES
 
     @property
     def codec(self) -> PageCodec:
         """The context that decompresses: software, on the caller's CPU."""
         return self._percpu[0].codec
+
+    def is_nowait(self, pages: int, is_async: bool) -> bool:  # noqa: FBT001 - a keyword costs time
+        """Whether a run of so many pages is complete once it is submitted, whatever is free."""
+        return pages <= (self._nowait_pages_async if is_async else self._nowait_pages_sync)
 
     def submit(self, source: bytes, offset_bytes: int, pages: int, *, is_async: bool) -> tuple[Stream, int]:
         """Choose the stream for a run, and hand it as many of the run's pages as it takes now.

@@ -18,7 +18,7 @@ from zramfs.units import PAGE_SIZE
 
 OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
 
-CONTEXT = cast(pyfuse3.RequestContext, SimpleNamespace())
+CONTEXT = cast("pyfuse3.RequestContext", SimpleNamespace())
 
 
 async def _refuse(_text: str) -> None:
@@ -41,8 +41,8 @@ def filesystem_of(device: ZramDevice) -> ZramFilesystem:
 async def open_file(filesystem: ZramFilesystem, *names: str, flags: int = os.O_RDWR) -> pyfuse3.FileHandleT:
     inode = pyfuse3.ROOT_INODE
     for name in names:
-        inode = (await filesystem.lookup(inode, cast(pyfuse3.FileNameT, name.encode()), CONTEXT)).st_ino
-    return (await filesystem.open(inode, cast(pyfuse3.FlagT, flags), CONTEXT)).fh
+        inode = (await filesystem.lookup(inode, cast("pyfuse3.FileNameT", name.encode()), CONTEXT)).st_ino
+    return (await filesystem.open(inode, cast("pyfuse3.FlagT", flags), CONTEXT)).fh
 
 
 async def errno_of(awaitable: Any) -> int:

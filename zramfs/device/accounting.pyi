@@ -1,0 +1,17 @@
+class OperationCount:
+    ios: int
+    sectors: int
+    time_ns: int
+    @property
+    def time_ms(self) -> int: ...
+
+class IoAccounting:
+    read: OperationCount
+    write: OperationCount
+    discard: OperationCount
+    flush: OperationCount
+    in_flight: int
+    def begin(self) -> int: ...
+    def end(self, operation: OperationCount, size_bytes: int, start_ns: int) -> None: ...
+    @property
+    def busy_ms(self) -> int: ...
