@@ -64,8 +64,8 @@ class Demo:
         """Write and verify with fio; returns how many pages each kind of stream took meanwhile."""
         before = self.status()["streams"]
         self.run(
-            "fio", "--name=demo", f"--filename={self.block_file}", "--verify=crc32c", "--verify_fatal=1",
-            "--buffer_compress_percentage=60", *options,
+            "fio", "--name=demo", f"--filename={self.block_file}", "--buffer_compress_percentage=60",
+            "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", *options,
         )  # fmt: skip
         after = self.status()["streams"]
         taken = {kind: after[f"{kind}_pages"] - before[f"{kind}_pages"] for kind in ("managed", "fallback", "percpu")}

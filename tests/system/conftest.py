@@ -76,9 +76,11 @@ def fio() -> Callable[..., None]:
     if shutil.which("fio") is None:
         pytest.skip("fio is not installed")
 
+    verified = ("--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0")
+
     def run(file: Path, *options: str) -> None:
         result = subprocess.run(
-            ["fio", "--name=test", f"--filename={file}", "--verify=crc32c", "--verify_fatal=1", *options],
+            ["fio", "--name=test", f"--filename={file}", *verified, *options],
             capture_output=True,
             text=True,
             check=False,

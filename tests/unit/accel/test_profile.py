@@ -50,7 +50,7 @@ def test_a_profile_is_read_from_toml() -> None:
     ("old", "new", "complaint"),
     [
         ("value = 8", "value = 0", "queue_depth must be 1 to"),
-        ("value = 8", "value = 65537", "queue_depth must be 1 to 65536, not 65537"),
+        ("value = 8", "value = 4097", "queue_depth must be 1 to 4096, not 4097"),
         ("value = 8", 'value = "8"', "queue_depth must be"),
         ("value = 8", "value = 8.5", "queue_depth must be"),
         ("value = 8\n", "", "queue_depth must be"),
