@@ -35,8 +35,8 @@ class Stream(Protocol):
     def submit(self, source: bytes, offset_bytes: int, pages: int) -> int:
         """Begin with `pages` whole pages of `source`; how many are taken, 1 or more. Never waits."""
 
-    async def wait_complete(self) -> None:
-        """Return once `is_complete`. Not cancellable: the device still works on the pages, and ends soon."""
+    def when_complete(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once the run is complete: now, or from `poll_completions`. It never raises."""
 
 
 class StreamManager(Protocol):
@@ -59,8 +59,11 @@ class StreamManager(Protocol):
     def statistics(self) -> Mapping[str, int]:
         """Counters, `inflight` and `inflight_max` (pages) among them."""
 
+    def poll_completions(self) -> None:
+        """Complete the streams whose runs are done, calling back those who asked for it, and return at once."""
+
     async def serve_completions(self) -> None:
-        """Wake the tasks whose runs complete, until `close`."""
+        """Poll whenever the device signals, until `close`."""
 
     def close(self) -> None:
         """Stop the device behind the streams; none is in use."""

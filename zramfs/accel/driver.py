@@ -49,12 +49,12 @@ class EmulatedAccelerator:
 class ManagedStream:
     """A stream whose run takes one descriptor of the device's queue for each page."""
 
-    __slots__ = ("_driver", "_number", "_waiter", "is_complete", "run")
+    __slots__ = ("_callback", "_driver", "_number", "is_complete", "run")
 
     def __init__(self, driver: "AcceleratorDriver", number: int, run: CompressedRun) -> None:
         self._driver = driver
         self._number = number
-        self._waiter: trio.lowlevel.Task | None = None
+        self._callback: Callable[[], None] | None = None
         self.run = run
         self.is_complete = True
 
@@ -66,26 +66,22 @@ class ManagedStream:
         self.is_complete = False
         return driver.ring.submit(self._number, self.run, source, offset_bytes, pages)
 
-    async def wait_complete(self) -> None:
-        """Park the task until the device has finished the run, whoever cancels it meanwhile."""
-        if not self.is_complete:
-            self._waiter = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(_refuse_to_abort)
+    def when_complete(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when the device has finished the run, or now if it has."""
+        if self.is_complete:
+            callback()
+        else:
+            self._callback = callback
 
     def complete(self) -> None:
-        """Note that the device has finished the run, and wake its waiter."""
+        """Note that the device has finished the run, and call back who asked for it."""
         self.is_complete = True
-        if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter)
-            self._waiter = None
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
 
     def __repr__(self) -> str:
         return f"<ManagedStream {self._number} {'complete' if self.is_complete else 'in flight'}>"
-
-
-def _refuse_to_abort(_raise_cancel: Callable[[], None]) -> trio.lowlevel.Abort:
-    """The device writes to the run's scratch and reads the request's bytes: both stay until it is done."""
-    return trio.lowlevel.Abort.FAILED
 
 
 class AcceleratorDriver:
@@ -139,6 +135,10 @@ class AcceleratorDriver:
 
     async def _serve_interrupt(self) -> None:
         await trio.lowlevel.wait_readable(self.ring.completion_fd)
+        self.poll_completions()
+
+    def poll_completions(self) -> None:
+        """Complete the runs that the device has finished by now."""
         for number in self.ring.reap():
             self._streams[number].complete()
 

@@ -11,6 +11,7 @@ import threading
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from zramfs.codec.run cimport SCRATCH_BYTES, PAGE_BYTES, CompressedPage, CompressedRun, PageCodec, compress
 
@@ -46,6 +47,8 @@ cdef enum:
     # Descriptors that an engine takes in one go: enough that the lock and the wake-up disappear beside 8 x 6 µs of
     # compression, few enough that two engines share a run of 16 pages.
     BATCH_DESCRIPTORS = 8
+    # Finished runs that are worth an interrupt, which costs the event loop 25 µs, while others are still worked on.
+    COALESCED_RUNS = 4
 
 # One page's work, as an engine sees it.
 cdef struct Job:
@@ -77,7 +80,10 @@ cdef class DescriptorRing:
     cdef Job *jobs                      # circular, from head to tail; under the lock
     cdef uint32_t head, tail, queued, idle_engines
     cdef uint32_t *finished             # numbers of finished runs; under the lock
+    cdef uint32_t *reaped               # their copy, for the driver
     cdef uint32_t finished_count
+    cdef bint is_signalled              # an interrupt is on its way; under the lock
+    cdef uint32_t run_count             # runs submitted and not yet reaped; under the lock
     cdef bint closing
     cdef pthread_mutex_t lock
     cdef pthread_cond_t doorbell
@@ -91,9 +97,10 @@ cdef class DescriptorRing:
         self.unfinished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
         self.jobs = <Job *>calloc(queue_depth, sizeof(Job))
         self.finished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
+        self.reaped = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
         pthread_mutex_init(&self.lock, NULL)
         pthread_cond_init(&self.doorbell, NULL)
-        if not (self.scratch and self.free_stack and self.unfinished and self.jobs and self.finished):
+        if not (self.scratch and self.free_stack and self.unfinished and self.jobs and self.finished and self.reaped):
             raise MemoryError
         for i in range(queue_depth):
             self.free_stack[i] = queue_depth - 1 - i
@@ -123,6 +130,7 @@ cdef class DescriptorRing:
         free(self.unfinished)
         free(self.jobs)
         free(self.finished)
+        free(self.reaped)
 
     def close(self):
         """Stop the engines and wait for their threads to end."""
@@ -177,6 +185,7 @@ cdef class DescriptorRing:
         self.doorbells += 1
         pthread_mutex_lock(&self.lock)
         self.unfinished[run_number] = taken
+        self.run_count += 1
         for i in range(taken):
             self.jobs[self.tail].page = run.pages[i].page
             self.jobs[self.tail].result = &run.pages[i]
@@ -207,15 +216,22 @@ cdef class DescriptorRing:
         run.release()
 
     def reap(self):
-        """Acknowledge the interrupt; the numbers of the runs that have finished since the last time."""
+        """Acknowledge the interrupt, if there is one; the numbers of the runs that have finished since the last time."""
         cdef uint64_t ignored
-        eventfd_read(self.completion_fd, &ignored)
+        cdef uint32_t count
+        cdef uint32_t i
         pthread_mutex_lock(&self.lock)
-        numbers = [self.finished[i] for i in range(self.finished_count)]
+        if self.is_signalled:
+            # Within the lock: an engine that signalled in between would have its signal swallowed.
+            eventfd_read(self.completion_fd, &ignored)
+            self.is_signalled = False
+            self.interrupts += 1
+        count = self.finished_count
+        memcpy(self.reaped, self.finished, count * sizeof(uint32_t))
+        self.run_count -= count
         self.finished_count = 0
         pthread_mutex_unlock(&self.lock)
-        self.interrupts += 1
-        return numbers
+        return [self.reaped[i] for i in range(count)]
 
     # ---- the engines' side ------------------------------------------------------------------------------------
 
@@ -228,13 +244,10 @@ cdef class DescriptorRing:
     cdef void _work_off(self, PageCodec codec) noexcept nogil:
         cdef Job batch[BATCH_DESCRIPTORS]
         cdef int taken = 0
-        cdef bint interrupt
         cdef int i
         while True:
             pthread_mutex_lock(&self.lock)
-            interrupt = self._finish(batch, taken)
-            if interrupt:
-                eventfd_write(self.completion_fd, 1)
+            self._finish(batch, taken)
             while self.queued == 0 and not self.closing:
                 self.idle_engines += 1
                 pthread_cond_wait(&self.doorbell, &self.lock)
@@ -246,9 +259,8 @@ cdef class DescriptorRing:
             for i in range(taken):
                 compress(codec, batch[i].page, batch[i].result)
 
-    cdef bint _finish(self, Job *batch, int count) noexcept nogil:
-        """Count the jobs of a batch as done; whether the driver must be told (it was not already)."""
-        cdef uint32_t before = self.finished_count
+    cdef void _finish(self, Job *batch, int count) noexcept nogil:
+        """Count the jobs of a batch as done, and signal when enough runs are: the last one, or several."""
         cdef uint32_t number
         cdef int i
         for i in range(count):
@@ -257,7 +269,10 @@ cdef class DescriptorRing:
             if self.unfinished[number] == 0:
                 self.finished[self.finished_count] = number
                 self.finished_count += 1
-        return before == 0 and self.finished_count > 0
+        if self.finished_count and not self.is_signalled:
+            if self.finished_count == self.run_count or self.finished_count >= COALESCED_RUNS:
+                self.is_signalled = True
+                eventfd_write(self.completion_fd, 1)
 
     cdef int _fetch(self, Job *batch) noexcept nogil:
         cdef int taken = 0

@@ -17,7 +17,7 @@ from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.errors import ZramError
 from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.process import SwapGuard
+from zramfs.process import SwapGuard, keep_request_buffers
 from zramfs.units import PAGE_SIZE, round_up_to_page
 
 _log: Final = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class MountRequest:
 
 async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
     """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
+    keep_request_buffers()
     failure: ZramError | None = None
     async with trio.open_nursery() as nursery:
         devices = [_make_device(request, f"zram{number}", nursery) for number in range(request.device_count)]

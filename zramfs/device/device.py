@@ -3,6 +3,8 @@
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from time import monotonic_ns
 from typing import Final
 
 import trio
@@ -17,6 +19,13 @@ from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
 
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
+
+_RUN_PAGES: Final = 64
+"""The longest run that one stream gets: a large bio is cut, so that the first pages are committed, and their
+descriptors free again, while the engines work on the next."""
+
+_TURN_NS: Final = 150_000
+"""How long a large bio may hold the event loop before others have their turn, which costs it about 10 µs."""
 
 _DISCARD_SLICE_PAGES: Final = 2048
 """Pages freed before others have their turn: about 0.2 ms."""
@@ -246,27 +255,28 @@ class ZramDevice:
     ) -> None:
         """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
 
-        What the accelerator takes is compressed while the CPU does the rest; after each run on the CPU the other
-        requests have their turn, and the accelerator may be free again.
+        What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
+        between two runs on the CPU, so that its descriptors are free for the next.
         """
         page, end = first_page, first_page + pages
-        in_flight: list[tuple[int, Stream]] = []
+        in_flight = _RunsInFlight(slots, zcomp)
+        turn_ends_ns = monotonic_ns() + _TURN_NS
         try:
-            while True:
+            while page < end:
                 offset = begin + (page - first_page) * PAGE_SIZE
-                stream, taken = zcomp.submit(bio.data, offset, end - page, is_async=bio.is_async)
+                run_pages = min(end - page, _RUN_PAGES)
+                stream, taken = zcomp.submit(bio.data, offset, run_pages, is_async=bio.is_async)
                 if stream.is_complete:
                     _commit(slots, zcomp, page, stream)
+                    zcomp.poll_completions()
                 else:
-                    in_flight.append((page, stream))
+                    in_flight.add(page, stream)
                 page += taken
-                if page == end:
-                    break
-                if stream.is_complete:
+                if page < end and monotonic_ns() > turn_ends_ns:
                     await trio.lowlevel.checkpoint()
+                    turn_ends_ns = monotonic_ns() + _TURN_NS
         finally:
-            if in_flight:
-                await _land(slots, zcomp, in_flight)
+            await in_flight.land()
 
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
@@ -362,17 +372,41 @@ def _commit(slots: SlotTable, zcomp: Zcomp, page: int, stream: Stream) -> None:
         zcomp.put_stream(stream)
 
 
-async def _land(slots: SlotTable, zcomp: Zcomp, in_flight: list[tuple[int, Stream]]) -> None:
-    """Wait for every run in flight and commit it; all are waited for, then the first failure is raised."""
-    failure: ZramError | None = None
-    for page, stream in in_flight:
-        await stream.wait_complete()
+class _RunsInFlight:
+    """The runs of one bio that the accelerator works on; each is committed as soon as it completes."""
+
+    def __init__(self, slots: SlotTable, zcomp: Zcomp) -> None:
+        self._slots = slots
+        self._zcomp = zcomp
+        self._count = 0
+        self._failure: Exception | None = None
+        self._waiter: trio.lowlevel.Task | None = None
+
+    def add(self, page: int, stream: Stream) -> None:
+        """Take a run that was submitted for the pages from `page` on."""
+        self._count += 1
+        stream.when_complete(partial(self._commit, page, stream))
+
+    def _commit(self, page: int, stream: Stream) -> None:
         try:
-            _commit(slots, zcomp, page, stream)
-        except ZramError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
+            _commit(self._slots, self._zcomp, page, stream)
+        except Exception as error:  # noqa: BLE001 - raised by `land`, to the bio's own task
+            self._failure = self._failure or error
+        self._count -= 1
+        if self._count == 0 and self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+            self._waiter = None
+
+    async def land(self) -> None:
+        """Return when every run is committed, or raise the first failure.
+
+        Not cancellable: the device still reads the bio's data, and will be done soon.
+        """
+        if self._count:
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        if self._failure is not None:
+            raise self._failure
 
 
 def _partial_pages(begin: int, end: int) -> list[tuple[int, int]]:

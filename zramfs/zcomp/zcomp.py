@@ -1,7 +1,7 @@
 """Chooses the stream for each run, and counts what it chose. Below are the backends, above is the device."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,10 @@ from zramfs.contracts import Accelerator, Backend, Stream, StreamPolicy
 
 PERCPU_RUN_PAGES: Final = 32
 """The longest run of a per-CPU stream: 65 to 320 µs of LZ4, after which others have their turn on the event loop."""
+
+
+FALLBACK_RUN_PAGES: Final = 8
+"""What a per-CPU stream takes at a time of a run that wanted a managed stream: the accelerator may be free again."""
 
 
 class PercpuStream:
@@ -30,8 +34,9 @@ class PercpuStream:
         self._compressor.compress(source, offset_bytes, taken)
         return taken
 
-    async def wait_complete(self) -> None:
-        """Return: there is nothing to wait for."""
+    def when_complete(self, callback: Callable[[], None]) -> None:
+        """Call back at once: it is."""
+        callback()
 
     def __repr__(self) -> str:
         return f"<PercpuStream {self.codec!r}>"
@@ -110,13 +115,14 @@ class Zcomp:
                 taken = managed.submit(source, offset_bytes, pages)
                 self._managed_pages += taken
                 return managed, taken
-        percpu = self._percpu[current_cpu() % len(self._percpu)]
-        taken = percpu.submit(source, offset_bytes, pages)
-        if prefers_managed:
-            self._fallback_pages += taken
+            pages = min(pages, FALLBACK_RUN_PAGES)
+            self._fallback_pages += pages
         else:
-            self._percpu_pages += taken
-        return percpu, taken
+            pages = min(pages, PERCPU_RUN_PAGES)
+            self._percpu_pages += pages
+        percpu = self._percpu[current_cpu() % len(self._percpu)]
+        percpu.submit(source, offset_bytes, pages)
+        return percpu, pages
 
     def submit_patched_page(self, page: bytes) -> Stream:
         """Compress one page on the per-CPU path, whatever the policy: its caller must not wait."""
@@ -132,8 +138,13 @@ class Zcomp:
         else:
             self.backend.put_stream(self.params, stream)
 
+    def poll_completions(self) -> None:
+        """Complete the managed streams whose runs are done, so that their descriptors are free again."""
+        if self.params.manager is not None:
+            self.params.manager.poll_completions()
+
     async def serve_completions(self) -> None:
-        """Wake those who wait for managed streams, until `close`."""
+        """Complete managed streams whenever their device signals, until `close`."""
         if self.params.manager is not None:
             await self.params.manager.serve_completions()
 

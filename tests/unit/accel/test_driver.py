@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from streams import completed
 from trio.testing import wait_all_tasks_blocked
 
 from zramfs.accel.driver import AcceleratorDriver, EmulatedAccelerator, ManagedStream
@@ -61,7 +62,7 @@ async def test_a_stream_completes_after_its_submission() -> None:
         stream = get(driver)
         assert stream.submit(NOISE, 0, 5) == 5
         assert not stream.is_complete
-        await stream.wait_complete()
+        await completed(stream)
         assert stream.is_complete
         assert stream.run.lengths() == [4114] * 5
         driver.put_stream(stream)
@@ -72,7 +73,7 @@ async def test_a_short_run_is_complete_at_submission() -> None:
         stream = get(driver)
         assert stream.submit(os.urandom(2 * PAGE), 0, 2) == 2
         assert stream.is_complete
-        await stream.wait_complete()
+        await completed(stream)
         driver.put_stream(stream)
         assert driver.statistics()["polled_pages"] == 2
         assert driver.statistics()["submitted_pages"] == 2
@@ -83,7 +84,7 @@ async def test_a_run_over_the_polled_length_is_not_polled() -> None:
         stream = get(driver)
         stream.submit(os.urandom(3 * PAGE), 0, 3)
         assert not stream.is_complete
-        await stream.wait_complete()
+        await completed(stream)
         driver.put_stream(stream)
         assert driver.statistics()["polled_pages"] == 0
 
@@ -96,7 +97,7 @@ async def test_get_stream_is_none_while_every_descriptor_is_taken() -> None:
         assert driver.get_stream() is None
         assert driver.statistics()["queue_full"] == 1
         gate.opened.set()
-        await stream.wait_complete()
+        await completed(stream)
         assert driver.get_stream() is None  # complete, but not put: its pages are still to be committed
         driver.put_stream(stream)
         assert driver.get_stream() is not None
@@ -120,42 +121,47 @@ async def test_get_stream_never_waits_for_a_device_that_hangs() -> None:
         assert driver.statistics()["inflight"] == driver.statistics()["inflight_max"] == 16
         gate.opened.set()
         for stream in streams:
-            await stream.wait_complete()
+            await completed(stream)
             driver.put_stream(stream)
         assert driver.statistics()["inflight"] == 0
 
 
-async def test_a_cancelled_waiter_returns_only_when_the_run_is_complete() -> None:
-    gate = Gate()
-    seen: list[bool] = []
-
-    async def wait(stream: ManagedStream) -> None:
-        await stream.wait_complete()
-        seen.append(stream.is_complete)
-
-    async with attached("poc", gate.create_context) as driver:
+async def test_a_stream_that_is_complete_calls_back_at_once() -> None:
+    called: list[str] = []
+    async with attached("ideal") as driver:
         stream = get(driver)
         stream.submit(os.urandom(PAGE), 0, 1)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait, stream)
-            await wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True):
-                await wait_all_tasks_blocked()
-            assert seen == []
-            gate.opened.set()
-        assert seen == [True]
+        stream.when_complete(lambda: called.append("now"))
+        assert called == ["now"]
         driver.put_stream(stream)
 
 
-async def test_wait_complete_of_a_complete_stream_returns() -> None:
+async def test_polling_completes_what_is_done_without_the_server() -> None:
     async with attached("poc") as driver:
         stream = get(driver)
-        stream.submit(os.urandom(PAGE), 0, 1)
+        stream.submit(os.urandom(3 * PAGE), 0, 3)
         while not stream.is_complete:
-            await trio.lowlevel.checkpoint()
-        await stream.wait_complete()
+            driver.poll_completions()
         driver.put_stream(stream)
+
+
+async def test_no_signal_is_lost_between_polling_and_the_server() -> None:
+    async def write(driver: AcceleratorDriver, rounds: int) -> None:
+        for _ in range(rounds):
+            stream = driver.get_stream()
+            if stream is None:
+                await trio.lowlevel.checkpoint()
+                continue
+            stream.submit(NOISE, 0, 1 + rounds % 9)
+            driver.poll_completions()
+            await completed(stream)
+            driver.put_stream(stream)
+
+    async with attached("poc,engines=3") as driver:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                for number in range(20):
+                    nursery.start_soon(write, driver, 300 + number)
 
 
 async def test_every_waiter_is_woken_by_its_own_run() -> None:
@@ -164,7 +170,7 @@ async def test_every_waiter_is_woken_by_its_own_run() -> None:
     async def write(driver: AcceleratorDriver, pages: int) -> None:
         stream = get(driver)
         assert stream.submit(NOISE, 0, pages) == pages
-        await stream.wait_complete()
+        await completed(stream)
         assert stream.run.lengths() == [4114] * pages
         finished.append(pages)
         driver.put_stream(stream)
@@ -184,7 +190,7 @@ async def test_serving_that_is_cancelled_first_completes_what_is_in_flight() -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.serve_completions)
         stream.submit(os.urandom(3 * PAGE), 0, 3)
-        nursery.start_soon(stream.wait_complete)
+        stream.when_complete(lambda: None)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
@@ -271,6 +277,6 @@ async def test_the_deepest_queue_can_be_had() -> None:
         stream = get(driver)
         taken = stream.submit(bytes(300 * PAGE), 0, 300)
         assert taken == 256
-        await stream.wait_complete()
+        await completed(stream)
         driver.put_stream(stream)
         assert driver.stream_count == driver.ring.free_descriptors == 4096

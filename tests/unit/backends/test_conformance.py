@@ -8,6 +8,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from streams import completed
 
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import load_profile
@@ -80,7 +81,7 @@ async def store(kind: Kind, slots: SlotTable, source: bytes) -> list[int]:
         stream = kind.get_stream()
         taken = stream.submit(source, page * PAGE, len(source) // PAGE - page)
         assert taken >= 1
-        await stream.wait_complete()
+        await completed(stream)
         assert stream.is_complete
         assert len(stream.run) == taken
         lengths += stream.run.lengths()
@@ -180,7 +181,7 @@ async def test_stream_takes_a_run_at_any_byte_of_its_source(
     async with streams(backend, kind) as (own, codec):
         stream = own.get_stream()
         assert stream.submit(b"head" + text + b"tail", 4, 4) == 4
-        await stream.wait_complete()
+        await completed(stream)
         slots.store(0, stream.run)
         own.put_stream(stream)
         assert slots.read(0, 4 * PAGE, codec) == text
@@ -211,6 +212,6 @@ async def test_stream_that_was_put_holds_no_pages(backend: Backend, kind: type[P
     async with streams(backend, kind) as (own, _):
         stream = own.get_stream()
         stream.submit(bytes(3 * PAGE), 0, 3)
-        await stream.wait_complete()
+        await completed(stream)
         own.put_stream(stream)
         assert len(stream.run) == 0

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from streams import completed
 
 from zramfs.accel.driver import EmulatedAccelerator, ManagedStream
 from zramfs.accel.profile import parse_accelerator
@@ -33,7 +34,7 @@ async def write(zcomp: Zcomp, source: bytes, *, is_async: bool) -> None:
     page, end = 0, len(source) // PAGE
     while page < end:
         stream, taken = zcomp.submit(source, page * PAGE, end - page, is_async=is_async)
-        await stream.wait_complete()
+        await completed(stream)
         zcomp.put_stream(stream)
         page += taken
 
@@ -56,7 +57,7 @@ async def test_the_policy_chooses_the_kind_of_stream(
     async with opened(policy=StreamPolicy.AUTO if change_later else policy) as zcomp:
         zcomp.policy = policy
         stream, _ = zcomp.submit(os.urandom(PAGE), 0, 1, is_async=is_async)
-        await stream.wait_complete()
+        await completed(stream)
         assert isinstance(stream, kind)
         zcomp.put_stream(stream)
         assert zcomp.policy is policy
@@ -88,7 +89,7 @@ async def test_what_the_queue_does_not_take_falls_back_to_the_cpu() -> None:
         percpu, rest = zcomp.submit(source, 3 * PAGE, 7, is_async=True)
         assert isinstance(percpu, PercpuStream)
         assert rest == 7
-        await managed.wait_complete()
+        await completed(managed)
         zcomp.put_stream(percpu)
         zcomp.put_stream(managed)
         statistics = zcomp.statistics()
