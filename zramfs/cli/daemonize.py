@@ -20,6 +20,7 @@ def leave_daemon(log_path: Path) -> Iterator[Callable[[], None]]:
     Only the daemon enters the body, and ends with it. The caller never comes back from the `with`: it exits with 0
     when the daemon is ready, or MountFailed tells why it is not.
     """
+    _occupy_standard_fds()
     log_fd = _open_log(log_path)
     read_fd, write_fd = os.pipe()
     if os.fork():
@@ -43,6 +44,13 @@ def leave_daemon(log_path: Path) -> Iterator[Callable[[], None]]:
         _report_failure(write_fd, f"the daemon failed: {error!r}; see {log_path}")
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _occupy_standard_fds() -> None:
+    """Open /dev/null wherever the caller has closed one of 0, 1 and 2: what is opened next must not land there."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _open_log(log_path: Path) -> int:

@@ -33,10 +33,12 @@ def detach(mountpoint: Path, device: str) -> None:
 
 
 def attach_loop(mounted: MountedZramfs, device: str) -> Path:
-    """Attach a device; the path of its loop device. CommandFailed if losetup refuses."""
+    """Attach a device; the path of its loop device. Only one: two would be two views of the same blocks."""
     block_file = mounted.block_file(device)
     if mounted.attribute(device, "initstate") == "0":
         raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
+    for loop_path in loops_of(block_file):
+        raise DeviceBusy(f"{device} is attached to {loop_path} already")
     return Path(run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file)))
 
 

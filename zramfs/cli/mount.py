@@ -50,7 +50,9 @@ _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     show_default=True,
     help="How long to poll for the next request before sleeping; 0 to sleep at once.",
 )
-@click.option("--allow-other", is_flag=True, help="Let other users in.")
+@click.option(
+    "--allow-other", is_flag=True, help="Let other users read the statistics; the block files stay their owner's."
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal, until unmounted or interrupted.")
 @click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Where the daemon logs.")
 def mount(

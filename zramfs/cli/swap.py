@@ -27,9 +27,9 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
     """
     mounted = MountedZramfs(mountpoint)
     mounted.block_file(device)
-    _protect(mounted)
     loop_path = attach_loop(mounted, device)
     try:
+        _protect(mounted)
         run_command("mkswap", str(loop_path))
         run_command("swapon", f"--priority={priority}", str(loop_path))
     except CommandFailed:

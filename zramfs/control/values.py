@@ -28,7 +28,7 @@ def parse_flag_u16(text: str) -> bool:
 
 def parse_name(text: str) -> str:
     """Read an algorithm's name: shorter than 128 bytes, one trailing newline ignored (__comp_algorithm_store)."""
-    if len(text.encode()) >= _MAX_NAME_BYTES:
+    if len(text.encode("latin-1")) >= _MAX_NAME_BYTES:
         raise ValueTooLong(f"a name has at most {_MAX_NAME_BYTES - 1} bytes")
     return text.removesuffix("\n")
 

@@ -256,6 +256,9 @@ class ZramFilesystem(pyfuse3.Operations):
             await file.punch(offset, length)
         except Exception as error:  # noqa: BLE001 - each is answered
             reply.error(_answer_to(error, "fallocate").errno)
+        except BaseException:
+            reply.error(errno.EIO)  # now: the session may be gone when this frame is
+            raise
         else:
             reply.error(0)
 
@@ -286,6 +289,8 @@ def _forget_attributes(inode: InodeT) -> None:
         pyfuse3.invalidate_inode(inode, attr_only=True)
     except FileNotFoundError:
         return  # the kernel does not know the inode yet
+    except OSError:
+        _log.exception("the kernel was not told of a new size")
 
 
 def _walk(folder: Folder) -> Iterator[Folder | AttributeFile | BlockFile]:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of /proc/self/mountinfo."""
+    """A line of /proc/self/mountinfo. `device` is its file system's major:minor, which no other living one has."""
 
     path: Path
     filesystem_type: str
+    device: str
 
     @property
     def is_ours(self) -> bool:
@@ -33,11 +36,11 @@ def find_mount(path: Path) -> Mount | None:
     """Return what is mounted at exactly this path, the topmost if several are; symbolic links are followed."""
     wanted = _absolute(path)
     found = None
-    for line in _MOUNTINFO.read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        target = Path(_unescape(fields.split(" ")[4]))
-        if target == wanted:
-            found = Mount(target, rest.split(" ")[0])
+    for line in _MOUNTINFO.read_bytes().splitlines():
+        fields, _, rest = line.partition(b" - ")
+        _, _, device, _, target, *_ = fields.split(b" ")
+        if unescape(target) == wanted:
+            found = Mount(wanted, os.fsdecode(rest.split(b" ")[0]), os.fsdecode(device))
     return found
 
 
@@ -47,7 +50,7 @@ def require_mount(path: Path) -> Mount:
     if mount is None or not mount.is_ours:
         raise MountFailed(f"no zramfs is mounted at {path}")
     if _is_dead(path):
-        raise MountFailed(f"the zramfs at {path} is dead: its daemon ended; clean up with: fusermount3 -u -z {path}")
+        raise MountFailed(f"the zramfs at {path} is dead: its daemon ended; clean up with: {_clean_up_command(path)}")
     return mount
 
 
@@ -73,11 +76,15 @@ def prepare_mountpoint(path: Path) -> None:
 
 def unmount(path: Path, *, lazily: bool = False) -> None:
     """Unmount with fusermount3; MountFailed when the mount is busy or not ours to unmount."""
-    command = ["fusermount3", "-u", *(["-z"] if lazily else []), str(path)]
+    command = ["fusermount3", "-u", *(["-z"] if lazily else []), str(_absolute(path))]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().splitlines()
         raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {path}")
+
+
+def _clean_up_command(path: Path) -> str:
+    return shlex.join(["fusermount3", "-u", "-z", str(_absolute(path))])
 
 
 def _is_dead(path: Path) -> bool:
@@ -92,13 +99,11 @@ def _is_dead(path: Path) -> bool:
 def _clean_up_dead_mount(path: Path) -> None:
     mount = find_mount(path)
     if mount is None or not mount.is_ours:
-        raise MountFailed(f"{path} holds a dead mount of another kind: clean up with: fusermount3 -u -z {path}")
+        raise MountFailed(f"{path} holds a dead mount of another kind: clean up with: {_clean_up_command(path)}")
     try:
         unmount(path, lazily=True)
     except MountFailed as error:
-        raise MountFailed(
-            f"{path} holds a dead zramfs that cannot be cleaned up here: run: fusermount3 -u -z {path}"
-        ) from error
+        raise MountFailed(f"{path} holds a dead zramfs: clean up with: {_clean_up_command(path)}") from error
 
 
 def _require_fuse() -> None:
@@ -119,6 +124,6 @@ def _absolute(path: Path) -> Path:
         return path.parent.resolve() / path.name
 
 
-def _unescape(field: str) -> str:
-    """Undo mountinfo's octal escapes, of blanks for instance."""
-    return field.encode("latin-1").decode("unicode_escape").encode("latin-1").decode()
+def unescape(field: bytes) -> Path:
+    """Undo mountinfo's octal escapes, of blanks for instance; any bytes may be in a path."""
+    return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), field)))

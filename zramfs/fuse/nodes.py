@@ -117,7 +117,8 @@ class OpenAttribute:
         return self._shown[offset_bytes : offset_bytes + size_bytes]
 
     async def write(self, _offset_bytes: int, data: bytes) -> int:
-        """Store the value; zero bytes are no value."""
+        """Store the value, a page of it at the most, as kernfs does; zero bytes are no value."""
+        data = data[:PAGE_SIZE]
         if data and self._attribute.store is not None:
             await self._attribute.store(data.decode("latin-1"))
             await self._on_stored()

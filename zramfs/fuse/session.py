@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 import pyfuse3
@@ -17,7 +16,7 @@ import trio
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.mountpoint import unmount
+from zramfs.fuse.mountpoint import Mount, find_mount, unmount
 from zramfs.fuse.reader import PollingTrio
 
 _log: Final = logging.getLogger(__name__)
@@ -45,17 +44,17 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
         companion.hooks.complete_sessions(options.background)
     else:
         _log.warning("no companion: %s", companion.missing_reason)
-    _mount(filesystem, mountpoint, allow_other=options.allow_other)
+    mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
     reader = PollingTrio(options.busy_poll_us)
     if options.busy_poll_us:
         pyfuse3.trio = reader  # type: ignore[attr-defined]
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_unmount_on_signal, mountpoint, reader)
+            nursery.start_soon(_unmount_on_signal, mount, reader)
             await _answer_requests(filesystem, max_tasks=options.background + _FOREGROUND_TASKS)
             nursery.cancel_scope.cancel()
     finally:
-        pyfuse3.close(unmount=True)
+        pyfuse3.close(unmount=_is_still_there(mount))
 
 
 async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> None:
@@ -66,7 +65,7 @@ async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> Non
         await pyfuse3.main(max_tasks=max_tasks)
 
 
-def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> None:
+def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> Mount:
     options = {"fsname=zramfs", "subtype=zramfs", "auto_unmount", "default_permissions"}
     if allow_other:
         options.add("allow_other")
@@ -75,30 +74,47 @@ def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -
             pyfuse3.init(filesystem, str(mountpoint), options)
         except RuntimeError as error:
             raise MountFailed(f"cannot mount at {mountpoint}: {last_words() or error}") from error
+    mount = find_mount(mountpoint)
+    if mount is None:
+        raise MountFailed(f"{mountpoint} was unmounted as soon as it was mounted")
+    return mount
 
 
-async def _unmount_on_signal(mountpoint: Path, reader: PollingTrio) -> None:
-    """At SIGTERM or SIGINT unmount, so that dirty pages of mmap reach us first; if it is busy, end it all the same.
+def _is_still_there(mount: Mount) -> bool:
+    """Whether the mount is still the topmost one at its place: somebody else's must not be unmounted for it."""
+    return find_mount(mount.path) == mount
+
+
+async def _unmount_on_signal(mount: Mount, reader: PollingTrio) -> None:
+    """At SIGTERM or SIGINT unmount; if that cannot be, because it is in use for instance, end it all the same.
 
     Either way every request that has arrived is answered before the loop ends.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             _log.info("%s: unmounting", signal.Signals(number).name)
-            try:
-                await trio.to_thread.run_sync(unmount, mountpoint)
-            except MountFailed as error:
-                _log.warning("%s; it is taken away from its users", error)
-                await trio.to_thread.run_sync(pyfuse3.syncfs, str(mountpoint))
+            if not await trio.to_thread.run_sync(_try_to_unmount, mount):
                 reader.close()
                 pyfuse3.terminate()
 
 
+def _try_to_unmount(mount: Mount) -> bool:
+    """Unmount as a user would: the kernel first writes back what mmap has left dirty. False if it is in use."""
+    if not _is_still_there(mount):
+        return False
+    try:
+        unmount(mount.path)
+    except MountFailed as error:
+        _log.warning("%s; it is taken away from its users", error)
+        return False
+    return True
+
+
 @contextmanager
 def _words_of_libfuse() -> Iterator[Callable[[], str]]:
-    """Keep what libfuse and fusermount3 print to stderr, for the one line of the error; log it all otherwise."""
+    """Keep what libfuse and fusermount3 print to stderr, for the one line of the error."""
     saved = os.dup(2)
-    with TemporaryFile() as captured:
+    with os.fdopen(os.memfd_create("libfuse"), "w+b") as captured:
         os.dup2(captured.fileno(), 2)
 
         def last_words() -> str:

@@ -1,0 +1,118 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from zramfs.fuse.reader import PollingTrio, ReadLock
+from zramfs.fuse.spin import is_readable_within
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_spinning_tells_what_can_be_read(pipe: tuple[int, int]) -> None:
+    assert not is_readable_within(pipe[0], 1000)
+    os.write(pipe[1], b"x")
+    assert is_readable_within(pipe[0], 0)
+
+
+async def test_lock_is_held_by_one_task_at_a_time() -> None:
+    lock = ReadLock()
+    inside = most = 0
+
+    async def read() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            async with lock:
+                inside += 1
+                most = max(most, inside)
+                await trio.lowlevel.checkpoint()
+                inside -= 1
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(read)
+    assert most == 1
+
+
+async def test_lock_passes_on_while_its_last_holder_waits_elsewhere() -> None:
+    lock = ReadLock()
+    order: list[str] = []
+    elsewhere = trio.Event()
+
+    async def first() -> None:
+        async with lock:
+            await wait_all_tasks_blocked()
+            order.append("first")
+        await elsewhere.wait()
+
+    async def second() -> None:
+        async with lock:
+            order.append("second")
+        elsewhere.set()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first)
+            await trio.lowlevel.checkpoint()
+            nursery.start_soon(second)
+    assert sorted(order) == ["first", "second"]
+
+
+@pytest.mark.parametrize("budget_us", [1, 50])
+async def test_wait_returns_when_a_request_comes_later(pipe: tuple[int, int], budget_us: int) -> None:
+    reader = PollingTrio(budget_us)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.wait_readable, pipe[0])
+            await trio.sleep(0.05)
+            os.write(pipe[1], b"x")
+
+
+async def test_others_have_their_turn_while_requests_never_end(pipe: tuple[int, int]) -> None:
+    reader = PollingTrio(50)
+    os.write(pipe[1], b"always readable")
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(320):
+            await reader.wait_readable(pipe[0])
+        nursery.cancel_scope.cancel()
+    assert turns >= 19
+
+
+async def test_closed_reader_ends_the_next_wait(pipe: tuple[int, int]) -> None:
+    reader = PollingTrio(50)
+    os.write(pipe[1], b"x")
+    reader.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await reader.wait_readable(pipe[0])
+
+
+async def test_wait_ends_when_the_file_is_about_to_be_closed(pipe: tuple[int, int]) -> None:
+    reader = PollingTrio(50)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await reader.wait_readable(pipe[0])
+
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            reader.lowlevel.notify_closing(pipe[0])
