@@ -42,13 +42,13 @@ class Mounted:
     def is_running(self) -> bool:
         return Path(f"/proc/{self.pid}").exists() and not is_zombie(self.pid)
 
-    def wait_until_unmounted(self, timeout_s: float = 20.0) -> None:
+    def wait_until_unmounted(self, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while is_mounted(self.path):
             assert time.monotonic() < deadline, f"{self.path} stays mounted"
             time.sleep(0.02)
 
-    def wait_for_daemon_end(self, timeout_s: float = 20.0) -> None:
+    def wait_for_daemon_end(self, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while self.is_running():
             assert time.monotonic() < deadline, f"the daemon {self.pid} does not end"

@@ -114,3 +114,12 @@ def test_memory_goes_back_while_it_is_locked(mount: Mount) -> None:
     mounted.file.write_bytes(bytes(128 << 20))
     assert mounted.device()["mm_stat"]["mem_used_total"] == 0
     assert mounted.status()["daemon"]["rss_bytes"] < before + (32 << 20)
+
+
+def test_device_has_one_loop_device_at_a_time(mount: Mount) -> None:
+    mounted = mount()
+    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    for verb in (["loop", "attach"], ["swap", "on"]):
+        again = zramfs(*verb, mounted.path)
+        assert (again.returncode, again.stderr) == (1, f"zramfs: zram0 is attached to {loop} already\n")
+    assert (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "0\n"

@@ -226,3 +226,61 @@ def test_signal_in_mid_flight_answers_what_has_arrived(mount: Mount) -> None:
     assert writer.wait(timeout=30) != 0  # its file is gone
     assert not is_mounted(mounted.path)
     assert "pages in flight" not in mounted.log.read_text()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_mount_works_with_standard_streams_closed(tmp_path: Path, closed: str) -> None:
+    path = tmp_path / "mnt"
+    path.mkdir()
+    script = f"{ZRAMFS} mount {path} --size 16M --log-file {tmp_path}/log {closed}"
+    assert subprocess.run(["bash", "-c", script], timeout=30, check=False).returncode == 0
+    (path / "zram0").write_bytes(b"x")
+    assert "mounts" in (tmp_path / "log").read_text()
+    assert zramfs("umount", path).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a b", "жук", "with'quote"])
+def test_any_name_can_be_a_mount_point(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir()
+    assert zramfs("mount", path, "--size", "16M", "--log-file", tmp_path / "log").returncode == 0
+    assert zramfs("status", path).returncode == 0
+    assert zramfs("umount", path).returncode == 0
+
+
+def test_verbs_follow_a_link_to_the_mount_point(mount: Mount, tmp_path: Path) -> None:
+    mounted = mount()
+    link = tmp_path / "link"
+    link.symlink_to(mounted.path)
+    assert zramfs("status", link).returncode == 0
+    assert zramfs("umount", link).returncode == 0
+    assert not is_mounted(mounted.path)
+
+
+def test_signal_leaves_another_mount_at_the_same_place_alone(mount: Mount, tmp_path: Path) -> None:
+    first = mount()
+    fd = os.open(first.file, os.O_RDWR)
+    subprocess.run(["umount", "--lazy", first.path], check=True)
+    assert zramfs("mount", first.path, "--size", "16M", "--log-file", tmp_path / "log2").returncode == 0
+    (first.path / "zram0").write_bytes(b"of the second")
+    os.kill(first.pid, signal.SIGTERM)
+    first.wait_for_daemon_end()
+    with suppress(OSError):
+        os.close(fd)
+    assert (first.path / "zram0").read_bytes()[:13] == b"of the second"
+    assert zramfs("umount", first.path).returncode == 0
+
+
+def test_idle_mount_costs_no_cpu_time(mount: Mount) -> None:
+    mounted = mount()
+    mounted.file.write_bytes(os.urandom(4 << 20))
+    time.sleep(0.5)
+    before = _cpu_ticks(mounted.pid)
+    time.sleep(3)
+    assert _cpu_ticks(mounted.pid) - before <= 1
+
+
+def _cpu_ticks(pid: int) -> int:
+    """User and system time of a process, in ticks of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

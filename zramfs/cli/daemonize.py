@@ -76,6 +76,7 @@ def _detach(log_fd: int, write_fd: int) -> None:
     os.dup2(null_fd, 0)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)  # the caller's may have been closed
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the numbers, not paths
         fd = int(name)
         if fd > 2 and fd != write_fd:

@@ -10,7 +10,7 @@ class MountedZramfs:
     """The files of the zramfs at `path`; MountFailed if none is mounted there."""
 
     def __init__(self, path: Path) -> None:
-        require_mount(path)
+        self.mount = require_mount(path)
         self.path = path
 
     @property

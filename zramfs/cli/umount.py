@@ -26,7 +26,7 @@ def umount(mountpoint: Path) -> None:
     mounted = MountedZramfs(mountpoint)
     daemon_fd = os.pidfd_open(mounted.pid)
     try:
-        unmount(mountpoint)
+        unmount(mounted.mount)
     except MountFailed as error:
         if "busy" not in str(error):
             raise

@@ -2,7 +2,8 @@
 """The companion: adds to libfuse's low-level operations what pyfuse3 leaves out.
 
 pyfuse3 calls `fuse_session_new` of libfuse with its table of operations. This module defines a function of that name;
-loaded with RTLD_GLOBAL before pyfuse3 it is found first, completes a copy of the table and calls libfuse's own.
+loaded with RTLD_GLOBAL before pyfuse3 it is found first, completes a copy of the table and calls libfuse's own. The
+same goes for `fuse_session_receive_buf`, so that it never blocks the event loop.
 `companion` loads this module and is the only one to import it.
 
 libfuse calls the functions below from pyfuse3's session loop, which holds the GIL.
@@ -10,8 +11,8 @@ libfuse calls the functions below from pyfuse3's session loop, which holds the G
 
 import logging
 
-from libc.errno cimport EIO, ENOSYS
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.errno cimport EAGAIN, EINTR, EIO
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "<sys/types.h>" nogil:
@@ -29,6 +30,8 @@ cdef extern from *:
     struct fuse_session:
         pass
     struct fuse_bufvec:
+        pass
+    struct fuse_buf:
         pass
     ctypedef struct fuse_req_struct "struct fuse_req":
         pass
@@ -51,6 +54,8 @@ cdef extern from *:
             fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, fuse_file_info *fi) noexcept
         void (*lseek)(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, fuse_file_info *fi) noexcept
     int fuse_version()
+    int fuse_session_fd(fuse_session *session)
+    int fcntl(int fd, int command, ...)
     int fuse_reply_err(fuse_req_t req, int err)
     int fuse_reply_lseek(fuse_req_t req, off_t off)
     void *dlsym(void *handle, const char *symbol)
@@ -58,9 +63,13 @@ cdef extern from *:
     enum:
         O_DIRECT
         O_DSYNC
+        O_NONBLOCK
+        F_GETFL
+        F_SETFL
         FUSE_CAP_AUTO_INVAL_DATA
 
 ctypedef fuse_session *(*session_new_fn)(fuse_args *, const fuse_lowlevel_ops *, size_t, void *) noexcept
+ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +83,7 @@ cdef fuse_lowlevel_ops theirs        # pyfuse3's table
 cdef fuse_lowlevel_ops completed     # ours: theirs and what is missing there
 cdef int write_flags = 0             # of the write that is being handed to Python
 cdef bint write_is_writeback = False
+cdef receive_buf_fn receive_buf = NULL
 cdef object on_fallocate = None
 cdef object on_lseek = None
 cdef int max_background = 0
@@ -196,3 +206,22 @@ cdef public fuse_session *fuse_session_new(
     completed.fallocate = hook_fallocate
     completed.lseek = hook_lseek
     return original(args, &completed, sizeof(completed), userdata)
+
+
+cdef public int fuse_session_receive_buf(fuse_session *session, fuse_buf *buffer) noexcept:
+    """What pyfuse3 calls instead of libfuse's.
+
+    A request that was waiting may be gone by the time it is read, because whoever sent it was killed. The read would
+    then block the event loop until the next request; ours says EINTR, and pyfuse3 waits again.
+    """
+    global receive_buf
+    cdef int fd = fuse_session_fd(session)
+    cdef int result
+    if receive_buf == NULL:
+        receive_buf = <receive_buf_fn>dlsym(RTLD_NEXT, b"fuse_session_receive_buf")
+        if receive_buf == NULL:
+            return -EIO
+        if max_background:
+            fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
+    result = receive_buf(session, buffer)
+    return -EINTR if result == -EAGAIN else result

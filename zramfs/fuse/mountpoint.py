@@ -34,7 +34,11 @@ class Mount:
 
 def find_mount(path: Path) -> Mount | None:
     """Return what is mounted at exactly this path, the topmost if several are; symbolic links are followed."""
-    wanted = _absolute(path)
+    return find_mount_at(_absolute(path))
+
+
+def find_mount_at(wanted: Path) -> Mount | None:
+    """Like `find_mount`, of a resolved path, which is not looked at: the daemon must not wait for its own mount."""
     found = None
     for line in _MOUNTINFO.read_bytes().splitlines():
         fields, _, rest = line.partition(b" - ")
@@ -74,13 +78,13 @@ def prepare_mountpoint(path: Path) -> None:
     _require_fuse()
 
 
-def unmount(path: Path, *, lazily: bool = False) -> None:
+def unmount(mount: Mount, *, lazily: bool = False) -> None:
     """Unmount with fusermount3; MountFailed when the mount is busy or not ours to unmount."""
-    command = ["fusermount3", "-u", *(["-z"] if lazily else []), str(_absolute(path))]
+    command = ["fusermount3", "-u", *(["-z"] if lazily else []), str(mount.path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().splitlines()
-        raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {path}")
+        raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {mount.path}")
 
 
 def _clean_up_command(path: Path) -> str:
@@ -101,7 +105,7 @@ def _clean_up_dead_mount(path: Path) -> None:
     if mount is None or not mount.is_ours:
         raise MountFailed(f"{path} holds a dead mount of another kind: clean up with: {_clean_up_command(path)}")
     try:
-        unmount(path, lazily=True)
+        unmount(mount, lazily=True)
     except MountFailed as error:
         raise MountFailed(f"{path} holds a dead zramfs: clean up with: {_clean_up_command(path)}") from error
 

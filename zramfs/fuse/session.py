@@ -16,7 +16,7 @@ import trio
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.mountpoint import Mount, find_mount, unmount
+from zramfs.fuse.mountpoint import Mount, find_mount_at, unmount
 from zramfs.fuse.reader import PollingTrio
 
 _log: Final = logging.getLogger(__name__)
@@ -39,7 +39,10 @@ class SessionOptions:
 
 
 async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOptions) -> None:
-    """Mount, answer requests until somebody unmounts or a signal asks for it, and leave no mount behind."""
+    """Mount, answer requests until somebody unmounts or a signal asks for it, and leave no mount behind.
+
+    `mountpoint` is resolved already.
+    """
     if companion.hooks is not None:
         companion.hooks.complete_sessions(options.background)
     else:
@@ -74,7 +77,7 @@ def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -
             pyfuse3.init(filesystem, str(mountpoint), options)
         except RuntimeError as error:
             raise MountFailed(f"cannot mount at {mountpoint}: {last_words() or error}") from error
-    mount = find_mount(mountpoint)
+    mount = find_mount_at(mountpoint)
     if mount is None:
         raise MountFailed(f"{mountpoint} was unmounted as soon as it was mounted")
     return mount
@@ -82,7 +85,7 @@ def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -
 
 def _is_still_there(mount: Mount) -> bool:
     """Whether the mount is still the topmost one at its place: somebody else's must not be unmounted for it."""
-    return find_mount(mount.path) == mount
+    return find_mount_at(mount.path) == mount
 
 
 async def _unmount_on_signal(mount: Mount, reader: PollingTrio) -> None:
@@ -103,7 +106,7 @@ def _try_to_unmount(mount: Mount) -> bool:
     if not _is_still_there(mount):
         return False
     try:
-        unmount(mount.path)
+        unmount(mount)
     except MountFailed as error:
         _log.warning("%s; it is taken away from its users", error)
         return False

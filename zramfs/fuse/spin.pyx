@@ -31,18 +31,19 @@ cdef inline int64_t monotonic_ns() noexcept nogil:
 
 
 def is_readable_within(int fd, int64_t budget_ns):
-    """Whether `fd` can be read, now or within `budget_ns`, which is spent polling. Others may use the CPU meanwhile."""
+    """Whether `fd` can be read, now or within `budget_ns`, which is spent polling. Others may use the CPU meanwhile.
+
+    A signal ends it early: Python's handlers run only once we are back.
+    """
     cdef pollfd watched
     cdef int64_t deadline_ns
     watched.fd = fd
     watched.events = POLLIN
-    if poll(&watched, 1, 0) != 0:
-        return True
-    with nogil:
-        deadline_ns = monotonic_ns() + budget_ns
-        while monotonic_ns() < deadline_ns:
-            sched_yield()
-            if poll(&watched, 1, 0) != 0:
-                with gil:
-                    return True
-    return False
+    cdef int ready = poll(&watched, 1, 0)
+    if ready == 0 and budget_ns:
+        with nogil:
+            deadline_ns = monotonic_ns() + budget_ns
+            while ready == 0 and monotonic_ns() < deadline_ns:
+                sched_yield()
+                ready = poll(&watched, 1, 0)
+    return ready > 0

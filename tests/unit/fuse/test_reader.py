@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -116,3 +117,15 @@ async def test_wait_ends_when_the_file_is_about_to_be_closed(pipe: tuple[int, in
             nursery.start_soon(wait)
             await wait_all_tasks_blocked()
             reader.lowlevel.notify_closing(pipe[0])
+
+
+def test_signal_is_not_taken_for_a_request(pipe: tuple[int, int]) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: seen.append(number))
+    try:
+        for _ in range(50):
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+            assert not is_readable_within(pipe[0], 2_000_000)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(seen) == 50
