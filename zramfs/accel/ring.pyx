@@ -47,7 +47,7 @@ cdef enum:
     # Descriptors that an engine takes in one go: enough that the lock and the wake-up disappear beside 8 x 6 µs of
     # compression, few enough that two engines share a run of 16 pages.
     BATCH_DESCRIPTORS = 8
-    # Finished runs that are worth an interrupt, which costs the event loop 25 µs, while others are still worked on.
+    # Finished runs that are worth an interrupt, which costs the event loop two turns (about 20 µs), while others are still worked on.
     COALESCED_RUNS = 4
 
 # One page's work, as an engine sees it.

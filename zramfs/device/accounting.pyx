@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True
 """Block-layer statistics of a device, as /sys/block/*/stat shows them (Documentation/block/stat.rst).
 
-Compiled because it is asked twice in every request: 0.15 µs together, where Python takes 1.1.
+Compiled because it is asked twice in every request: 0.4 µs together.
 """
 
 from libc.stdint cimport int64_t, uint64_t

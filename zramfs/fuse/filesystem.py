@@ -210,7 +210,7 @@ class ZramFilesystem(pyfuse3.Operations):
         return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file or an attribute. Answers errors by itself: a wrapper costs 0.4 µs a request."""
+        """Read from a block file or an attribute. Answers errors by itself: one coroutine less a request."""
         try:
             return self._open_files[fh].read(off, size)
         except Exception as error:
