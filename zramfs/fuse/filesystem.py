@@ -28,7 +28,7 @@ from pyfuse3 import (
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.errors import ZramError
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, OpenBlockFile, OpenFile
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenBlockFile, OpenFile
 from zramfs.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class ZramFilesystem(pyfuse3.Operations):
         self._on_ready = on_ready
         self._owner = (os.getuid(), os.getgid())
         self._mounted_ns = time.time_ns()
-        self._nodes: dict[int, Folder | AttributeFile | BlockFile] = {}
-        self._inodes: dict[Folder | AttributeFile | BlockFile, InodeT] = {}
+        self._nodes: dict[int, Node] = {}
+        self._inodes: dict[Node, InodeT] = {}
         self._open_files: dict[int, OpenFile] = {}
         self._next_handle = 0
         root = self._make_folder(control_tree)
@@ -91,7 +91,7 @@ class ZramFilesystem(pyfuse3.Operations):
         self._announced_sizes = {node: node.size_bytes for node in self._block_files()}
 
     def _make_folder(self, tree: ControlTree) -> Folder:
-        nodes: dict[str, Folder | AttributeFile | BlockFile] = {
+        nodes: dict[str, Node] = {
             name: AttributeFile(entry, self._announce_sizes)
             if isinstance(entry, Attribute)
             else self._make_folder(entry)
@@ -150,7 +150,7 @@ class ZramFilesystem(pyfuse3.Operations):
         stat_.f_namemax = 255
         return stat_
 
-    def _attributes(self, node: Folder | AttributeFile | BlockFile) -> EntryAttributes:
+    def _attributes(self, node: Node) -> EntryAttributes:
         entry = EntryAttributes()
         entry.st_ino = self._inodes[node]
         entry.st_mode = ModeT(node.mode)
@@ -293,7 +293,7 @@ def _forget_attributes(inode: InodeT) -> None:
         _log.exception("the kernel was not told of a new size")
 
 
-def _walk(folder: Folder) -> Iterator[Folder | AttributeFile | BlockFile]:
+def _walk(folder: Folder) -> Iterator[Node]:
     yield folder
     for entry in folder.entries.values():
         if isinstance(entry, Folder):

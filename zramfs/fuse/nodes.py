@@ -44,25 +44,6 @@ class OpenFile(Protocol):
         """The last close."""
 
 
-class Node(Protocol):
-    """Anything that has an inode."""
-
-    mode: int
-    is_direct_io: bool
-
-    @property
-    def size_bytes(self) -> int:
-        """What stat shows as its size."""
-
-    @property
-    def stored_blocks(self) -> int:
-        """What stat shows as its blocks, of 512 bytes."""
-
-    @property
-    def timeout_s(self) -> float:
-        """How long the kernel may remember its attributes."""
-
-
 class Folder:
     """A directory: names to nodes."""
 
@@ -72,7 +53,7 @@ class Folder:
     stored_blocks: Final = 0
     timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
 
-    def __init__(self, entries: "dict[str, Folder | AttributeFile | BlockFile]") -> None:
+    def __init__(self, entries: "dict[str, Node]") -> None:
         self.entries = entries
 
 
@@ -220,3 +201,7 @@ class OpenBlockFile:
     def release(self) -> None:
         """Let the device be reset again."""
         self.device.release()
+
+
+Node = Folder | AttributeFile | BlockFile
+"""Anything that has an inode."""
