@@ -1,5 +1,7 @@
+from zramfs.units import BytesLike
+
 class WriteBio:
     offset_bytes: int
-    data: bytes
+    data: BytesLike
     is_async: bool
-    def __init__(self, offset_bytes: int, data: bytes, is_async: bool) -> None: ...
+    def __init__(self, offset_bytes: int, data: BytesLike, is_async: bool) -> None: ...

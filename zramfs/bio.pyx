@@ -10,17 +10,13 @@ from libc.stdint cimport uint64_t
 
 @cython.freelist(16)
 cdef class WriteBio:
-    """A write of `data` at `offset_bytes`, any alignment, within the device.
+    """A write of `data` at `offset_bytes`, any alignment, within the device. The data is the caller's until it is stored.
 
     `is_async`: nobody waits for this write by itself, so that it may take
     a managed stream.
     """
 
-    cdef readonly uint64_t offset_bytes
-    cdef readonly bytes data
-    cdef readonly bint is_async
-
-    def __cinit__(self, uint64_t offset_bytes, bytes data not None, bint is_async):
+    def __cinit__(self, uint64_t offset_bytes, object data not None, bint is_async):
         self.offset_bytes = offset_bytes
         self.data = data
         self.is_async = is_async

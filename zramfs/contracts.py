@@ -1,4 +1,6 @@
-"""What the parts promise each other: streams, backends, accelerators, attributes. One page, no behaviour.
+"""What the parts promise each other: backends, accelerators, attributes. One page, no behaviour.
+
+The stream contract is in `streams`.
 
 Ownership, as in the kernel's zcomp: parameters are set up once, fixed and shared; a context (`PageCodec`) is
 scratch memory, belongs to one stream and is never shared; a stream belongs to whoever got it, until it is put.
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from zramfs.codec.run import CompressedRun, PageCodec
+from zramfs.codec.run import PageCodec
+from zramfs.streams import StreamManager
 
 
 class StreamPolicy(Enum):
@@ -19,54 +22,6 @@ class StreamPolicy(Enum):
     AUTO = "auto"
     MANAGED = "managed"
     PERCPU = "percpu"
-
-
-class Stream(Protocol):
-    """Compresses one run of pages at a time; per-CPU and managed streams alike."""
-
-    @property
-    def run(self) -> CompressedRun:
-        """The compressed pages, valid from completion until the stream is put."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every page that was taken is compressed. True right after `submit` on a per-CPU stream."""
-
-    def submit(self, source: bytes, offset_bytes: int, pages: int) -> int:
-        """Begin with `pages` whole pages of `source`; how many are taken, 1 or more. Never waits."""
-
-    def when_complete(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called once the run is complete: now, or from `poll_completions`. It never raises."""
-
-
-class StreamManager(Protocol):
-    """The managed streams of one device, made by an `Accelerator` for a backend."""
-
-    @property
-    def stream_count(self) -> int:
-        """How many streams there are."""
-
-    @property
-    def polled_run_pages(self) -> int:
-        """The longest run that is complete at submission; 0 if none is."""
-
-    def get_stream(self) -> Stream | None:
-        """Return a stream that takes at least one page now, or None. Never waits, never allocates."""
-
-    def put_stream(self, stream: Stream) -> None:
-        """Take back a complete stream; its run is no longer valid."""
-
-    def statistics(self) -> Mapping[str, int]:
-        """Counters, `inflight` and `inflight_max` (pages) among them."""
-
-    def poll_completions(self) -> None:
-        """Complete the streams whose runs are done, calling back those who asked for it, and return at once."""
-
-    async def serve_completions(self) -> None:
-        """Poll whenever the device signals, until `close`."""
-
-    def close(self) -> None:
-        """Stop the device behind the streams; none is in use."""
 
 
 class Accelerator(Protocol):
@@ -94,7 +49,7 @@ class BackendParams:
 
 
 class Backend(ABC):
-    """A compression algorithm: the RFC's table of operations."""
+    """A compression algorithm: the RFC's table of operations. Its `get_stream` and `put_stream` are the manager's."""
 
     name: str
     default_level: int = 0
@@ -110,15 +65,6 @@ class Backend(ABC):
     @abstractmethod
     def create_context(self, params: BackendParams) -> PageCodec:
         """Make the scratch of one stream: an object that compresses and decompresses a page."""
-
-    def get_stream(self, params: BackendParams) -> Stream | None:
-        """Return a managed stream if one is free now. Called only with `params.zstrm_mgmt`."""
-        return None if params.manager is None else params.manager.get_stream()
-
-    def put_stream(self, params: BackendParams, stream: Stream) -> None:
-        """Take back a stream that `get_stream` gave."""
-        if params.manager is not None:
-            params.manager.put_stream(stream)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

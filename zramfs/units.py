@@ -7,6 +7,9 @@ PAGE_SHIFT: Final = 12
 PAGE_SIZE: Final = 1 << PAGE_SHIFT
 SECTOR_SIZE: Final = 512
 
+BytesLike = bytes | bytearray | memoryview
+"""What the data of a request comes in."""
+
 _SUFFIX_SHIFT: Final = {"K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _U64_MASK: Final = (1 << 64) - 1
 _LEADING_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from reads import read
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.bio import WriteBio
@@ -120,7 +121,7 @@ class Pair:
         assert (statistics.failed_writes, statistics.notify_free) == self.kernel.failures()
 
     def assert_same_contents(self, pages: int) -> None:
-        assert all(self.ours.read(page * PAGE, PAGE) == self.kernel.read(page) for page in range(pages))
+        assert all(read(self.ours, page * PAGE, PAGE) == self.kernel.read(page) for page in range(pages))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import trio
 
-from zramfs.contracts import Stream
+from zramfs.streams import Stream
 
 
 async def completed(stream: Stream) -> None:

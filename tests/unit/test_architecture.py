@@ -23,7 +23,10 @@ LEVELS = {
     "codec": 1,
     "bio": 1,
     "contracts": 1,
+    "streams": 1,
     "process": 0,
+    "clock": 0,
+    "threads": 0,
     "units": 0,
     "errors": 0,
 }

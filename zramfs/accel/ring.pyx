@@ -13,22 +13,18 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from zramfs.codec.run cimport SCRATCH_BYTES, PAGE_BYTES, CompressedPage, CompressedRun, PageCodec, compress
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
-    int pthread_mutex_init(pthread_mutex_t *mutex, void *attributes)
-    int pthread_mutex_destroy(pthread_mutex_t *mutex)
-    int pthread_mutex_lock(pthread_mutex_t *mutex)
-    int pthread_mutex_unlock(pthread_mutex_t *mutex)
-    int pthread_cond_init(pthread_cond_t *condition, void *attributes)
-    int pthread_cond_destroy(pthread_cond_t *condition)
-    int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
-    int pthread_cond_signal(pthread_cond_t *condition)
-    int pthread_cond_broadcast(pthread_cond_t *condition)
+from zramfs.codec.run cimport PAGE_BYTES, SCRATCH_BYTES, CompressedPage, CompressedRun, PageCodec, compress
+from zramfs.threads cimport (
+    pthread_cond_broadcast,
+    pthread_cond_destroy,
+    pthread_cond_init,
+    pthread_cond_signal,
+    pthread_cond_wait,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int initial, int flags)
@@ -50,43 +46,12 @@ cdef enum:
     # Finished runs that are worth an interrupt, which costs the event loop two turns (about 20 µs), while others are still worked on.
     COALESCED_RUNS = 4
 
-# One page's work, as an engine sees it.
-cdef struct Job:
-    const uint8_t *page
-    CompressedPage *result
-    uint32_t run_number
-
-
 cdef class DescriptorRing:
     """`queue_depth` descriptors worked off by as many engines as there are codecs in `engine_codecs`.
 
     `polled_codec` serves the caller of `compress_polled`. Raises OSError or RuntimeError when the system refuses
     the eventfd or a thread. Close it when nothing is in flight.
     """
-
-    cdef readonly int queue_depth
-    cdef readonly int free_descriptors
-    cdef readonly int inflight_max
-    cdef readonly int completion_fd
-    cdef readonly uint64_t submitted_pages
-    cdef readonly uint64_t polled_pages
-    cdef readonly uint64_t doorbells
-    cdef readonly uint64_t interrupts
-    cdef PageCodec polled_codec
-    cdef list threads
-    cdef uint8_t *scratch               # SCRATCH_BYTES a descriptor
-    cdef uint32_t *free_stack           # descriptors in no run
-    cdef uint32_t *unfinished           # by run number: jobs still to do; under the lock
-    cdef Job *jobs                      # circular, from head to tail; under the lock
-    cdef uint32_t head, tail, queued, idle_engines
-    cdef uint32_t *finished             # numbers of finished runs; under the lock
-    cdef uint32_t *reaped               # their copy, for the driver
-    cdef uint32_t finished_count
-    cdef bint is_signalled              # an interrupt is on its way; under the lock
-    cdef uint32_t run_count             # runs submitted and not yet reaped; under the lock
-    cdef bint closing
-    cdef pthread_mutex_t lock
-    cdef pthread_cond_t doorbell
 
     def __cinit__(self, int queue_depth, *args, **kwargs):
         cdef int i
@@ -157,7 +122,7 @@ cdef class DescriptorRing:
 
     # ---- the driver's side ------------------------------------------------------------------------------------
 
-    cdef int _take_descriptors(self, CompressedRun run, bytes source, uint64_t offset_bytes, int pages) except -1:
+    cdef int _take_descriptors(self, CompressedRun run, object source, uint64_t offset_bytes, int pages) except -1:
         cdef int taken = min(pages, self.free_descriptors, run.capacity)
         if taken == 0:
             return 0
@@ -171,8 +136,9 @@ cdef class DescriptorRing:
         self.submitted_pages += taken
         return taken
 
-    def submit(self, uint32_t run_number, CompressedRun run not None, bytes source not None,
-               uint64_t offset_bytes, int pages):
+    cpdef int submit(
+        self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages
+    ) except -1:
         """Queue up to `pages` pages of `source` for the engines; how many found a free descriptor.
 
         `run_number` (below queue_depth, one per run in flight) comes back from `reap` when all of them are done.
@@ -198,7 +164,9 @@ cdef class DescriptorRing:
             pthread_cond_signal(&self.doorbell)
         return taken
 
-    def compress_polled(self, CompressedRun run not None, bytes source not None, uint64_t offset_bytes, int pages):
+    cpdef int compress_polled(
+        self, CompressedRun run, object source, uint64_t offset_bytes, int pages
+    ) except -1:
         """Like `submit`, but done when it returns, on the caller's thread: a device that is polled."""
         cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
         cdef int i
@@ -207,7 +175,7 @@ cdef class DescriptorRing:
         self.polled_pages += taken
         return taken
 
-    def retire(self, CompressedRun run not None):
+    cpdef void retire(self, CompressedRun run) noexcept:
         """Take the run's descriptors back; its pages are no longer valid."""
         cdef int i
         for i in range(run.count):

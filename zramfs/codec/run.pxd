@@ -1,4 +1,8 @@
+from cpython.buffer cimport Py_buffer
 from libc.stdint cimport int32_t, uint8_t, uint64_t
+
+cdef extern from "<sched.h>" nogil:
+    int sched_getcpu()
 
 cdef enum:
     PAGE_BYTES = 4096
@@ -23,6 +27,14 @@ cdef class CompressedRun:
     cdef CompressedPage *pages
     cdef readonly int capacity
     cdef readonly int count
-    cdef object source      # holds the request's bytes while `pages` points into them
+    cdef Py_buffer source   # keeps the request's data where it is while `pages` points into it
 
-    cdef const uint8_t *begin(self, bytes source, uint64_t offset_bytes, int count) except NULL
+    cdef const uint8_t *begin(self, object source, uint64_t offset_bytes, int count) except NULL
+    cpdef void release(self)
+
+cdef class RunCompressor:
+    cdef PageCodec codec
+    cdef readonly CompressedRun run
+    cdef uint8_t *scratch
+
+    cpdef int compress(self, object source, uint64_t offset_bytes, int pages) except -1

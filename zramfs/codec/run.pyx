@@ -1,11 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """What a codec is, and what compressing a run of pages leaves behind. Streams fill runs; the device commits them."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
-
-cdef extern from "<sched.h>" nogil:
-    int sched_getcpu()
 
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
@@ -107,23 +105,27 @@ cdef class CompressedRun:
         self.capacity = capacity
 
     def __dealloc__(self):
+        self.release()
         free(self.pages)
 
-    cdef const uint8_t *begin(self, bytes source, uint64_t offset_bytes, int count) except NULL:
-        """Take `count` pages of `source`, and return where they begin."""
-        if not 1 <= count <= self.capacity or offset_bytes + count * PAGE_BYTES > <uint64_t>len(source):
+    cdef const uint8_t *begin(self, object source, uint64_t offset_bytes, int count) except NULL:
+        """Take `count` pages of `source`, anything with a buffer, and return where they begin."""
+        self.release()
+        PyObject_GetBuffer(source, &self.source, PyBUF_SIMPLE)
+        if not 1 <= count <= self.capacity or offset_bytes + count * PAGE_BYTES > <uint64_t>self.source.len:
+            PyBuffer_Release(&self.source)
             raise ValueError(f"no run of {count} pages at {offset_bytes} in {len(source)} bytes")
-        self.source = source
         self.count = count
-        return <const uint8_t *>source + offset_bytes
+        return <const uint8_t *>self.source.buf + offset_bytes
 
     def __len__(self):
         return self.count
 
-    def release(self):
-        """Let the request's bytes go, once its pages are committed."""
-        self.source = None
-        self.count = 0
+    cpdef void release(self):
+        """Let the request's data go, once its pages are committed."""
+        if self.count:
+            self.count = 0
+            PyBuffer_Release(&self.source)
 
     def lengths(self):
         """Each page's compressed length in bytes: 0 when same-filled, -1 when the codec failed."""
@@ -135,10 +137,6 @@ cdef class CompressedRun:
 
 cdef class RunCompressor:
     """Compresses runs at once, on the caller's thread, into scratch of its own: what a per-CPU stream is made of."""
-
-    cdef PageCodec codec
-    cdef readonly CompressedRun run
-    cdef uint8_t *scratch
 
     def __cinit__(self, PageCodec codec not None, int max_pages):
         cdef int i
@@ -153,15 +151,10 @@ cdef class RunCompressor:
     def __dealloc__(self):
         free(self.scratch)
 
-    def compress(self, bytes source not None, uint64_t offset_bytes, int pages):
+    cpdef int compress(self, object source, uint64_t offset_bytes, int pages) except -1:
         """Compress `pages` pages of `source` from `offset_bytes` on into `run`."""
         cdef const uint8_t *page = self.run.begin(source, offset_bytes, pages)
         cdef int i
         for i in range(pages):
             compress(self.codec, page + i * PAGE_BYTES, &self.run.pages[i])
-
-
-def current_cpu():
-    """Number of the CPU that runs the caller (sched_getcpu), which Python's os does not tell; 0 if unknown."""
-    cdef int cpu = sched_getcpu()
-    return cpu if cpu >= 0 else 0
+        return 0

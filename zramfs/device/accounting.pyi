@@ -11,6 +11,8 @@ class IoAccounting:
     discard: OperationCount
     flush: OperationCount
     in_flight: int
+    failed_reads: int
+    failed_writes: int
     def begin(self) -> int: ...
     def end(self, operation: OperationCount, size_bytes: int, start_ns: int) -> None: ...
     @property

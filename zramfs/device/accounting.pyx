@@ -6,31 +6,15 @@ Compiled because it is asked twice in every request: 0.4 µs together.
 
 from libc.stdint cimport int64_t, uint64_t
 
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        int64_t tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *now)
-    enum:
-        CLOCK_MONOTONIC
+from zramfs.clock cimport monotonic_ns
 
 cdef enum:
     SECTOR_BYTES = 512
     NS_PER_MS = 1000000
 
 
-cdef inline int64_t monotonic_ns() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1000000000 + now.tv_nsec
-
-
 cdef class OperationCount:
     """Finished requests of one kind: how many, their sectors of 512 bytes, and the time from arrival to answer."""
-
-    cdef readonly uint64_t ios
-    cdef readonly uint64_t sectors
-    cdef readonly int64_t time_ns
 
     @property
     def time_ms(self):
@@ -42,15 +26,7 @@ cdef class OperationCount:
 
 
 cdef class IoAccounting:
-    """Counts requests, their sectors and their time."""
-
-    cdef readonly OperationCount read
-    cdef readonly OperationCount write
-    cdef readonly OperationCount discard
-    cdef readonly OperationCount flush
-    cdef readonly uint64_t in_flight
-    cdef int64_t busy_ns
-    cdef int64_t busy_since_ns
+    """Counts requests, their sectors and their time; and those that failed (io_stat)."""
 
     def __cinit__(self):
         self.read = OperationCount()
@@ -58,7 +34,7 @@ cdef class IoAccounting:
         self.discard = OperationCount()
         self.flush = OperationCount()
 
-    def begin(self):
+    cpdef int64_t begin(self) noexcept:
         """Note that a request arrived; its start, for `end`."""
         cdef int64_t now_ns = monotonic_ns()
         if self.in_flight == 0:
@@ -66,7 +42,7 @@ cdef class IoAccounting:
         self.in_flight += 1
         return now_ns
 
-    def end(self, OperationCount operation not None, uint64_t size_bytes, int64_t start_ns):
+    cpdef void end(self, OperationCount operation, uint64_t size_bytes, int64_t start_ns) noexcept:
         """Note that a request was answered, well or not."""
         cdef int64_t now_ns = monotonic_ns()
         self.in_flight -= 1

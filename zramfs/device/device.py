@@ -1,4 +1,7 @@
-"""A zram device: its life from disksize to reset, and the way of its reads and writes."""
+"""A zram device: its life from disksize to reset, and the way of those requests that may have to wait.
+
+`page_store` has those that never do.
+"""
 
 import errno
 import logging
@@ -12,12 +15,15 @@ from typing import Final
 import trio
 
 from zramfs.bio import WriteBio
-from zramfs.contracts import Accelerator, Backend, Stream, StreamPolicy
+from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
+from zramfs.device.page_store import PageStore
 from zramfs.device.slots import ReadHelper, SlotTable
-from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, NotInitialised, ZramError
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, round_up_to_page
-from zramfs.zcomp.zcomp import StreamStatistics, Zcomp
+from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
+from zramfs.streams import Stream
+from zramfs.units import PAGE_SIZE, round_up_to_page
+from zramfs.zcomp.statistics import StreamStatistics
+from zramfs.zcomp.zcomp import Zcomp
 
 _log: Final = logging.getLogger(__name__)
 
@@ -83,9 +89,8 @@ class ZramDevice:
         self._nursery = nursery
         self._config = config
         self._default_backend = config.backend
-        self._slots: SlotTable | None = None
-        self._zcomp: Zcomp | None = None
-        self._read_helper: ReadHelper | None = None
+        self.store: PageStore | None = None
+        """Its pages, and whatever is done to them without waiting; None until it is initialised."""
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
         self._openers = 0
@@ -93,15 +98,13 @@ class ZramDevice:
 
     def _forget_statistics(self) -> None:
         self.accounting = IoAccounting()
-        self._failed_reads = 0
-        self._failed_writes = 0
 
     # ---- state --------------------------------------------------------------------------------------------------
 
     @property
     def is_initialised(self) -> bool:
         """Whether it has a disksize."""
-        return self._slots is not None
+        return self.store is not None
 
     @property
     def backend(self) -> Backend:
@@ -116,11 +119,11 @@ class ZramDevice:
     @property
     def manager_error(self) -> str:
         """Why there are no managed streams though they were wanted; empty otherwise."""
-        return self._zcomp.params.manager_error if self._zcomp else ""
+        return self.store.zcomp.params.manager_error if self.store else ""
 
     def initialise(self, disksize: int) -> None:
         """Give the device its size, rounded up to a page, and set its streams up (disksize_store)."""
-        if self._slots is not None:
+        if self.store is not None:
             raise DeviceBusy(f"{self.name} is initialised already")
         if not 0 < disksize <= _MAX_DISKSIZE:
             raise InvalidValue(f"{disksize} is not a size for {self.name}")
@@ -130,10 +133,9 @@ class ZramDevice:
             slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages)
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
-        self._zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
-        self._read_helper = _start_read_helper(self._zcomp)
-        self._nursery.start_soon(self._zcomp.serve_completions, name=f"{self.name} completions")
-        self._slots = slots
+        zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
+        self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
+        self.store = PageStore(slots, zcomp, self.accounting, _start_read_helper(zcomp))
         self.disksize = size_bytes
 
     def reset(self) -> None:
@@ -148,15 +150,9 @@ class ZramDevice:
 
     def close(self) -> None:
         """Stop the streams and give all memory back. Nothing is in flight."""
-        if self._read_helper is not None:
-            self._read_helper.close()
-        if self._zcomp is not None:
-            self._zcomp.close()
-        if self._slots is not None:
-            self._slots.close()
-        self._read_helper = None
-        self._zcomp = None
-        self._slots = None
+        if self.store is not None:
+            self.store.close()
+        self.store = None
         self.disksize = 0
 
     def open(self) -> None:
@@ -178,118 +174,46 @@ class ZramDevice:
     def set_policy(self, policy: StreamPolicy) -> None:
         """Choose which streams writes use, from the next write on."""
         self._config.policy = policy
-        if self._zcomp is not None:
-            self._zcomp.policy = policy
+        if self.store is not None:
+            self.store.zcomp.policy = policy
 
     def set_mem_limit(self, limit_bytes: int) -> None:
         """Limit the pool's memory, rounded up to a page; 0 for no limit. Holds from the next write on."""
         self._config.mem_limit_pages = round_up_to_page(limit_bytes) // PAGE_SIZE
-        if self._slots is not None:
-            self._slots.limit_pages = self._config.mem_limit_pages
+        if self.store is not None:
+            self.store.slots.limit_pages = self._config.mem_limit_pages
 
     def reset_mem_used_max(self) -> None:
         """Let the peak be what is used now."""
-        if self._slots is not None:
-            self._slots.reset_peak()
+        if self.store is not None:
+            self.store.slots.reset_peak()
 
     async def compact(self) -> None:
         """Move objects together and give the memory that falls empty back; others have their turn between."""
-        slots, _ = self._initialised()
+        slots = self._initialised().slots
         while self.is_initialised and slots.compact_some(_COMPACT_SLICE_OBJECTS):
             await trio.lowlevel.checkpoint()
 
     # ---- I/O ----------------------------------------------------------------------------------------------------
 
-    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """Return `size_bytes` bytes from `offset_bytes` on, which lie within the device."""
-        slots, zcomp = self._initialised()
-        start_ns = self.accounting.begin()
-        try:
-            return slots.read(offset_bytes, size_bytes, zcomp.codec, self._read_helper)
-        except CorruptPage:
-            self._failed_reads += 1
-            raise
-        finally:
-            self.accounting.end(self.accounting.read, size_bytes, start_ns)
-
-    def write_nowait(self, bio: WriteBio) -> bool:
-        """Store the bio if that needs no waiting: a few whole pages. False: nothing is done, and it is for `write`."""
-        slots, zcomp = self._initialised()
-        offset_bytes, data, is_async = bio.offset_bytes, bio.data, bio.is_async
-        pages = len(data) >> PAGE_SHIFT
-        if (offset_bytes | len(data)) & (PAGE_SIZE - 1) or not zcomp.is_nowait(pages, is_async):
-            return False
-        start_ns = self.accounting.begin()
-        page, done = offset_bytes >> PAGE_SHIFT, 0
-        try:
-            while done < pages:
-                stream, taken = zcomp.submit(data, done << PAGE_SHIFT, pages - done, is_async=is_async)
-                _commit(slots, zcomp, page + done, stream)
-                done += taken
-        except ZramError:
-            self._failed_writes += 1
-            raise
-        finally:
-            self.accounting.end(self.accounting.write, len(bio.data), start_ns)
-        return True
-
     async def write(self, bio: WriteBio) -> None:
-        """Store the whole of the bio, or raise: then some of its pages may be stored, and none is torn."""
-        slots, zcomp = self._initialised()
+        """Store the whole of the bio, or raise: then some of its pages may be stored, and none is torn.
+
+        What needs no waiting, the store's `write_nowait` takes faster.
+        """
+        store = self._initialised()
         start_ns = self.accounting.begin()
         try:
-            await self._write_parts(slots, zcomp, bio)
+            await _write_parts(store, bio)
         except ZramError:
-            self._failed_writes += 1
+            self.accounting.failed_writes += 1
             raise
         finally:
             self.accounting.end(self.accounting.write, len(bio.data), start_ns)
-
-    async def _write_parts(self, slots: SlotTable, zcomp: Zcomp, bio: WriteBio) -> None:
-        """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
-        page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
-        begin = 0
-        if skip:
-            begin = min(PAGE_SIZE - skip, len(bio.data))
-            _patch_page(slots, zcomp, page, skip, bio.data[:begin])
-            page += 1
-        pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
-        if pages:
-            await self._write_run(slots, zcomp, bio, first_page=page, begin=begin, pages=pages)
-        if tail_bytes:
-            _patch_page(slots, zcomp, page + pages, 0, bio.data[-tail_bytes:])
-
-    async def _write_run(
-        self, slots: SlotTable, zcomp: Zcomp, bio: WriteBio, *, first_page: int, begin: int, pages: int
-    ) -> None:
-        """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
-
-        What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
-        between two runs on the CPU, so that its descriptors are free for the next.
-        """
-        page, end = first_page, first_page + pages
-        in_flight = _RunsInFlight(slots, zcomp)
-        turn_ends_ns = monotonic_ns() + _TURN_NS
-        try:
-            while page < end:
-                offset = begin + (page - first_page) * PAGE_SIZE
-                run_pages = min(end - page, _RUN_PAGES)
-                stream, taken = zcomp.submit(bio.data, offset, run_pages, is_async=bio.is_async)
-                if stream.is_complete:
-                    _commit(slots, zcomp, page, stream)
-                    zcomp.poll_completions()
-                else:
-                    in_flight.add(page, stream)
-                page += taken
-                if page < end and monotonic_ns() > turn_ends_ns:
-                    await trio.lowlevel.checkpoint()
-                    turn_ends_ns = monotonic_ns() + _TURN_NS
-        finally:
-            await in_flight.land()
 
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
-        slots, _ = self._initialised()
+        slots = self._initialised().slots
         start_ns = self.accounting.begin()
         try:
             page = round_up_to_page(offset_bytes) // PAGE_SIZE
@@ -303,16 +227,15 @@ class ZramDevice:
 
     async def punch(self, offset_bytes: int, size_bytes: int) -> None:
         """Make the range read as zeros, as a file's hole does: discard its whole pages, and zero the partial ones."""
-        slots, zcomp = self._initialised()
+        store = self._initialised()
         end_bytes = offset_bytes + size_bytes
         for begin, end in _partial_pages(offset_bytes, end_bytes):
-            _patch_page(slots, zcomp, begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
+            store.patch_page(begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
         await self.discard(offset_bytes, size_bytes)
 
     def find(self, offset_bytes: int, *, data: bool) -> int:
         """Return the offset of the first data, or hole, at or after `offset_bytes`; disksize if there is none."""
-        slots, _ = self._initialised()
-        page = slots.find(offset_bytes // PAGE_SIZE, data)
+        page = self._initialised().slots.find(offset_bytes // PAGE_SIZE, data)
         return max(offset_bytes, min(page * PAGE_SIZE, self.disksize))
 
     def flush(self) -> None:
@@ -320,19 +243,19 @@ class ZramDevice:
         start_ns = self.accounting.begin()
         self.accounting.end(self.accounting.flush, 0, start_ns)
 
-    def _initialised(self) -> tuple[SlotTable, Zcomp]:
-        if self._slots is None or self._zcomp is None:
+    def _initialised(self) -> PageStore:
+        if self.store is None:
             raise NotInitialised(f"{self.name} is not initialised")
-        return self._slots, self._zcomp
+        return self.store
 
     # ---- statistics ---------------------------------------------------------------------------------------------
 
     def mm_stat(self) -> MmStat:
         """Memory, in the kernel's terms; zeros on an uninitialised device, but for the limit."""
         limit_bytes = self._config.mem_limit_pages * PAGE_SIZE
-        slots = self._slots
-        if slots is None:
+        if self.store is None:
             return MmStat(0, 0, 0, limit_bytes, 0, 0, 0, 0, 0)
+        slots = self.store.slots
         return MmStat(
             orig_data_size=slots.stored_pages * PAGE_SIZE,
             compr_data_size=slots.compressed_bytes,
@@ -347,12 +270,12 @@ class ZramDevice:
 
     def io_stat(self) -> IoStat:
         """Failures, and pages freed by discards."""
-        freed = self._slots.freed_notifications if self._slots else 0
-        return IoStat(self._failed_reads, self._failed_writes, freed)
+        freed = self.store.slots.freed_notifications if self.store else 0
+        return IoStat(self.accounting.failed_reads, self.accounting.failed_writes, freed)
 
     def stream_statistics(self) -> StreamStatistics:
         """Pages by kind of stream; zeros on an uninitialised device."""
-        return self._zcomp.statistics() if self._zcomp else StreamStatistics(0, 0, 0, 0, 0, 0, 0)
+        return self.store.zcomp.statistics() if self.store else StreamStatistics()
 
     def accelerator_settings(self) -> Mapping[str, int | str]:
         """What the accelerator is and how it is set; empty without one."""
@@ -360,7 +283,7 @@ class ZramDevice:
 
     def accelerator_statistics(self) -> Mapping[str, int]:
         """What the accelerator did since the device was initialised; empty without one."""
-        return self._zcomp.accelerator_statistics() if self._zcomp else {}
+        return self.store.zcomp.accelerator_statistics() if self.store else {}
 
     def __repr__(self) -> str:
         state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"
@@ -387,20 +310,54 @@ def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
         return None
 
 
-def _commit(slots: SlotTable, zcomp: Zcomp, page: int, stream: Stream) -> None:
-    """Store a complete run from `page` on, and give its stream back whatever happens."""
+async def _write_parts(store: PageStore, bio: WriteBio) -> None:
+    """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
+    page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
+    begin = 0
+    if skip:
+        begin = min(PAGE_SIZE - skip, len(bio.data))
+        store.patch_page(page, skip, bio.data[:begin])
+        page += 1
+    pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
+    if pages:
+        await _write_run(store, bio, first_page=page, begin=begin, pages=pages)
+    if tail_bytes:
+        store.patch_page(page + pages, 0, bio.data[-tail_bytes:])
+
+
+async def _write_run(store: PageStore, bio: WriteBio, *, first_page: int, begin: int, pages: int) -> None:
+    """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
+
+    What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
+    between two runs on the CPU, so that its descriptors are free for the next.
+    """
+    zcomp = store.zcomp
+    page, end = first_page, first_page + pages
+    in_flight = _RunsInFlight(store)
+    turn_ends_ns = monotonic_ns() + _TURN_NS
     try:
-        slots.store(page, stream.run)
+        while page < end:
+            offset = begin + (page - first_page) * PAGE_SIZE
+            run_pages = min(end - page, _RUN_PAGES)
+            stream, taken = zcomp.submit(bio.data, offset, run_pages, is_async=bio.is_async)
+            if stream.is_complete:
+                store.commit(page, stream)
+                zcomp.poll_completions()
+            else:
+                in_flight.add(page, stream)
+            page += taken
+            if page < end and monotonic_ns() > turn_ends_ns:
+                await trio.lowlevel.checkpoint()
+                turn_ends_ns = monotonic_ns() + _TURN_NS
     finally:
-        zcomp.put_stream(stream)
+        await in_flight.land()
 
 
 class _RunsInFlight:
     """The runs of one bio that the accelerator works on; each is committed as soon as it completes."""
 
-    def __init__(self, slots: SlotTable, zcomp: Zcomp) -> None:
-        self._slots = slots
-        self._zcomp = zcomp
+    def __init__(self, store: PageStore) -> None:
+        self.store = store
         self._count = 0
         self._failure: Exception | None = None
         self._waiter: trio.lowlevel.Task | None = None
@@ -412,7 +369,7 @@ class _RunsInFlight:
 
     def _commit(self, page: int, stream: Stream) -> None:
         try:
-            _commit(self._slots, self._zcomp, page, stream)
+            self.store.commit(page, stream)
         except Exception as error:  # noqa: BLE001 - raised by `land`, to the bio's own task
             self._failure = self._failure or error
         self._count -= 1
@@ -437,10 +394,3 @@ def _partial_pages(begin: int, end: int) -> list[tuple[int, int]]:
     head_end = min(end, round_up_to_page(begin))
     tail_begin = max(head_end, end // PAGE_SIZE * PAGE_SIZE)
     return [(first, last) for first, last in ((begin, head_end), (tail_begin, end)) if first < last]
-
-
-def _patch_page(slots: SlotTable, zcomp: Zcomp, page: int, skip: int, patch: bytes) -> None:
-    """Read, patch, compress and store one page, in one step for everybody else."""
-    old = slots.read(page * PAGE_SIZE, PAGE_SIZE, zcomp.codec)
-    patched = old[:skip] + patch + old[skip + len(patch) :]
-    _commit(slots, zcomp, page, zcomp.submit_patched_page(patched))

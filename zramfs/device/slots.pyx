@@ -7,29 +7,25 @@ new contents, and each object belongs to exactly one slot.
 
 import threading
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, CompressedRun, PageCodec
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
+from zramfs.threads cimport (
+    pthread_cond_broadcast,
+    pthread_cond_destroy,
+    pthread_cond_init,
+    pthread_cond_wait,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
 
 from zramfs.errors import CorruptPage, MemoryLimitReached, ZramError
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
-    int pthread_mutex_init(pthread_mutex_t *mutex, void *attributes)
-    int pthread_mutex_destroy(pthread_mutex_t *mutex)
-    int pthread_mutex_lock(pthread_mutex_t *mutex)
-    int pthread_mutex_unlock(pthread_mutex_t *mutex)
-    int pthread_cond_init(pthread_cond_t *condition, void *attributes)
-    int pthread_cond_destroy(pthread_cond_t *condition)
-    int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
-    int pthread_cond_broadcast(pthread_cond_t *condition)
 
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
@@ -59,13 +55,6 @@ cdef enum Kind:
     SAME = 1        # `value` is the word that fills it
     STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
 
-cdef struct Slot:
-    uint64_t value
-    uint16_t length
-    uint16_t kind
-    # 4 bytes to spare: 16 a slot, 0.4 % of what the device can hold, and only for those that were touched
-
-
 cdef void relocate_slot(void *slots, uint64_t owner, uint64_t handle) noexcept nogil:
     (<Slot *>slots)[owner].value = handle
 
@@ -76,19 +65,6 @@ cdef class ReadHelper:
     Whoever reads waits until the helper has left the read again, and nobody else runs meanwhile: the slots stay as they
     are. `codec` is the helper's own.
     """
-
-    cdef PageCodec codec
-    cdef object thread
-    cdef SlotTable table                # of the read in progress; its pages and where they go
-    cdef uint64_t first_page
-    cdef uint64_t pages
-    cdef uint8_t *out
-    cdef uint64_t next_page             # the first that nobody has taken; this and what follows under the lock
-    cdef int64_t failed_page
-    cdef bint is_helping
-    cdef bint closing
-    cdef pthread_mutex_t lock
-    cdef pthread_cond_t changed
 
     def __cinit__(self, PageCodec codec not None):
         self.codec = codec
@@ -168,21 +144,6 @@ cdef class SlotTable:
     when not even address space can be had.
     """
 
-    cdef Slot *slots
-    cdef uint16_t *group_use            # slots in use, of each group
-    cdef uint64_t page_count
-    cdef ZsPool pool
-    cdef int huge_class_bytes
-    cdef public uint64_t limit_pages
-    cdef readonly uint64_t stored_pages
-    cdef readonly uint64_t compressed_bytes
-    cdef readonly uint64_t same_pages
-    cdef readonly uint64_t huge_pages
-    cdef readonly uint64_t huge_pages_since
-    cdef readonly uint64_t compacted_pages
-    cdef readonly uint64_t peak_pages
-    cdef readonly uint64_t freed_notifications
-
     def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0):
         self.page_count = page_count
         self.limit_pages = limit_pages
@@ -207,7 +168,7 @@ cdef class SlotTable:
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
-    def store(self, uint64_t first_page, CompressedRun run not None):
+    cpdef int store(self, uint64_t first_page, CompressedRun run) except -1:
         """Commit a compressed run to the pages from `first_page` on, in order.
 
         Raises MemoryLimitReached at the first page that does not fit, or ZramError at one that its codec failed
@@ -223,6 +184,7 @@ cdef class SlotTable:
             raise ZramError(f"page {first_page + i} could not be compressed")
         if failure:
             raise MemoryLimitReached(f"page {first_page + i} does not fit: {self.pool.used_pages} pages are in use")
+        return 0
 
     cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil:
         """zram_write_page(): allocate, check the limit, free the old object, keep the new one. 0, FAILED or 1."""
@@ -301,37 +263,44 @@ cdef class SlotTable:
 
     # ---- reading ----------------------------------------------------------------------------------------------
 
-    def read(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec not None, ReadHelper helper=None):
-        """Return `size_bytes` bytes from `offset_bytes` on; CorruptPage at a page that does not decompress.
+    cpdef int read_into(
+        self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=None
+    ) except -1:
+        """Fill `out`, a writable buffer, from `offset_bytes` on; CorruptPage at a page that does not decompress.
 
         A large read of whole pages is shared with the `helper`, if there is one.
         """
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, size_bytes)
-        cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(data)
+        cdef Py_buffer room
+        cdef int64_t failed_page
+        cdef uint64_t pages
+        PyObject_GetBuffer(out, &room, PyBUF_WRITABLE)
+        if helper is not None and room.len >= SHARED_READ_PAGES * PAGE_BYTES and (offset_bytes | room.len) % PAGE_BYTES == 0:
+            pages = room.len // PAGE_BYTES
+            failed_page = helper.read(self, offset_bytes // PAGE_BYTES, pages, <uint8_t *>room.buf, codec)
+        else:
+            failed_page = self._load(offset_bytes, room.len, codec, <uint8_t *>room.buf)
+        PyBuffer_Release(&room)
+        if failed_page >= 0:
+            raise CorruptPage(f"page {failed_page} does not decompress")
+        return 0
+
+    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil:
+        """Load any range, on this thread; -1, or the number of a page that does not decompress."""
         cdef uint8_t whole[PAGE_BYTES]
         cdef uint64_t page = offset_bytes // PAGE_BYTES
         cdef uint64_t skip = offset_bytes % PAGE_BYTES
         cdef uint64_t portion
-        cdef int64_t failed_page
-        if helper is not None and size_bytes >= SHARED_READ_PAGES * PAGE_BYTES and (skip | size_bytes) % PAGE_BYTES == 0:
-            failed_page = helper.read(self, page, size_bytes // PAGE_BYTES, out, codec)
-            if failed_page >= 0:
-                raise CorruptPage(f"page {failed_page} does not decompress")
-            return data
         while size_bytes:
             portion = min(PAGE_BYTES - skip, size_bytes)
-            if portion == PAGE_BYTES:
-                if self._load_page(page, codec, out):
-                    raise CorruptPage(f"page {page} does not decompress")
-            else:
-                if self._load_page(page, codec, whole):
-                    raise CorruptPage(f"page {page} does not decompress")
+            if self._load_page(page, codec, out if portion == PAGE_BYTES else <uint8_t *>whole):
+                return page
+            if portion < PAGE_BYTES:
                 memcpy(out, whole + skip, portion)
             out += portion
             size_bytes -= portion
             skip = 0
             page += 1
-        return data
+        return -1
 
     cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil:
         """zram_read_page(): 4096 bytes, or -1."""

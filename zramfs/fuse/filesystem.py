@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -27,12 +27,10 @@ from pyfuse3 import (
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
-from zramfs.errors import ZramError
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenBlockFile, OpenFile
+from zramfs.fuse import companion
+from zramfs.fuse.answers import errno_of
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenFile
 from zramfs.units import PAGE_SIZE
-
-if TYPE_CHECKING:
-    from zramfs.fuse.hooks import Reply
 
 _log: Final = logging.getLogger(__name__)
 
@@ -48,20 +46,9 @@ def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Corout
         try:
             return await handler(*args, **kwargs)
         except Exception as error:
-            raise _answer_to(error, handler.__name__) from error
+            raise FUSEError(errno_of(error, handler.__name__)) from error
 
     return answering
-
-
-def _answer_to(error: Exception, request: str) -> FUSEError:
-    """Return the answer to a request that failed; what nobody expected is logged, and is EIO to the caller."""
-    if isinstance(error, FUSEError):
-        return error
-    if isinstance(error, ZramError):
-        _log.debug("%s: %s", request, error)
-        return FUSEError(error.errno)
-    _log.error("%s failed; the request is answered with EIO", request, exc_info=error)
-    return FUSEError(errno.EIO)
 
 
 class ZramFilesystem(pyfuse3.Operations):
@@ -80,7 +67,8 @@ class ZramFilesystem(pyfuse3.Operations):
         self._mounted_ns = time.time_ns()
         self._nodes: dict[int, Node] = {}
         self._inodes: dict[Node, InodeT] = {}
-        self._open_files: dict[int, OpenFile] = {}
+        self.open_files: dict[int, OpenFile] = {}
+        """By handle, from open to release."""
         self._next_handle = 0
         root = self._make_folder(control_tree)
         root.entries.update({device.name: BlockFile(device) for device in devices})
@@ -206,22 +194,21 @@ class ZramFilesystem(pyfuse3.Operations):
         if isinstance(node, Folder):
             raise FUSEError(errno.EISDIR)
         self._next_handle += 1
-        self._open_files[self._next_handle] = node.open(flags)
+        self.open_files[self._next_handle] = node.open(flags)
         return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)
 
+    @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file or an attribute. Answers errors by itself: one coroutine less a request."""
-        try:
-            return self._open_files[fh].read(off, size)
-        except Exception as error:
-            raise _answer_to(error, "read") from error
+        """Read from a block file or an attribute, where there is no companion: it does so itself."""
+        room = memoryview(bytearray(size))
+        return bytes(room[: self.open_files[fh].read_into(off, room)])
 
+    @_answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Write to a block file or an attribute. Answers errors by itself, as `read` does."""
-        try:
-            return await self._open_files[fh].write(off, buf)
-        except Exception as error:
-            raise _answer_to(error, "write") from error
+        """Write to a block file or an attribute what has to wait, or whatever it is without the companion."""
+        handed_over = companion.hooks.take_write() if companion.hooks else None
+        data, is_async = handed_over or (buf, None)
+        return await self.open_files[fh].write(off, data, is_async)
 
     @_answers_errors
     async def flush(self, fh: FileHandleT) -> None:
@@ -231,45 +218,12 @@ class ZramFilesystem(pyfuse3.Operations):
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:  # noqa: FBT001 - pyfuse3's signature
         """Answer fsync, and fdatasync alike."""
         del datasync
-        self._open_files[fh].flush()
+        self.open_files[fh].flush()
 
     @_answers_errors
     async def release(self, fh: FileHandleT) -> None:
         """Answer the last close."""
-        self._open_files.pop(fh).release()
-
-    # ---- what the companion adds ----------------------------------------------------------------------------------
-
-    def answer_fallocate(
-        self, nursery: trio.Nursery, reply: "Reply", fh: int, mode: int, offset: int, length: int
-    ) -> None:
-        """Punch a hole or zero a range, as asked by fallocate(2) on a block file, and leave its size as it is."""
-        file = self._open_files[fh]
-        if not isinstance(file, OpenBlockFile) or not file.can_punch(mode, offset, length):
-            reply.error(errno.EOPNOTSUPP)
-        else:
-            nursery.start_soon(self._punch, reply, file, offset, length)
-
-    @staticmethod
-    async def _punch(reply: "Reply", file: OpenBlockFile, offset: int, length: int) -> None:
-        try:
-            await file.punch(offset, length)
-        except Exception as error:  # noqa: BLE001 - each is answered
-            reply.error(_answer_to(error, "fallocate").errno)
-        except BaseException:
-            reply.error(errno.EIO)  # now: the session may be gone when this frame is
-            raise
-        else:
-            reply.error(0)
-
-    def answer_lseek(self, reply: "Reply", fh: int, offset: int, whence: int) -> None:
-        """Answer lseek(2) with SEEK_DATA or SEEK_HOLE on a block file."""
-        file = self._open_files[fh]
-        found = file.seek(offset, whence) if isinstance(file, OpenBlockFile) else None
-        if found is None:
-            reply.error(errno.ENXIO)
-        else:
-            reply.offset(found)
+        self.open_files.pop(fh).release()
 
     # ---- sizes ------------------------------------------------------------------------------------------------------
 

@@ -4,15 +4,13 @@ import errno
 import os
 import stat
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, Protocol
 
-from zramfs.bio import WriteBio
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import PastTheEnd, ZramError
-from zramfs.fuse import companion
-from zramfs.units import PAGE_SIZE, SECTOR_SIZE
+from zramfs.errors import ZramError
+from zramfs.fuse.block_io import BlockIo
+from zramfs.units import PAGE_SIZE, SECTOR_SIZE, BytesLike
 
 _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE
 _PUNCH_HOLE: Final = 2  # FALLOC_FL_PUNCH_HOLE
@@ -31,11 +29,17 @@ class AccessDenied(ZramError):  # noqa: N818
 class OpenFile(Protocol):
     """A file from open to release."""
 
-    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """Return up to `size_bytes` bytes; fewer only at the end."""
+    def read_into(self, offset_bytes: int, out: memoryview) -> int:
+        """Fill `out`; how many bytes of it, fewer only at the end."""
 
-    async def write(self, offset_bytes: int, data: bytes) -> int:
-        """Take the data; how many bytes of it."""
+    def write_nowait(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
+        """Take the data if that needs no waiting; how many bytes of it, or -1: nothing is done, and it is for `write`.
+
+        `is_async`: whether nobody waits for this write by itself; None where only the open flags can tell.
+        """
+
+    async def write(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
+        """Take the data, however long that takes; how many bytes of it."""
 
     def flush(self) -> None:
         """Return when everything acknowledged is stored."""
@@ -91,19 +95,25 @@ class OpenAttribute:
         self._on_stored = on_stored
         self._shown = b""
 
-    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+    def read_into(self, offset_bytes: int, out: memoryview) -> int:
         """Show the value anew at offset 0, and go on with it behind that."""
         if offset_bytes == 0 and self._attribute.show is not None:
             self._shown = self._attribute.show().encode()
-        return self._shown[offset_bytes : offset_bytes + size_bytes]
+        portion = self._shown[offset_bytes : offset_bytes + len(out)]
+        out[: len(portion)] = portion
+        return len(portion)
 
-    async def write(self, _offset_bytes: int, data: bytes) -> int:
+    def write_nowait(self, _offset_bytes: int, _data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
+        """Refuse: whoever stores a value may take its time."""
+        return -1
+
+    async def write(self, _offset_bytes: int, data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Store the value, a page of it at the most, as kernfs does; zero bytes are no value."""
-        data = data[:PAGE_SIZE]
-        if data and self._attribute.store is not None:
-            await self._attribute.store(data.decode("latin-1"))
+        text = bytes(data[:PAGE_SIZE]).decode("latin-1")
+        if text and self._attribute.store is not None:
+            await self._attribute.store(text)
             await self._on_stored()
-        return len(data)
+        return len(text)
 
     def flush(self) -> None:
         """Return: what is stored is in force."""
@@ -139,8 +149,7 @@ class BlockFile:
     def open(self, flags: int) -> "OpenBlockFile":
         """Open in any mode, initialised or not, as a block device."""
         self.device.open()
-        knows_writes = companion.hooks.write_is_async if companion.hooks else None
-        return OpenBlockFile(self.device, knows_writes or partial(_flags_are_async, flags))
+        return OpenBlockFile(self.device, opened_async=_flags_are_async(flags))
 
 
 def _flags_are_async(open_flags: int) -> bool:
@@ -148,32 +157,8 @@ def _flags_are_async(open_flags: int) -> bool:
     return open_flags & (os.O_DIRECT | os.O_SYNC | os.O_DSYNC) == os.O_DIRECT
 
 
-class OpenBlockFile:
-    """Checks the range of each request, once for all levels below, and makes Bios of writes."""
-
-    __slots__ = ("_is_async", "device")
-
-    def __init__(self, device: ZramDevice, write_is_async: Callable[[], bool]) -> None:
-        self.device = device
-        self._is_async = write_is_async
-
-    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """Read what lies before the end."""
-        size_bytes = min(size_bytes, self.device.disksize - offset_bytes)
-        return self.device.read(offset_bytes, size_bytes) if size_bytes > 0 else b""
-
-    async def write(self, offset_bytes: int, data: bytes) -> int:
-        """Store what lies before the end; PastTheEnd when nothing does."""
-        device = self.device
-        room_bytes = device.disksize - offset_bytes
-        if len(data) > room_bytes:
-            if room_bytes <= 0:
-                raise PastTheEnd(f"{offset_bytes} is past the end of {device.name}")
-            data = data[:room_bytes]
-        bio = WriteBio(offset_bytes, data, self._is_async())
-        if not device.write_nowait(bio):
-            await device.write(bio)
-        return len(data)
+class OpenBlockFile(BlockIo):
+    """An open block file; `block_io` has its reads and writes."""
 
     def can_punch(self, mode: int, offset_bytes: int, size_bytes: int) -> bool:
         """Tell whether fallocate's `mode` is one of ours for this range: the size must stay."""

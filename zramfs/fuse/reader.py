@@ -5,6 +5,7 @@ spends four system calls and two turns of the event loop between two requests. `
 takes both out as long as requests follow each other closely.
 """
 
+from collections.abc import Callable
 from time import monotonic_ns
 from types import SimpleNamespace
 from typing import Final
@@ -13,8 +14,14 @@ import trio
 
 from zramfs.fuse.spin import is_readable_within
 
-_REQUESTS_IN_A_ROW: Final = 16
-"""Requests that may follow each other before other tasks have their turn, which costs 13 µs: 0.8 µs a request."""
+_TURN_NS: Final = 200_000
+"""How long requests may follow each other before other tasks have their turn, which costs 13 µs."""
+
+_QUIET_TURN_NS: Final = 800_000
+"""The same while all requests are answered at once: nobody waits for an accelerator then."""
+
+AnswerSome = Callable[[int, int], bool | None]
+"""The companion's `answer_some`: until when on the monotonic clock, and how long to poll, both in ns."""
 
 
 class ReadLock:
@@ -43,16 +50,19 @@ class PollingTrio:
     """What pyfuse3 needs of trio, with a `wait_readable` that polls for up to `budget_us` microseconds first.
 
     It polls only while that pays: after a wait that ended in vain, not before requests come closer than the budget
-    again. An idle mount is never polled.
+    again. An idle mount is never polled. `answer_some` is the companion's, if it is there: it answers requests before
+    pyfuse3 sees them.
     """
 
     ClosedResourceError = trio.ClosedResourceError
     Lock = ReadLock
     open_nursery = staticmethod(trio.open_nursery)
 
-    def __init__(self, budget_us: int) -> None:
+    def __init__(self, budget_us: int, answer_some: AnswerSome | None = None) -> None:
+        self._answer_some = answer_some
         self._budget_ns = budget_us * 1000
-        self._row = 0
+        self._turn_ns = _TURN_NS
+        self._turn_ends_ns = 0
         self._pays = True
         self._is_crowded = False
         self._is_closed = False
@@ -68,23 +78,36 @@ class PollingTrio:
         self._is_closed = True
 
     async def wait_readable(self, fd: int) -> None:
-        """Return when a request can be read."""
-        self._row += 1
-        if self._row > _REQUESTS_IN_A_ROW or self._is_crowded:
-            await self._let_others_run()
-        while self._is_crowded and not is_readable_within(fd, 0):
-            await self._let_others_run()
-        if self._is_closed:
-            raise trio.ClosedResourceError
-        if is_readable_within(fd, self._budget_ns if self._pays else 0):
-            return
+        """Return when there is a request for pyfuse3 to read."""
+        while True:
+            if self._is_crowded or monotonic_ns() > self._turn_ends_ns:
+                await self._let_others_run()
+            if self._is_closed:
+                raise trio.ClosedResourceError
+            found = self._look_for_request(fd)
+            if found:
+                self._turn_ns = _TURN_NS
+                return
+            if found is False and not self._is_crowded:
+                await self._sleep(fd)
+
+    def _look_for_request(self, fd: int) -> bool | None:
+        """Whether there is a request for pyfuse3; None if others should have their turn before that is known."""
+        spin_ns = self._budget_ns if self._pays and not self._is_crowded else 0
+        if self._answer_some is None:
+            return is_readable_within(fd, spin_ns)
+        return self._answer_some(0 if self._is_crowded else self._turn_ends_ns, spin_ns)
+
+    async def _sleep(self, fd: int) -> None:
         began_ns = monotonic_ns()
-        self._row = 0
         await trio.lowlevel.wait_readable(fd)
-        self._pays = monotonic_ns() - began_ns < self._budget_ns
+        now_ns = monotonic_ns()
+        self._pays = now_ns - began_ns < self._budget_ns
+        self._turn_ends_ns = now_ns + self._turn_ns
 
     async def _let_others_run(self) -> None:
         """Give everybody who can run a turn, and note whether they want another: then polling would only delay them."""
-        self._row = 0
         await trio.lowlevel.checkpoint()
         self._is_crowded = trio.lowlevel.current_statistics().tasks_runnable > 0
+        self._turn_ends_ns = monotonic_ns() + self._turn_ns
+        self._turn_ns = _QUIET_TURN_NS

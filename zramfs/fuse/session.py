@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
+from zramfs.fuse.answers import CompanionAnswers
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.fuse.mountpoint import Mount, find_mount_at, unmount
 from zramfs.fuse.reader import PollingTrio
@@ -48,9 +48,8 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     else:
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
-    reader = PollingTrio(options.busy_poll_us)
-    if options.busy_poll_us:
-        pyfuse3.trio = reader  # type: ignore[attr-defined]
+    reader = PollingTrio(options.busy_poll_us, companion.hooks.answer_some if companion.hooks else None)
+    pyfuse3.trio = reader  # type: ignore[attr-defined]
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_unmount_on_signal, mount, reader)
@@ -64,7 +63,7 @@ async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> Non
     """Return when the session has ended and every request that arrived has its answer."""
     async with trio.open_nursery() as nursery:
         if companion.hooks is not None:
-            companion.hooks.connect(partial(filesystem.answer_fallocate, nursery), filesystem.answer_lseek)
+            companion.hooks.connect(CompanionAnswers(filesystem.open_files, nursery))
         await pyfuse3.main(max_tasks=max_tasks)
 
 

@@ -3,6 +3,8 @@
 
 from libc.stdint cimport int64_t
 
+from zramfs.clock cimport monotonic_ns
+
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
         int fd
@@ -15,26 +17,8 @@ cdef extern from "<poll.h>" nogil:
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
 
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        int64_t tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *now)
-    enum:
-        CLOCK_MONOTONIC
 
-
-cdef inline int64_t monotonic_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1000000000 + now.tv_nsec
-
-
-def is_readable_within(int fd, int64_t budget_ns):
-    """Whether `fd` can be read, now or within `budget_ns`, which is spent polling. Others may use the CPU meanwhile.
-
-    A signal ends it early: Python's handlers run only once we are back.
-    """
+cdef bint is_readable(int fd, int64_t budget_ns) noexcept:
     cdef pollfd watched
     cdef int64_t deadline_ns
     watched.fd = fd
@@ -47,3 +31,11 @@ def is_readable_within(int fd, int64_t budget_ns):
                 sched_yield()
                 ready = poll(&watched, 1, 0)
     return ready > 0
+
+
+def is_readable_within(int fd, int64_t budget_ns):
+    """Whether `fd` can be read, now or within `budget_ns`, which is spent polling. Others may use the CPU meanwhile.
+
+    A signal ends it early: Python's handlers run only once we are back.
+    """
+    return is_readable(fd, budget_ns)

@@ -10,7 +10,8 @@ import trio
 from streams import completed
 from trio.testing import wait_all_tasks_blocked
 
-from zramfs.accel.driver import AcceleratorDriver, EmulatedAccelerator, ManagedStream
+from zramfs.accel.driver import AcceleratorDriver, EmulatedAccelerator
+from zramfs.accel.managed import ManagedStream
 from zramfs.accel.profile import parse_accelerator
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import FunctionCodec, PageCodec

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zramfs.codec.lz4 import Lz4Codec
-from zramfs.codec.run import CompressedRun, FunctionCodec, RunCompressor, current_cpu
+from zramfs.codec.run import CompressedRun, FunctionCodec, RunCompressor
 
 PAGE = 4096
 NOISE = random.Random(2026).randbytes(1 * PAGE)  # the same each time: in other noise LZ4 finds a match now and then
@@ -146,7 +146,3 @@ def test_compressing_a_same_filled_page_needs_no_codec() -> None:
     compressor = RunCompressor(FunctionCodec(fail, fail), 2)
     compressor.compress(b"12345678" * 1024, 0, 2)
     assert compressor.run.lengths() == [SAME_FILLED, SAME_FILLED]
-
-
-def test_the_current_cpu_is_one_that_this_process_may_use() -> None:
-    assert current_cpu() in os.sched_getaffinity(0)

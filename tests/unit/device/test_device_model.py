@@ -9,6 +9,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reads import read
 
 from zramfs.bio import WriteBio
 from zramfs.codec.lz4 import Lz4Codec
@@ -194,7 +195,7 @@ async def do(device: ZramDevice, model: Model, step: Step) -> None:
                     model.write(write.bio())
                     nursery.start_soon(device.write, write.bio())
         case Read(span):
-            assert device.read(span.offset, span.size) == model.contents[span.offset : span.offset + span.size]
+            assert read(device, span.offset, span.size) == model.contents[span.offset : span.offset + span.size]
         case Discard(span):
             model.discard(span)
             await device.discard(span.offset, span.size)
@@ -214,7 +215,7 @@ async def do(device: ZramDevice, model: Model, step: Step) -> None:
 def check(device: ZramDevice, model: Model) -> None:
     lengths = model.page_lengths()
     statistics = device.mm_stat()
-    assert device.read(0, SIZE) == model.contents
+    assert read(device, 0, SIZE) == model.contents
     assert statistics.orig_data_size == len(model.stored) * PAGE
     assert statistics.compr_data_size == sum(lengths.values())
     assert statistics.same_pages == sum(length == 0 for length in lengths.values())

@@ -3,6 +3,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from reads import read_slots
 
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import FunctionCodec, PageCodec, RunCompressor
@@ -40,14 +41,14 @@ def test_large_reads_are_the_same_with_a_helper(helper: ReadHelper, compressible
     for first, pages in [(0, PAGES), (1, 64), (17, 65), (100, 200), (0, 63), (236, 64)]:
         begin, size = first * PAGE_SIZE, pages * PAGE_SIZE
         for _ in range(50):
-            assert slots.read(begin, size, Lz4Codec(), helper) == data[begin : begin + size]
+            assert read_slots(slots, begin, size, Lz4Codec(), helper) == data[begin : begin + size]
 
 
 def test_large_unaligned_reads_are_the_same_with_a_helper(helper: ReadHelper) -> None:
     slots = SlotTable(PAGES)
     data = os.urandom(PAGES * PAGE_SIZE)
     stored(slots, data, Lz4Codec())
-    assert slots.read(100, 100 * PAGE_SIZE, Lz4Codec(), helper) == data[100 : 100 + 100 * PAGE_SIZE]
+    assert read_slots(slots, 100, 100 * PAGE_SIZE, Lz4Codec(), helper) == data[100 : 100 + 100 * PAGE_SIZE]
 
 
 def test_page_that_does_not_decompress_fails_the_read_and_only_this() -> None:
@@ -60,8 +61,8 @@ def test_page_that_does_not_decompress_fails_the_read_and_only_this() -> None:
     helper = ReadHelper(broken)
     try:
         with pytest.raises(CorruptPage):
-            slots.read(0, 64 * PAGE_SIZE, broken, helper)
-        assert slots.read(100 * PAGE_SIZE, 64 * PAGE_SIZE, broken, helper) == bytes(64 * PAGE_SIZE)
+            read_slots(slots, 0, 64 * PAGE_SIZE, broken, helper)
+        assert read_slots(slots, 100 * PAGE_SIZE, 64 * PAGE_SIZE, broken, helper) == bytes(64 * PAGE_SIZE)
     finally:
         helper.close()
 
@@ -74,7 +75,7 @@ def test_helper_and_reader_both_may_need_the_interpreter() -> None:
     helper = ReadHelper(plain)
     try:
         for _ in range(20):
-            assert slots.read(0, 200 * PAGE_SIZE, plain, helper) == page * 200
+            assert read_slots(slots, 0, 200 * PAGE_SIZE, plain, helper) == page * 200
     finally:
         helper.close()
 

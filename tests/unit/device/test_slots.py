@@ -3,6 +3,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from reads import read_slots
 
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import FunctionCodec, RunCompressor
@@ -28,10 +29,6 @@ def discard(slots: SlotTable, first_page: int, pages: int) -> None:
         page += slots.discard_some(page, first_page + pages - page, 3)
 
 
-def read(slots: SlotTable, offset: int, size: int) -> bytes:
-    return slots.read(offset, size, Lz4Codec())
-
-
 def statistics(slots: SlotTable) -> tuple[int, int, int, int]:
     return slots.stored_pages, slots.same_pages, slots.huge_pages, slots.object_count
 
@@ -48,14 +45,14 @@ def incompressible_to(length: int) -> bytes:
 
 
 def test_pages_never_written_read_as_zeros() -> None:
-    assert read(SlotTable(4), 0, 4 * PAGE) == bytes(4 * PAGE)
+    assert read_slots(SlotTable(4), 0, 4 * PAGE) == bytes(4 * PAGE)
 
 
 def test_stored_pages_read_back(compressible_pages: Callable[..., bytes]) -> None:
     source = compressible_pages(2) + os.urandom(PAGE) + bytes(PAGE) + b"12345678" * 512
     slots = SlotTable(8)
     store(slots, 2, source)
-    assert read(slots, 0, 8 * PAGE) == bytes(2 * PAGE) + source + bytes(PAGE)
+    assert read_slots(slots, 0, 8 * PAGE) == bytes(2 * PAGE) + source + bytes(PAGE)
     assert statistics(slots) == (5, 2, 1, 3)
 
 
@@ -65,7 +62,7 @@ def test_any_part_reads_back(offset: int, size: int, compressible_pages: Callabl
     source = compressible_pages(1) + b"12345678" * 512 + os.urandom(PAGE) + bytes(PAGE) + b"ABCDEFGH" * 512
     slots = SlotTable(5)
     store(slots, 0, source)
-    assert read(slots, offset, size) == source[offset : offset + size]
+    assert read_slots(slots, offset, size) == source[offset : offset + size]
 
 
 def test_a_page_of_3624_bytes_is_compressed_and_one_of_3625_is_raw() -> None:
@@ -80,7 +77,7 @@ def test_storing_again_replaces_the_page(compressible_pages: Callable[..., bytes
     slots = SlotTable(1)
     for source in (os.urandom(PAGE), bytes(PAGE), compressible_pages(1), os.urandom(PAGE), b"12345678" * 512):
         store(slots, 0, source)
-        assert read(slots, 0, PAGE) == source
+        assert read_slots(slots, 0, PAGE) == source
         assert slots.stored_pages == 1
     assert statistics(slots) == (1, 1, 0, 0)
     assert (slots.used_pages, slots.compressed_bytes, slots.huge_pages_since) == (0, 0, 2)
@@ -92,7 +89,7 @@ def test_discard_frees_and_notifies_even_empty_pages() -> None:
     discard(slots, 0, 8)
     assert statistics(slots) == (0, 0, 0, 0)
     assert (slots.used_pages, slots.compressed_bytes, slots.freed_notifications) == (0, 0, 8)
-    assert read(slots, 0, 8 * PAGE) == bytes(8 * PAGE)
+    assert read_slots(slots, 0, 8 * PAGE) == bytes(8 * PAGE)
 
 
 def test_discard_frees_no_more_than_it_may() -> None:
@@ -121,7 +118,7 @@ def test_discard_ends_exactly_at_its_borders(border: int) -> None:
     source = os.urandom(1000 * PAGE)
     store(slots, 0, source)
     discard(slots, 0, border)
-    assert read(slots, 0, 1000 * PAGE) == bytes(border * PAGE) + source[border * PAGE :]
+    assert read_slots(slots, 0, 1000 * PAGE) == bytes(border * PAGE) + source[border * PAGE :]
     discard(slots, border + 1, 1000 - border - 1)
     assert slots.stored_pages == 1
     assert slots.freed_notifications == 999
@@ -153,7 +150,7 @@ def test_over_the_limit_the_page_keeps_its_old_contents() -> None:
     store(slots, 0, old)
     with pytest.raises(MemoryLimitReached, match="page 1 does not fit: 2 pages are in use"):
         store(slots, 1, new)
-    assert read(slots, 0, 2 * PAGE) == old
+    assert read_slots(slots, 0, 2 * PAGE) == old
     assert statistics(slots) == (2, 0, 2, 2)
     assert (slots.used_pages, slots.peak_pages, slots.huge_pages_since) == (2, 3, 2)
 
@@ -163,7 +160,7 @@ def test_over_the_limit_the_pages_before_are_stored() -> None:
     source = os.urandom(4 * PAGE)
     with pytest.raises(MemoryLimitReached, match="page 2 "):
         store(slots, 0, source)
-    assert read(slots, 0, 4 * PAGE) == source[: 2 * PAGE] + bytes(2 * PAGE)
+    assert read_slots(slots, 0, 4 * PAGE) == source[: 2 * PAGE] + bytes(2 * PAGE)
 
 
 def test_same_filled_pages_need_no_room() -> None:
@@ -195,7 +192,7 @@ def test_a_page_that_its_codec_failed_on_keeps_its_old_contents() -> None:
     compressor.compress(bytes(PAGE) + os.urandom(PAGE) + bytes(PAGE), 0, 3)
     with pytest.raises(ZramError, match="page 1 could not be compressed"):
         slots.store(0, compressor.run)
-    assert read(slots, 0, 3 * PAGE) == bytes(PAGE) + old[PAGE:]
+    assert read_slots(slots, 0, 3 * PAGE) == bytes(PAGE) + old[PAGE:]
 
 
 @pytest.mark.parametrize("reader", [lambda _data: b"too short", lambda _data: 1 / 0])
@@ -206,17 +203,17 @@ def test_a_page_that_does_not_decompress_is_corrupt(
     store(slots, 1, compressible_pages(1))
     codec = FunctionCodec(bytes, reader)
     with pytest.raises(CorruptPage, match="page 1 does not decompress"):
-        slots.read(0, 3 * PAGE, codec)
+        read_slots(slots, 0, 3 * PAGE, codec)
     with pytest.raises(CorruptPage, match="page 1 does not decompress"):
-        slots.read(PAGE + 1, 5, codec)
-    assert slots.read(0, PAGE, codec) == bytes(PAGE)
+        read_slots(slots, PAGE + 1, 5, codec)
+    assert read_slots(slots, 0, PAGE, codec) == bytes(PAGE)
 
 
 def test_raw_pages_need_no_codec() -> None:
     page = os.urandom(PAGE)
     slots = SlotTable(1)
     store(slots, 0, page)
-    assert slots.read(0, PAGE, FunctionCodec(bytes, lambda _data: b"")) == page
+    assert read_slots(slots, 0, PAGE, FunctionCodec(bytes, lambda _data: b"")) == page
 
 
 def test_compaction_frees_pages_and_keeps_contents(compressible_pages: Callable[..., bytes]) -> None:
@@ -232,7 +229,7 @@ def test_compaction_frees_pages_and_keeps_contents(compressible_pages: Callable[
     assert slots.used_pages < before / 2
     assert slots.compacted_pages == before - slots.used_pages
     for page in range(0, 1000, 5):
-        assert read(slots, page * PAGE, PAGE) == source[page * PAGE : (page + 1) * PAGE]
+        assert read_slots(slots, page * PAGE, PAGE) == source[page * PAGE : (page + 1) * PAGE]
 
 
 def test_a_table_of_1_tib_costs_little_memory(resident_bytes: Callable[[], int]) -> None:

@@ -6,12 +6,14 @@ import pytest
 import trio
 from streams import completed
 
-from zramfs.accel.driver import EmulatedAccelerator, ManagedStream
+from zramfs.accel.driver import EmulatedAccelerator
+from zramfs.accel.managed import ManagedStream
 from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
 from zramfs.codec.run import PageCodec
-from zramfs.contracts import StreamManager, StreamPolicy
+from zramfs.contracts import StreamPolicy
 from zramfs.errors import AcceleratorUnavailable, InvalidValue
+from zramfs.streams import StreamManager
 from zramfs.zcomp.zcomp import PERCPU_RUN_PAGES, PercpuStream, Zcomp
 
 PAGE = 4096

@@ -1,0 +1,45 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
+from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
+
+# One page's work, as an engine sees it.
+cdef struct Job:
+    const uint8_t *page
+    CompressedPage *result
+    uint32_t run_number
+
+cdef class DescriptorRing:
+    cdef readonly int queue_depth
+    cdef readonly int free_descriptors
+    cdef readonly int inflight_max
+    cdef readonly int completion_fd
+    cdef readonly uint64_t submitted_pages
+    cdef readonly uint64_t polled_pages
+    cdef readonly uint64_t doorbells
+    cdef readonly uint64_t interrupts
+    cdef PageCodec polled_codec
+    cdef list threads
+    cdef uint8_t *scratch               # SCRATCH_BYTES a descriptor
+    cdef uint32_t *free_stack           # descriptors in no run
+    cdef uint32_t *unfinished           # by run number: jobs still to do; under the lock
+    cdef Job *jobs                      # circular, from head to tail; under the lock
+    cdef uint32_t head, tail, queued, idle_engines
+    cdef uint32_t *finished             # numbers of finished runs; under the lock
+    cdef uint32_t *reaped               # their copy, for the driver
+    cdef uint32_t finished_count
+    cdef bint is_signalled              # an interrupt is on its way; under the lock
+    cdef uint32_t run_count             # runs submitted and not yet reaped; under the lock
+    cdef bint closing
+    cdef pthread_mutex_t lock
+    cdef pthread_cond_t doorbell
+
+    cpdef int submit(
+        self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages
+    ) except -1
+    cpdef int compress_polled(self, CompressedRun run, object source, uint64_t offset_bytes, int pages) except -1
+    cpdef void retire(self, CompressedRun run) noexcept
+    cdef int _take_descriptors(self, CompressedRun run, object source, uint64_t offset_bytes, int pages) except -1
+    cdef void _work_off(self, PageCodec codec) noexcept nogil
+    cdef void _finish(self, Job *batch, int count) noexcept nogil
+    cdef int _fetch(self, Job *batch) noexcept nogil

@@ -1,0 +1,19 @@
+from zramfs.bio import WriteBio
+from zramfs.device.accounting import IoAccounting
+from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.streams import Stream
+from zramfs.units import BytesLike
+from zramfs.zcomp.zcomp import Zcomp
+
+class PageStore:
+    slots: SlotTable
+    zcomp: Zcomp
+    accounting: IoAccounting
+    def __init__(
+        self, slots: SlotTable, zcomp: Zcomp, accounting: IoAccounting, read_helper: ReadHelper | None
+    ) -> None: ...
+    def read_into(self, offset_bytes: int, out: bytearray | memoryview) -> None: ...
+    def write_nowait(self, bio: WriteBio) -> bool: ...
+    def commit(self, page: int, stream: Stream) -> None: ...
+    def patch_page(self, page: int, skip: int, patch: BytesLike) -> None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,92 @@
+# cython: language_level=3, cdivision=True
+"""What a device with a size consists of, and what is done to it in one step: nothing here awaits.
+
+Compiled because it is the way of every 4K request; `device` has what may wait.
+"""
+
+from zramfs.errors import CorruptPage, ZramError
+from zramfs.units import PAGE_SHIFT as _PAGE_SHIFT
+
+cdef enum:
+    PAGE_SHIFT = 12
+    PAGE_BYTES = 1 << PAGE_SHIFT
+
+assert PAGE_SHIFT == _PAGE_SHIFT
+
+
+cdef class PageStore:
+    """The slots of a device, the streams that fill them, and the count of requests.
+
+    `read_helper` shares large reads; None on a single CPU.
+    """
+
+    def __init__(
+        self, SlotTable slots not None, Zcomp zcomp not None, IoAccounting accounting not None, ReadHelper read_helper
+    ):
+        self.slots = slots
+        self.zcomp = zcomp
+        self.accounting = accounting
+        self.read_helper = read_helper
+
+    cpdef int read_into(self, uint64_t offset_bytes, object out) except -1:
+        """Fill `out` with what is stored from `offset_bytes` on; CorruptPage at a page that does not decompress."""
+        cdef uint64_t size_bytes = len(out)
+        start_ns = self.accounting.begin()
+        try:
+            self.slots.read_into(offset_bytes, out, self.zcomp.codec, self.read_helper)
+        except CorruptPage:
+            self.accounting.failed_reads += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.read, size_bytes, start_ns)
+        return 0
+
+    cpdef bint write_nowait(self, WriteBio bio) except -1:
+        """Store the bio if that needs no waiting: a few whole pages. False: nothing is done."""
+        cdef uint64_t size_bytes = len(bio.data)
+        cdef uint64_t pages = size_bytes >> PAGE_SHIFT
+        if (bio.offset_bytes | size_bytes) & (PAGE_BYTES - 1) or not self.zcomp.is_nowait(pages, bio.is_async):
+            return False
+        start_ns = self.accounting.begin()
+        try:
+            self._write_pages(bio.offset_bytes >> PAGE_SHIFT, bio.data, <int>pages, bio.is_async)
+        except ZramError:
+            self.accounting.failed_writes += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.write, size_bytes, start_ns)
+        return True
+
+    cdef int _write_pages(self, uint64_t page, object data, int pages, bint is_async) except -1:
+        cdef int done = 0
+        while done < pages:
+            stream = self.zcomp.choose(data, <uint64_t>done << PAGE_SHIFT, pages - done, is_async)
+            taken = self.zcomp.taken
+            self.commit(page + done, stream)
+            done += taken
+        return 0
+
+    cpdef int commit(self, uint64_t page, Stream stream) except -1:
+        """Store a complete run from `page` on, and give its stream back whatever happens."""
+        try:
+            self.slots.store(page, stream.run)
+        finally:
+            self.zcomp.put_stream(stream)
+        return 0
+
+    def patch_page(self, uint64_t page, Py_ssize_t skip, patch):
+        """Read, patch, compress and store one page, in one step for everybody else."""
+        cdef bytearray patched = bytearray(PAGE_BYTES)
+        self.slots.read_into(page << PAGE_SHIFT, patched, self.zcomp.codec)
+        patched[skip:skip + len(patch)] = patch
+        self.commit(page, self.zcomp.submit_patched_page(patched))
+
+    def close(self):
+        """Stop the streams and give all memory back. Nothing is in flight."""
+        if self.read_helper is not None:
+            self.read_helper.close()
+        self.zcomp.close()
+        self.slots.close()
+
+    def __repr__(self):
+        return f"<PageStore {self.slots!r} {self.zcomp!r}>"

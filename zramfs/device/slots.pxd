@@ -1,0 +1,53 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+
+from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
+from zramfs.pool.zspool cimport ZsPool
+from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
+
+cdef struct Slot:
+    uint64_t value
+    uint16_t length
+    uint16_t kind
+    # 4 bytes to spare: 16 a slot, 0.4 % of what the device can hold, and only for those that were touched
+
+cdef class ReadHelper:
+    cdef PageCodec codec
+    cdef object thread
+    cdef SlotTable table                # of the read in progress; its pages and where they go
+    cdef uint64_t first_page
+    cdef uint64_t pages
+    cdef uint8_t *out
+    cdef uint64_t next_page             # the first that nobody has taken; this and what follows under the lock
+    cdef int64_t failed_page
+    cdef bint is_helping
+    cdef bint closing
+    cdef pthread_mutex_t lock
+    cdef pthread_cond_t changed
+
+    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, PageCodec codec)
+    cdef void _load_shares(self, PageCodec codec) noexcept nogil
+
+cdef class SlotTable:
+    cdef Slot *slots
+    cdef uint16_t *group_use            # slots in use, of each group
+    cdef uint64_t page_count
+    cdef ZsPool pool
+    cdef int huge_class_bytes
+    cdef public uint64_t limit_pages
+    cdef readonly uint64_t stored_pages
+    cdef readonly uint64_t compressed_bytes
+    cdef readonly uint64_t same_pages
+    cdef readonly uint64_t huge_pages
+    cdef readonly uint64_t huge_pages_since
+    cdef readonly uint64_t compacted_pages
+    cdef readonly uint64_t peak_pages
+    cdef readonly uint64_t freed_notifications
+
+    cdef uint64_t _table_bytes(self) noexcept nogil
+    cpdef int store(self, uint64_t first_page, CompressedRun run) except -1
+    cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil
+    cdef void _fill_slot(self, uint64_t page, Slot slot) noexcept nogil
+    cdef void _free_slot(self, uint64_t page) noexcept nogil
+    cpdef int read_into(self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=*) except -1
+    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil
+    cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil

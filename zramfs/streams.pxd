@@ -1,0 +1,18 @@
+from libc.stdint cimport uint64_t
+
+from zramfs.codec.run cimport CompressedRun
+
+cdef class Stream:
+    cdef public CompressedRun run
+    cdef public bint is_complete
+
+    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1
+    cpdef when_complete(self, callback)
+
+cdef class StreamManager:
+    cdef public int stream_count
+    cdef public int polled_run_pages
+
+    cpdef Stream get_stream(self)
+    cpdef put_stream(self, Stream stream)
+    cpdef poll_completions(self)

@@ -1,0 +1,54 @@
+# cython: language_level=3
+"""The stream contract: what per-CPU and managed streams have in common, and what whoever manages streams promises.
+
+Compiled, like all that a 4K write passes through: as Python it took 5.4 µs of such a write's 15, more than LZ4.
+Subclasses may be Python; a backend of another package usually is.
+"""
+
+
+cdef class Stream:
+    """Compresses one run of pages at a time; per-CPU and managed streams alike.
+
+    `run` holds the compressed pages, valid from completion until the stream is put. `is_complete` says whether every
+    page that was taken is compressed: true right after `submit` on a per-CPU stream.
+    """
+
+    def __init__(self, CompressedRun run not None):
+        self.run = run
+        self.is_complete = True
+
+    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1:
+        """Begin with `pages` whole pages of `source`, a buffer; how many are taken, 1 or more. Never waits."""
+        raise NotImplementedError
+
+    cpdef when_complete(self, callback):
+        """Have `callback` called once the run is complete: now, or from `poll_completions`. It never raises."""
+        callback()
+
+
+cdef class StreamManager:
+    """The managed streams of one device: `stream_count` of them.
+
+    A run of up to `polled_run_pages` pages is complete at submission; 0 if none is.
+    """
+
+    cpdef Stream get_stream(self):
+        """Return a stream that takes at least one page now, or None. Never waits, never allocates."""
+        raise NotImplementedError
+
+    cpdef put_stream(self, Stream stream):
+        """Take back a complete stream; its run is no longer valid."""
+        raise NotImplementedError
+
+    cpdef poll_completions(self):
+        """Complete the streams whose runs are done, calling back those who asked for it, and return at once."""
+
+    async def serve_completions(self):
+        """Poll whenever the device signals, until `close`."""
+
+    def statistics(self):
+        """Counters by name, `inflight` and `inflight_max` (pages) among them."""
+        return {}
+
+    def close(self):
+        """Stop the device behind the streams; none is in use."""

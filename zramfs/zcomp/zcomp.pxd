@@ -1,0 +1,29 @@
+from libc.stdint cimport uint64_t
+
+from zramfs.codec.run cimport PageCodec, RunCompressor
+from zramfs.streams cimport Stream, StreamManager
+
+cdef class PercpuStream(Stream):
+    cdef readonly PageCodec codec
+    cdef RunCompressor compressor
+
+cdef class Zcomp:
+    cdef readonly object backend
+    cdef readonly object params
+    cdef readonly PageCodec codec
+    cdef StreamManager manager
+    cdef object stream_policy
+    cdef list percpu
+    cdef bint prefers_managed_async
+    cdef bint prefers_managed_sync
+    cdef int nowait_pages_async
+    cdef int nowait_pages_sync
+    cdef uint64_t percpu_pages
+    cdef uint64_t managed_pages
+    cdef uint64_t fallback_pages
+    cdef int taken
+
+    cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) noexcept
+    cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async)
+    cdef PercpuStream percpu_stream(self)
+    cpdef put_stream(self, Stream stream)

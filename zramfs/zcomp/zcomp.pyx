@@ -1,0 +1,158 @@
+# cython: language_level=3
+"""Chooses the stream for each run, and counts what it chose. Below are the backends, above is the device."""
+
+import os
+
+from zramfs.codec.run cimport sched_getcpu
+
+from zramfs.contracts import StreamPolicy
+from zramfs.zcomp.statistics import StreamStatistics
+
+cdef enum:
+    # The longest run of a per-CPU stream: 65 to 320 µs of LZ4, after which others have their turn on the event loop.
+    PERCPU_PAGES = 32
+    # What a per-CPU stream takes at a time of a run that wanted a managed stream: the accelerator may be free again.
+    FALLBACK_PAGES = 8
+
+PERCPU_RUN_PAGES = PERCPU_PAGES
+FALLBACK_RUN_PAGES = FALLBACK_PAGES
+
+
+cdef class PercpuStream(Stream):
+    """Compresses at once, on the caller's CPU. Its run is committed before others have a turn: nobody waits for it."""
+
+    def __init__(self, PageCodec codec not None):
+        self.codec = codec
+        self.compressor = RunCompressor(codec, PERCPU_PAGES)
+        super().__init__(self.compressor.run)
+
+    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1:
+        """Compress the first 32 pages at the most; how many it was."""
+        pages = min(pages, <int>PERCPU_PAGES)
+        self.compressor.compress(source, offset_bytes, pages)
+        return pages
+
+    def __repr__(self):
+        return f"<PercpuStream {self.codec!r}>"
+
+
+cdef class Zcomp:
+    """The streams of one device: the per-CPU ones, always, and those that the backend manages, if it can.
+
+    `codec` is the context that decompresses: software, on the caller's CPU.
+    """
+
+    def __init__(self, backend, *, level=None, accelerator=None, policy=StreamPolicy.AUTO):
+        self.backend = backend
+        self.params = backend.setup_params(level=level, accelerator=accelerator)
+        self.manager = self.params.manager
+        try:
+            cpus = len(os.sched_getaffinity(0))
+            self.percpu = [PercpuStream(backend.create_context(self.params)) for _ in range(cpus)]
+        except BaseException:
+            self.close()
+            raise
+        self.codec = (<PercpuStream>self.percpu[0]).codec
+        self.policy = policy
+
+    @property
+    def policy(self):
+        """Which writes prefer a managed stream; may be changed at any time."""
+        return self.stream_policy
+
+    @policy.setter
+    def policy(self, policy):
+        cdef bint able = self.manager is not None
+        cdef int polled = self.manager.polled_run_pages if able else 0
+        self.stream_policy = policy
+        self.prefers_managed_async = able and policy is not StreamPolicy.PERCPU
+        self.prefers_managed_sync = able and policy is StreamPolicy.MANAGED
+        self.nowait_pages_async = polled if self.prefers_managed_async else PERCPU_PAGES
+        self.nowait_pages_sync = polled if self.prefers_managed_sync else PERCPU_PAGES
+
+    cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) noexcept:
+        """Whether a run of so many pages is complete once it is submitted, whatever is free."""
+        return pages <= (self.nowait_pages_async if is_async else self.nowait_pages_sync)
+
+    cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async):
+        """Choose the stream for a run, and hand it as many of the run's pages as it takes now: `taken`.
+
+        A write that prefers managed streams gets one while the backend has one free. What managed streams cannot
+        take, now, goes to the per-CPU streams, as does every other write. The caller commits `stream.run` when the
+        stream is complete, puts the stream, and calls again for the pages that are left.
+        """
+        cdef Stream stream = None
+        cdef bint prefers_managed = self.prefers_managed_async if is_async else self.prefers_managed_sync
+        if prefers_managed:
+            stream = self.manager.get_stream()
+        if stream is not None:
+            self.taken = stream.submit(source, offset_bytes, pages)
+            self.managed_pages += self.taken
+            return stream
+        if prefers_managed:
+            pages = min(pages, <int>FALLBACK_PAGES)
+        stream = self.percpu_stream()
+        self.taken = stream.submit(source, offset_bytes, pages)
+        if prefers_managed:
+            self.fallback_pages += self.taken
+        else:
+            self.percpu_pages += self.taken
+        return stream
+
+    def submit(self, source, uint64_t offset_bytes, int pages, *, bint is_async):
+        """Choose the stream for a run (`choose`); the stream, and how many pages of the run it took."""
+        stream = self.choose(source, offset_bytes, pages, is_async)
+        return stream, self.taken
+
+    def submit_patched_page(self, page):
+        """Compress one page on the per-CPU path, whatever the policy: its caller must not wait."""
+        cdef PercpuStream stream = self.percpu_stream()
+        stream.submit(page, 0, 1)
+        self.percpu_pages += 1
+        return stream
+
+    cdef PercpuStream percpu_stream(self):
+        """That of this CPU."""
+        cdef int cpu = sched_getcpu()
+        return <PercpuStream>self.percpu[max(cpu, 0) % len(self.percpu)]
+
+    cpdef put_stream(self, Stream stream):
+        """Take back a stream that `submit` gave, complete and committed."""
+        if type(stream) is PercpuStream:
+            stream.run.release()
+        else:
+            self.manager.put_stream(stream)
+
+    def poll_completions(self):
+        """Complete the managed streams whose runs are done, so that their descriptors are free again."""
+        if self.manager is not None:
+            self.manager.poll_completions()
+
+    async def serve_completions(self):
+        """Complete managed streams whenever their device signals, until `close`."""
+        if self.manager is not None:
+            await self.manager.serve_completions()
+
+    def statistics(self):
+        """What was chosen so far, and what there is to choose from."""
+        device = self.accelerator_statistics()
+        return StreamStatistics(
+            percpu_pages=self.percpu_pages,
+            managed_pages=self.managed_pages,
+            fallback_pages=self.fallback_pages,
+            managed_streams=self.manager.stream_count if self.manager is not None else 0,
+            percpu_streams=len(self.percpu),
+            inflight=device.get("inflight", 0),
+            inflight_max=device.get("inflight_max", 0),
+        )
+
+    def accelerator_statistics(self):
+        """What the device behind the managed streams says of itself; empty without one."""
+        return self.manager.statistics() if self.manager is not None else {}
+
+    def close(self):
+        """Release the backend's parameters, with the accelerator behind them."""
+        self.backend.release_params(self.params)
+
+    def __repr__(self):
+        return f"<Zcomp {self.backend.name} policy={self.stream_policy.value} {self.statistics()}>"
