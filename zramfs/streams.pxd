@@ -16,3 +16,4 @@ cdef class StreamManager:
     cpdef Stream get_stream(self)
     cpdef put_stream(self, Stream stream)
     cpdef poll_completions(self)
+    cpdef bint help(self) except -1

@@ -43,6 +43,10 @@ cdef class StreamManager:
     cpdef poll_completions(self):
         """Complete the streams whose runs are done, calling back those who asked for it, and return at once."""
 
+    cpdef bint help(self) except -1:
+        """Do a few microseconds of the device's work on the caller's thread, which is idle; False if there is none."""
+        return False
+
     async def serve_completions(self):
         """Poll whenever the device signals, until `close`."""
 

@@ -24,7 +24,7 @@ class EmulatedAccelerator:
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
-        self._engines = profile.engines or len(os.sched_getaffinity(0))
+        self._engines = profile.engines or max(1, len(os.sched_getaffinity(0)) - 1)
 
     def settings(self) -> Mapping[str, int | str]:
         """The profile's name and its numbers as they are in force here."""

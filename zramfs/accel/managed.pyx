@@ -16,7 +16,7 @@ cdef class ManagedStream(Stream):
         """Take as many pages as there are descriptors; a run that is short enough is complete at once."""
         cdef DescriptorRing ring = self.manager.ring
         if pages <= self.manager.polled_run_pages:
-            return ring.compress_polled(self.run, source, offset_bytes, pages)
+            return ring.compress_polled(self.number, self.run, source, offset_bytes, pages)
         self.is_complete = False
         return ring.submit(self.number, self.run, source, offset_bytes, pages)
 
@@ -68,3 +68,9 @@ cdef class ManagedStreams(StreamManager):
         """Complete the runs that the device has finished by now."""
         for number in self.ring.reap():
             (<ManagedStream>self.streams[number]).complete()
+
+    cpdef bint help(self) except -1:
+        """Complete what is finished, and work off a few pages that wait for an engine."""
+        if self.ring.finished_count:
+            self.poll_completions()
+        return self.ring.help()

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
 from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
@@ -18,7 +18,7 @@ cdef class DescriptorRing:
     cdef readonly uint64_t polled_pages
     cdef readonly uint64_t doorbells
     cdef readonly uint64_t interrupts
-    cdef PageCodec polled_codec
+    cdef PageCodec own_codec
     cdef list threads
     cdef uint8_t *scratch               # SCRATCH_BYTES a descriptor
     cdef uint32_t *free_stack           # descriptors in no run
@@ -28,6 +28,7 @@ cdef class DescriptorRing:
     cdef uint32_t *finished             # numbers of finished runs; under the lock
     cdef uint32_t *reaped               # their copy, for the driver
     cdef uint32_t finished_count
+    cdef int64_t polled_run             # whose completion the driver waits for itself, or -1; under the lock
     cdef bint is_signalled              # an interrupt is on its way; under the lock
     cdef uint32_t run_count             # runs submitted and not yet reaped; under the lock
     cdef bint closing
@@ -37,9 +38,15 @@ cdef class DescriptorRing:
     cpdef int submit(
         self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages
     ) except -1
-    cpdef int compress_polled(self, CompressedRun run, object source, uint64_t offset_bytes, int pages) except -1
+    cpdef int compress_polled(
+        self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages
+    ) except -1
     cpdef void retire(self, CompressedRun run) noexcept
     cdef int _take_descriptors(self, CompressedRun run, object source, uint64_t offset_bytes, int pages) except -1
+    cdef void _queue(self, uint32_t run_number, CompressedRun run, int taken) noexcept
+    cpdef bint help(self)
+    cdef void _await_polled_run(self) noexcept nogil
+    cdef bint _help(self) noexcept nogil
     cdef void _work_off(self, PageCodec codec) noexcept nogil
     cdef void _finish(self, Job *batch, int count) noexcept nogil
     cdef int _fetch(self, Job *batch) noexcept nogil

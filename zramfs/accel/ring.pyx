@@ -9,7 +9,7 @@ so only the two queues between it and the engines are locked.
 import os
 import threading
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -34,6 +34,9 @@ cdef extern from "<sys/eventfd.h>" nogil:
         EFD_CLOEXEC
         EFD_NONBLOCK
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, const char *name)
     enum:
@@ -43,13 +46,17 @@ cdef enum:
     # Descriptors that an engine takes in one go: enough that the lock and the wake-up disappear beside 8 x 6 µs of
     # compression, few enough that two engines share a run of 16 pages.
     BATCH_DESCRIPTORS = 8
+    # A polled run of up to so many pages is not worth an engine's wake-up, about 10 µs.
+    ALONE_DESCRIPTORS = 4
+    # What is taken in one go of a longer one: both sides should end at about the same time.
+    HELPED_DESCRIPTORS = 2
     # Finished runs that are worth an interrupt, which costs the event loop two turns (about 20 µs), while others are still worked on.
     COALESCED_RUNS = 4
 
 cdef class DescriptorRing:
     """`queue_depth` descriptors worked off by as many engines as there are codecs in `engine_codecs`.
 
-    `polled_codec` serves the caller of `compress_polled`. Raises OSError or RuntimeError when the system refuses
+    `own_codec` serves the driver's thread, in `compress_polled` and `help`. Raises OSError or RuntimeError when the system refuses
     the eventfd or a thread. Close it when nothing is in flight.
     """
 
@@ -57,6 +64,7 @@ cdef class DescriptorRing:
         cdef int i
         self.completion_fd = -1
         self.queue_depth = self.free_descriptors = queue_depth
+        self.polled_run = -1
         self.scratch = <uint8_t *>calloc(queue_depth, SCRATCH_BYTES)
         self.free_stack = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
         self.unfinished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
@@ -70,8 +78,8 @@ cdef class DescriptorRing:
         for i in range(queue_depth):
             self.free_stack[i] = queue_depth - 1 - i
 
-    def __init__(self, int queue_depth, PageCodec polled_codec not None, list engine_codecs not None):
-        self.polled_codec = polled_codec
+    def __init__(self, int queue_depth, PageCodec own_codec not None, list engine_codecs not None):
+        self.own_codec = own_codec
         self.threads = []
         self.completion_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.completion_fd < 0:
@@ -144,15 +152,38 @@ cdef class DescriptorRing:
         `run_number` (below queue_depth, one per run in flight) comes back from `reap` when all of them are done.
         """
         cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
-        cdef uint32_t wanted_engines
+        if taken:
+            self._queue(run_number, run, taken)
+        return taken
+
+    cpdef int compress_polled(
+        self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages
+    ) except -1:
+        """Like `submit`, but done when it returns: a device that is polled.
+
+        The caller's thread works off a short run alone; of a longer one the engines take what they can meanwhile.
+        """
+        cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
         cdef int i
-        if taken == 0:
-            return 0
+        self.polled_pages += taken
+        if taken <= ALONE_DESCRIPTORS or not self.threads:
+            for i in range(taken):
+                compress(self.own_codec, run.pages[i].page, &run.pages[i])
+        else:
+            self.polled_run = run_number
+            self._queue(run_number, run, taken)
+            with nogil:
+                self._await_polled_run()
+        return taken
+
+    cdef void _queue(self, uint32_t run_number, CompressedRun run, int taken) noexcept:
+        """Hand the run's pages to the engines, and wake as many of them as there is work for."""
+        cdef uint32_t wanted_engines, i
         self.doorbells += 1
         pthread_mutex_lock(&self.lock)
         self.unfinished[run_number] = taken
         self.run_count += 1
-        for i in range(taken):
+        for i in range(<uint32_t>taken):
             self.jobs[self.tail].page = run.pages[i].page
             self.jobs[self.tail].result = &run.pages[i]
             self.jobs[self.tail].run_number = run_number
@@ -162,18 +193,45 @@ cdef class DescriptorRing:
         pthread_mutex_unlock(&self.lock)
         for i in range(wanted_engines):
             pthread_cond_signal(&self.doorbell)
-        return taken
 
-    cpdef int compress_polled(
-        self, CompressedRun run, object source, uint64_t offset_bytes, int pages
-    ) except -1:
-        """Like `submit`, but done when it returns, on the caller's thread: a device that is polled."""
-        cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
+    cpdef bint help(self):
+        """Work off a few of the queued pages on the caller's thread, which has nothing else to do; whether it did.
+
+        It takes them from the tail of the queue, while the engines take theirs from its head.
+        """
+        cdef bint helped
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            helped = self._help()
+            pthread_mutex_unlock(&self.lock)
+        return helped
+
+    cdef void _await_polled_run(self) noexcept nogil:
+        """Help until the polled run is done."""
+        pthread_mutex_lock(&self.lock)
+        while self.polled_run >= 0:
+            if not self._help():
+                pthread_mutex_unlock(&self.lock)
+                sched_yield()  # an engine is at the last few pages
+                pthread_mutex_lock(&self.lock)
+        pthread_mutex_unlock(&self.lock)
+
+    cdef bint _help(self) noexcept nogil:
+        """The lock is held, but for the work itself."""
+        cdef Job batch[HELPED_DESCRIPTORS]
+        cdef int taken = 0
         cdef int i
+        while taken < HELPED_DESCRIPTORS and self.queued > 0:
+            self.tail = (self.tail + self.queue_depth - 1) % self.queue_depth
+            self.queued -= 1
+            batch[taken] = self.jobs[self.tail]
+            taken += 1
+        pthread_mutex_unlock(&self.lock)
         for i in range(taken):
-            compress(self.polled_codec, run.pages[i].page, &run.pages[i])
-        self.polled_pages += taken
-        return taken
+            compress(self.own_codec, batch[i].page, batch[i].result)
+        pthread_mutex_lock(&self.lock)
+        self._finish(batch, taken)
+        return taken > 0
 
     cpdef void retire(self, CompressedRun run) noexcept:
         """Take the run's descriptors back; its pages are no longer valid."""
@@ -234,7 +292,10 @@ cdef class DescriptorRing:
         for i in range(count):
             number = batch[i].run_number
             self.unfinished[number] -= 1
-            if self.unfinished[number] == 0:
+            if self.unfinished[number] == 0 and number == self.polled_run:
+                self.polled_run = -1
+                self.run_count -= 1
+            elif self.unfinished[number] == 0:
                 self.finished[self.finished_count] = number
                 self.finished_count += 1
         if self.finished_count and not self.is_signalled:
@@ -244,7 +305,8 @@ cdef class DescriptorRing:
 
     cdef int _fetch(self, Job *batch) noexcept nogil:
         cdef int taken = 0
-        while taken < BATCH_DESCRIPTORS and self.queued > 0:
+        cdef int most = BATCH_DESCRIPTORS if self.polled_run < 0 else HELPED_DESCRIPTORS
+        while taken < most and self.queued > 0:
             batch[taken] = self.jobs[self.head]
             self.head = (self.head + 1) % self.queue_depth
             self.queued -= 1

@@ -211,6 +211,10 @@ class ZramDevice:
         finally:
             self.accounting.end(self.accounting.write, len(bio.data), start_ns)
 
+    def help(self) -> bool:
+        """Do a little of the accelerator's work, if there is any: whoever calls has nothing else to do."""
+        return self.store is not None and self.store.zcomp.help()
+
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
         slots = self._initialised().slots

@@ -63,6 +63,7 @@ class ZramFilesystem(pyfuse3.Operations):
     def __init__(self, devices: Sequence[ZramDevice], control_tree: ControlTree, on_ready: Callable[[], None]) -> None:
         super().__init__()
         self._on_ready = on_ready
+        self._devices = devices
         self._owner = (os.getuid(), os.getgid())
         self._mounted_ns = time.time_ns()
         self._nodes: dict[int, Node] = {}
@@ -86,6 +87,10 @@ class ZramFilesystem(pyfuse3.Operations):
             for name, entry in tree.items()
         }
         return Folder(nodes)
+
+    def help_devices(self) -> bool:
+        """Do a little of what the devices' accelerators have to do; False if that is nothing."""
+        return any([device.help() for device in self._devices])
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""

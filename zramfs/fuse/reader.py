@@ -51,19 +51,24 @@ class PollingTrio:
 
     It polls only while that pays: after a wait that ended in vain, not before requests come closer than the budget
     again. An idle mount is never polled. `answer_some` is the companion's, if it is there: it answers requests before
-    pyfuse3 sees them.
+    pyfuse3 sees them. `help_devices` is what to do while no request comes, a few microseconds at a time; False if there
+    is nothing.
     """
 
     ClosedResourceError = trio.ClosedResourceError
     Lock = ReadLock
     open_nursery = staticmethod(trio.open_nursery)
 
-    def __init__(self, budget_us: int, answer_some: AnswerSome | None = None) -> None:
+    def __init__(
+        self, budget_us: int, *, answer_some: AnswerSome | None = None, help_devices: Callable[[], bool] = lambda: False
+    ) -> None:
         self._answer_some = answer_some
+        self._help_devices = help_devices
         self._budget_ns = budget_us * 1000
         self._turn_ns = _TURN_NS
         self._turn_ends_ns = 0
         self._pays = True
+        self._can_help = False
         self._is_crowded = False
         self._is_closed = False
         self.lowlevel = SimpleNamespace(
@@ -87,16 +92,25 @@ class PollingTrio:
             found = self._look_for_request(fd)
             if found:
                 self._turn_ns = _TURN_NS
+                self._can_help = True
                 return
-            if found is False and not self._is_crowded:
-                await self._sleep(fd)
+            if found is False:
+                await self._pass_time(fd)
 
     def _look_for_request(self, fd: int) -> bool | None:
         """Whether there is a request for pyfuse3; None if others should have their turn before that is known."""
-        spin_ns = self._budget_ns if self._pays and not self._is_crowded else 0
+        may_spin = self._pays and not self._is_crowded and not self._can_help
+        spin_ns = self._budget_ns if may_spin else 0
         if self._answer_some is None:
             return is_readable_within(fd, spin_ns)
         return self._answer_some(0 if self._is_crowded else self._turn_ends_ns, spin_ns)
+
+    async def _pass_time(self, fd: int) -> None:
+        """Help the devices if there is no request; if they need no help either, poll, and sleep when that was in vain."""
+        if self._can_help:
+            self._can_help = self._help_devices()
+        elif not self._is_crowded:
+            await self._sleep(fd)
 
     async def _sleep(self, fd: int) -> None:
         began_ns = monotonic_ns()

@@ -48,7 +48,11 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     else:
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
-    reader = PollingTrio(options.busy_poll_us, companion.hooks.answer_some if companion.hooks else None)
+    reader = PollingTrio(
+        options.busy_poll_us,
+        answer_some=companion.hooks.answer_some if companion.hooks else None,
+        help_devices=filesystem.help_devices,
+    )
     pyfuse3.trio = reader  # type: ignore[attr-defined]
     try:
         async with trio.open_nursery() as nursery:

@@ -128,6 +128,10 @@ cdef class Zcomp:
         if self.manager is not None:
             self.manager.poll_completions()
 
+    def help(self):
+        """Do a little of the accelerator's work, if there is any: the caller's CPU is idle."""
+        return self.manager is not None and self.manager.help()
+
     async def serve_completions(self):
         """Complete managed streams whenever their device signals, until `close`."""
         if self.manager is not None:
