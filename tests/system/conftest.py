@@ -32,12 +32,12 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
     """Mount with the options given; each mount gets a folder of its own."""
     mounts: list[Mounted] = []
 
-    def make(*options: object, size: str | None = "256M") -> Mounted:
+    def make(*options: object, size: str | None = "256M", companion: bool = True) -> Mounted:
         path = tmp_path / f"mnt{len(mounts)}"
         path.mkdir()
         log = tmp_path / f"log{len(mounts)}"
         sizes = ("--size", size) if size else ()
-        result = zramfs("mount", path, *sizes, "--log-file", log, *options)
+        result = zramfs("mount", path, *sizes, "--log-file", log, *options, companion=companion)
         assert result.returncode == 0, result.stderr
         mounts.append(Mounted(path, log))
         return mounts[-1]

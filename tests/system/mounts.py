@@ -1,6 +1,7 @@
 """A mount under test, as its user sees it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -62,9 +63,16 @@ def is_zombie(pid: int) -> bool:
         return True
 
 
-def zramfs(*arguments: object) -> subprocess.CompletedProcess[str]:
+def zramfs(*arguments: object, companion: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command; its output and exit code."""
-    return subprocess.run([ZRAMFS, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [ZRAMFS, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"ZRAMFS_NO_COMPANION": "" if companion else "1"},
+    )
 
 
 def is_mounted(path: Path) -> bool:

@@ -2,6 +2,7 @@ import errno
 import mmap
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 import pytest
@@ -10,6 +11,12 @@ from mounts import MIB, Mounted
 Mount = Callable[..., Mounted]
 
 SIZE = 16 * MIB
+
+
+@pytest.fixture(params=[True, False], ids=["companion", "no companion"])
+def mount(mount: Mount, request: pytest.FixtureRequest) -> Mount:
+    """Mount with the companion and without: a file is a file."""
+    return partial(mount, companion=request.param)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ class _Limits:
 
 _SETTINGS: Final[Mapping[str, _Limits]] = {
     "queue_depth": _Limits("descriptors, one page each", 1, 4096),
-    "engines": _Limits("that work at the same time, 0 = one for each CPU", 0, 64),
+    "engines": _Limits("that work at the same time, 0 = one for each CPU but one", 0, 64),
     "polled_run_pages": _Limits("pages: a run up to this long is complete at submission", 0, 256),
 }
 

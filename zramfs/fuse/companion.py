@@ -5,11 +5,16 @@ flags alone, and at most 12 background requests come at once.
 """
 
 import os
+import re
 import sys
 from types import ModuleType
 from typing import Final
 
 _SWITCH_OFF: Final = "ZRAMFS_NO_COMPANION"
+
+_PARALLEL_WRITES_SINCE: Final = (6, 9)
+"""The kernel that knows which I/O an inode is in (fs/fuse/iomode.c). Before it, a direct write beside a cached reader
+left the reader with what it had."""
 
 
 def _load_hooks() -> tuple[ModuleType | None, str]:
@@ -26,6 +31,12 @@ def _load_hooks() -> tuple[ModuleType | None, str]:
         sys.setdlopenflags(flags_before)
     reason = loaded.unsupported_reason()
     return (None, reason) if reason else (loaded, "")
+
+
+def direct_writes_are_parallel(kernel_release: str) -> bool:
+    """Whether this kernel keeps cached and direct users of a file in step when direct writes are not serialised."""
+    version = re.match(r"(\d+)\.(\d+)", kernel_release)
+    return version is not None and (int(version[1]), int(version[2])) >= _PARALLEL_WRITES_SINCE
 
 
 hooks, missing_reason = _load_hooks()

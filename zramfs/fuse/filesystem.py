@@ -90,7 +90,7 @@ class ZramFilesystem(pyfuse3.Operations):
 
     def help_devices(self) -> bool:
         """Do a little of what the devices' accelerators have to do; False if that is nothing."""
-        return any([device.help() for device in self._devices])
+        return any(device.help() for device in self._devices)
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""

@@ -36,6 +36,9 @@ cdef extern from *:
     """
     struct fuse_in_header:
         uint32_t opcode
+    struct fuse_open_out:
+        uint64_t fh
+        uint32_t open_flags
     struct fuse_args:
         pass
     struct fuse_session:
@@ -82,6 +85,8 @@ cdef extern from *:
     void *dlsym(void *handle, const char *symbol)
     void *RTLD_NEXT
     enum:
+        FOPEN_DIRECT_IO
+        FOPEN_PARALLEL_DIRECT_WRITES
         O_DIRECT
         O_DSYNC
         O_NONBLOCK
@@ -93,6 +98,7 @@ cdef extern from *:
         FUSE_WRITE
 
 ctypedef fuse_session *(*session_new_fn)(fuse_args *, const fuse_lowlevel_ops *, size_t, void *) noexcept
+ctypedef int (*reply_open_fn)(fuse_req_t, const fuse_file_info *) noexcept
 ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 
 _log = logging.getLogger(__name__)
@@ -113,6 +119,7 @@ cdef fuse_buf pending                # a request that pyfuse3 has yet to receive
 cdef int pending_result = 0          # its size; or 0, or a negative errno: what libfuse said instead of a request
 cdef bint is_pending = False
 cdef int max_background = 0
+cdef bint parallel_direct_writes = False
 cdef object waiting_write = None     # the one that pyfuse3 is handing to Python, for `take_write`
 cdef bint must_not_wait = False      # whether the request in the works is answered before pyfuse3 knows of it
 cdef bint has_to_wait = False        # whether it could not be answered so
@@ -128,10 +135,13 @@ def unsupported_reason():
     return f"libfuse's version is {version}, and its ABI is known from 3.8 to 3.16"
 
 
-def complete_sessions(int background):
-    """Complete the session that is made next. `background` requests are taken from the kernel at a time."""
-    global max_background
-    max_background = background
+def complete_sessions(int background, bint direct_writes_are_parallel):
+    """Complete the session that is made next. `background` requests are taken from the kernel at a time.
+
+    `direct_writes_are_parallel`: several writers of one block file, opened with O_DIRECT, need not wait for each other.
+    """
+    global max_background, parallel_direct_writes
+    max_background, parallel_direct_writes = background, direct_writes_are_parallel
 
 
 def connect(answers):
@@ -339,6 +349,18 @@ cdef public fuse_session *fuse_session_new(
     completed.lseek = hook_lseek
     session = original(args, &completed, sizeof(completed), userdata)
     return session
+
+
+cdef public int fuse_reply_open(fuse_req_t req, const fuse_file_info *fi) noexcept:
+    """What pyfuse3 calls instead of libfuse's, which does not know FOPEN_PARALLEL_DIRECT_WRITES."""
+    cdef reply_open_fn original = <reply_open_fn>dlsym(RTLD_NEXT, b"fuse_reply_open")
+    cdef fuse_open_out out
+    if not (parallel_direct_writes and fi.flags & O_DIRECT and isinstance(open_files.get(fi.fh), BlockIo)):
+        return original(req, fi)
+    memset(&out, 0, sizeof(out))
+    out.fh = fi.fh
+    out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES
+    return fuse_reply_buf(req, <const char *>&out, sizeof(out))
 
 
 cdef public int fuse_session_receive_buf(fuse_session *received, fuse_buf *buffer) noexcept:

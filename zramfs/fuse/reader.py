@@ -106,7 +106,7 @@ class PollingTrio:
         return self._answer_some(0 if self._is_crowded else self._turn_ends_ns, spin_ns)
 
     async def _pass_time(self, fd: int) -> None:
-        """Help the devices if there is no request; if they need no help either, poll, and sleep when that was in vain."""
+        """There is no request: help the devices; if they need no help, sleep until one comes."""
         if self._can_help:
             self._can_help = self._help_devices()
         elif not self._is_crowded:

@@ -44,7 +44,7 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     `mountpoint` is resolved already.
     """
     if companion.hooks is not None:
-        companion.hooks.complete_sessions(options.background)
+        companion.hooks.complete_sessions(options.background, companion.direct_writes_are_parallel(os.uname().release))
     else:
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)

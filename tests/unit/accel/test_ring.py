@@ -125,7 +125,7 @@ def test_a_run_beyond_its_source_is_refused_and_takes_nothing() -> None:
         with pytest.raises(ValueError, match="no run of 4 pages"):
             ring.submit(0, run, bytes(3 * PAGE), 0, 4)
         with pytest.raises(ValueError, match="no run of 1 pages"):
-            ring.compress_polled(run, bytes(PAGE), 1, 1)
+            ring.compress_polled(0, run, bytes(PAGE), 1, 1)
         assert ring.free_descriptors == 8
 
 
@@ -133,7 +133,7 @@ def test_a_polled_run_is_done_when_it_returns(compressible_pages: Callable[..., 
     source = compressible_pages(3)
     run = CompressedRun(8)
     with opened(8) as ring:
-        assert ring.compress_polled(run, source, 0, 3) == 3
+        assert ring.compress_polled(0, run, source, 0, 3) == 3
         assert run.lengths() == lengths(source)
         assert (ring.inflight, ring.polled_pages, ring.submitted_pages) == (3, 3, 3)
         assert (ring.doorbells, ring.interrupts) == (0, 0)
@@ -144,11 +144,68 @@ def test_a_polled_run_is_done_when_it_returns(compressible_pages: Callable[..., 
 def test_a_polled_run_is_taken_in_part_too() -> None:
     first, second = CompressedRun(4), CompressedRun(4)
     with opened(4) as ring:
-        assert ring.compress_polled(first, os.urandom(3 * PAGE), 0, 3) == 3
-        assert ring.compress_polled(second, os.urandom(3 * PAGE), 0, 3) == 1
+        assert ring.compress_polled(0, first, os.urandom(3 * PAGE), 0, 3) == 3
+        assert ring.compress_polled(1, second, os.urandom(3 * PAGE), 0, 3) == 1
         ring.retire(first)
         ring.retire(second)
         assert ring.free_descriptors == 4
+
+
+@pytest.mark.parametrize("engines", [0, 1, 3])
+def test_a_longer_polled_run_is_shared_and_done_when_it_returns(
+    engines: int, compressible_pages: Callable[..., bytes]
+) -> None:
+    with opened(64, engines) as ring:
+        for pages in range(1, 65):
+            source = compressible_pages(pages)
+            run = CompressedRun(64)
+            assert ring.compress_polled(5, run, source, 0, pages) == pages
+            assert run.lengths() == lengths(source)
+            ring.retire(run)
+        assert ring.reap() == []
+        assert ring.interrupts == 0
+
+
+def test_a_polled_run_beside_others_is_done_first_and_they_finish_too() -> None:
+    others = [CompressedRun(20) for _ in range(4)]
+    polled = CompressedRun(20)
+    with opened(100, 1) as ring:
+        for _ in range(50):
+            for number, run in enumerate(others):
+                ring.submit(number, run, NOISE, 0, 20)
+            assert ring.compress_polled(4, polled, NOISE, 0, 20) == 20
+            assert polled.lengths() == lengths(NOISE[: 20 * PAGE])
+            assert sorted(reap(ring, 4)) == [0, 1, 2, 3]
+            for run in (*others, polled):
+                ring.retire(run)
+        assert ring.free_descriptors == 100
+
+
+def test_a_driver_that_helps_works_off_what_no_engine_takes(compressible_pages: Callable[..., bytes]) -> None:
+    source = compressible_pages(5)
+    run = CompressedRun(8)
+    with opened(8, 0) as ring:
+        assert not ring.help()
+        ring.submit(2, run, source, 0, 5)
+        while ring.help():
+            pass
+        assert reap(ring, 1) == [2]
+        assert run.lengths() == lengths(source)
+        ring.retire(run)
+
+
+def test_a_driver_that_helps_finishes_beside_engines() -> None:
+    runs = [CompressedRun(8) for _ in range(8)]
+    with opened(64, 2) as ring:
+        for _ in range(100):
+            for number, run in enumerate(runs):
+                ring.submit(number, run, NOISE, 0, 8)
+            while ring.help():
+                pass
+            assert sorted(reap(ring, 8)) == list(range(8))
+            for run in runs:
+                assert run.lengths() == lengths(NOISE[: 8 * PAGE])
+                ring.retire(run)
 
 
 @pytest.mark.parametrize(("queue_depth", "engines"), [(1, 1), (3, 2), (16, 1), (64, 4)])

@@ -129,3 +129,43 @@ def test_signal_is_not_taken_for_a_request(pipe: tuple[int, int]) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert len(seen) == 50
+
+
+async def test_devices_are_helped_after_a_request_that_waits_until_they_need_none(pipe: tuple[int, int]) -> None:
+    work = [3]
+
+    def help_devices() -> bool:
+        work[0] -= 1
+        return work[0] > 0
+
+    reader = PollingTrio(50, help_devices=help_devices)
+    os.write(pipe[1], b"x")
+    with trio.fail_after(10):
+        await reader.wait_readable(pipe[0])
+        assert work == [3]
+        os.read(pipe[0], 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.wait_readable, pipe[0])
+            await wait_all_tasks_blocked()
+            assert work == [0]
+            os.write(pipe[1], b"x")
+
+
+async def test_others_have_their_turn_while_devices_are_helped(pipe: tuple[int, int]) -> None:
+    reader = PollingTrio(50, help_devices=lambda: True)
+    os.write(pipe[1], b"x")
+    with trio.fail_after(10):
+        await reader.wait_readable(pipe[0])
+        os.read(pipe[0], 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.wait_readable, pipe[0])
+            await trio.sleep(0.01)
+            os.write(pipe[1], b"x")
+
+
+async def test_companion_is_asked_before_pyfuse3_sees_a_request(pipe: tuple[int, int]) -> None:
+    answers = iter([None, None, True])
+    reader = PollingTrio(50, answer_some=lambda _ends_ns, _spin_ns: next(answers))
+    with trio.fail_after(10):
+        await reader.wait_readable(pipe[0])
+    assert next(answers, "none left") == "none left"
