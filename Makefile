@@ -26,7 +26,7 @@ check: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
-	@cd scripts/bench && ../../.venv/bin/mypy --strict --config-file= .
+	@cd scripts/bench && MYPYPATH=../.. ../../.venv/bin/mypy --strict --config-file= .
 
 format: setup
 	@.venv/bin/ruff format .

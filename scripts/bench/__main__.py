@@ -15,6 +15,7 @@ from pathlib import Path
 from binaries import WANTED_BYTES
 from cells import CELLS, Cell
 from machine import Machine, check_memory, check_programs, debian, describe_machine
+from picture import picture
 from process import BenchError
 from report import Report
 from rich.console import Console
@@ -22,7 +23,7 @@ from session import handle_signals, run_session
 from targets import MEMORY_BYTES, TARGETS, Target
 
 ROUNDS, QUICK_ROUNDS = 5, 2
-RUNTIME_S, QUICK_RUNTIME_S = 2.0, 1.0
+RUNTIME_S, QUICK_RUNTIME_S = 2.0, 0.7
 BUSY_LOAD = 0.5
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -69,6 +70,7 @@ def bench(options: Options) -> int:
     )
     report = Report(outcome=outcome, machine=machine, cells=options.cells)
     options.output.write_text(report.as_json())
+    options.output.with_suffix(".svg").write_text(picture(report, origin(report, machine)))
     show(report, machine, options.output)
     if outcome.error is None:
         return 0
@@ -91,11 +93,17 @@ def show(report: Report, machine: Machine, output: Path) -> None:
     """Print the table, and where the rest is."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDTH_WITHOUT_TERMINAL, highlight=False)
-    console.print(f"{machine.cpus} CPUs ({machine.cpu}), Linux {machine.kernel}, zramfs {report.version}")
+    console.print(origin(report, machine))
     if report.rows:
         console.print(report.table())
         console.print(report.summary())
     console.print(f"every sample, command and version: {output}", soft_wrap=True)
+    console.print(f"the table as a picture: {output.with_suffix('.svg')}", soft_wrap=True)
+
+
+def origin(report: Report, machine: Machine) -> str:
+    """Return where the figures come from, in a line."""
+    return f"{machine.cpus} CPUs ({machine.cpu}), Linux {machine.kernel}, zramfs {report.version}"
 
 
 def parse(arguments: list[str]) -> Options:

@@ -6,9 +6,9 @@ Floors are zramfs's figure over another target's: those the project promises (do
 import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from process import BenchError, Output
 
@@ -16,8 +16,11 @@ KIB = 1 << 10
 MIB = 1 << 20
 DISK_BYTES = 1 << 30
 
-PEER_FLOORS = {"write": 2.0, "read": 1.3}
-KERNEL_FLOOR = 1.0
+OURS = "zramfs"
+OTHERWISE = "otherwise"
+"""zramfs itself, under the condition that a cell compares with."""
+
+ALL_TARGETS = (OURS, "peer", "kernel")
 
 Content = Literal["fio", "binaries"]
 Direction = Literal["write", "read"]
@@ -44,21 +47,22 @@ class Cell(ABC):
     name: str
     title: str
     direction: Direction
-    unit: Literal["k IOPS", "MB/s"]
-    kernel_floor: float | None = None
-
-    @property
-    def peer_floor(self) -> float:
-        """Return how many times the peer's figure zramfs promises."""
-        return PEER_FLOORS[self.direction]
+    unit: Literal["k IOPS", "MB/s", "µs"]
+    floors: dict[str, float] = field(default_factory=dict)
+    """What zramfs's figure over a target's should reach, by target; where less is better, what it should not pass."""
+    targets: tuple[str, ...] = ALL_TARGETS
+    less_is_better: bool = False
 
     @property
     @abstractmethod
     def content(self) -> Content:
         """Return which data the device holds before the cell."""
 
+    def before(self, block_file: Path, target: str) -> None:  # noqa: B027 - most need nothing
+        """Set the target up for the cell's next run."""
+
     @abstractmethod
-    def command(self, block_file: Path, settings: Settings) -> list[str]:
+    def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
         """Return the command that runs the cell once."""
 
     @abstractmethod
@@ -89,10 +93,12 @@ class FioCell(Cell):
             return ["--ioengine=psync"]
         return ["--ioengine=libaio", f"--iodepth={self.depth}"]
 
-    def command(self, block_file: Path, settings: Settings) -> list[str]:
+    def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
         """Return the fio command line."""
+        del target
         return [
             *fio_basics(block_file),
+            "--name=bench",
             *self.engine,
             f"--rw={self.pattern}",
             f"--bs={self.block_bytes}",
@@ -105,10 +111,63 @@ class FioCell(Cell):
     def figure(self, output: Output, settings: Settings) -> float:
         """Return thousands of requests, or 10^6 bytes, a second."""
         del settings
-        job = parse_fio(output.stdout)[self.direction]
+        job = parse_fio(output.stdout)[0][self.direction]
         if not job["total_ios"]:
             raise BenchError(f"{self.name}: fio completed no request in its time")
         return float(job["iops"]) / 1e3 if self.unit == "k IOPS" else float(job["bw_bytes"]) / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritersCell(FioCell):
+    """Several writers of one file, each with one request at a time; otherwise a single one."""
+
+    writers: int
+
+    def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
+        """Return the fio command line."""
+        jobs = 1 if target == OTHERWISE else self.writers
+        return [*super().command(block_file, settings, target), f"--numjobs={jobs}", "--group_reporting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloodCell(Cell):
+    """The 99th percentile of a synchronous 4K writer's latency beside a flood of 1M writes; otherwise policy percpu."""
+
+    @property
+    def content(self) -> Content:
+        """Return fio's own data."""
+        return "fio"
+
+    def before(self, block_file: Path, target: str) -> None:
+        """Choose the policy; `auto` is the default, and that of all other cells."""
+        set_stream_policy(block_file, "percpu" if target == OTHERWISE else "auto")
+
+    def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
+        """Return the fio command line: two jobs, each on its half of the device."""
+        del target
+        half = DISK_BYTES // 2
+        return [
+            *fio_basics(block_file, size_bytes=half),
+            "--time_based",
+            f"--runtime={milliseconds(settings.runtime_s)}",
+            f"--ramp_time={milliseconds(settings.ramp_s)}",
+            *("--name=flood", "--rw=write", f"--bs={MIB}", "--ioengine=libaio", "--iodepth=8"),
+            *("--name=sync", f"--offset={half}", "--rw=randwrite", f"--bs={4 * KIB}", "--ioengine=psync"),
+            *("--sync=1", "--norandommap"),
+        ]
+
+    def figure(self, output: Output, settings: Settings) -> float:
+        """Return µs."""
+        del settings
+        latency = parse_fio(output.stdout)[1]["write"]["clat_ns"]
+        if not latency["N"]:
+            raise BenchError(f"{self.name}: the synchronous writer completed no request in its time")
+        return float(latency["percentile"]["99.000000"]) / 1e3
+
+
+def set_stream_policy(block_file: Path, policy: str) -> None:
+    """Write a zramfs device's `stream_policy`."""
+    (block_file.parent / "sys/block" / block_file.name / "stream_policy").write_text(policy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +179,9 @@ class DdCell(Cell):
         """Return the binaries for reading; writing brings its own data, so any will do."""
         return "binaries" if self.direction == "read" else "fio"
 
-    def command(self, block_file: Path, settings: Settings) -> list[str]:
+    def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
         """Return the dd command line."""
+        del target
         if self.direction == "write":
             return [
                 "dd",
@@ -142,7 +202,7 @@ class DdCell(Cell):
         return int(found[1]) / float(found[2]) / 1e6
 
 
-def random_4k(direction: Direction, depth: int) -> FioCell:
+def random_4k(direction: Direction, depth: int, **floors: float) -> FioCell:
     """Return a cell of small requests all over the device, counted in requests a second."""
     return FioCell(
         name=f"4k-rand{direction}-qd{depth}",
@@ -152,10 +212,12 @@ def random_4k(direction: Direction, depth: int) -> FioCell:
         pattern=f"rand{direction}",
         block_bytes=4 * KIB,
         depth=depth,
+        floors=floors,
+        targets=(*ALL_TARGETS, "nothing"),
     )
 
 
-def sequential(size: str, direction: Direction, depth: int, *, kernel_floor: float | None = None) -> FioCell:
+def sequential(size: str, direction: Direction, depth: int, **floors: float) -> FioCell:
     """Return a cell of large requests one after the other, counted in bytes a second."""
     return FioCell(
         name=f"{size.lower()}-{direction}-qd{depth}",
@@ -165,36 +227,68 @@ def sequential(size: str, direction: Direction, depth: int, *, kernel_floor: flo
         pattern=direction,
         block_bytes={"128K": 128 * KIB, "1M": MIB}[size],
         depth=depth,
-        kernel_floor=kernel_floor,
+        floors=floors,
     )
 
 
-def binaries(direction: Direction) -> DdCell:
+def binaries(direction: Direction, **floors: float) -> DdCell:
     """Return a cell of dd."""
-    return DdCell(name=f"dd-{direction}", title=f"dd 1M {direction}, binaries", direction=direction, unit="MB/s")
+    title = f"dd 1M {direction}, binaries"
+    return DdCell(name=f"dd-{direction}", title=title, direction=direction, unit="MB/s", floors=floors)
+
+
+def writers_4k(writers: int, **floors: float) -> WritersCell:
+    """Return a cell of several psync writers."""
+    return WritersCell(
+        name=f"4k-randwrite-{writers}-writers",
+        title=f"4K random write, {writers} writers, otherwise 1",
+        direction="write",
+        unit="k IOPS",
+        pattern="randwrite",
+        block_bytes=4 * KIB,
+        depth=1,
+        writers=writers,
+        floors=floors,
+        targets=(OURS, OTHERWISE),
+    )
+
+
+def flood(**floors: float) -> FloodCell:
+    """Return the cell of the synchronous writer beside a flood."""
+    return FloodCell(
+        name="4k-sync-in-flood-p99",
+        title="4K sync p99 in a 1M flood, otherwise percpu",
+        direction="write",
+        unit="µs",
+        floors=floors,
+        targets=(OURS, OTHERWISE),
+        less_is_better=True,
+    )
 
 
 CELLS: tuple[Cell, ...] = (
-    random_4k("write", 1),
-    random_4k("write", 32),
-    random_4k("read", 1),
-    random_4k("read", 32),
-    sequential("128K", "write", 1),
+    random_4k("write", 1, peer=2.5),
+    random_4k("write", 32, peer=4.0, nothing=0.7),
+    random_4k("read", 1, peer=2.0),
+    random_4k("read", 32, peer=2.5),
+    sequential("128K", "write", 1, kernel=0.9),
     sequential("128K", "read", 1),
-    sequential("1M", "write", 4, kernel_floor=KERNEL_FLOOR),
-    sequential("1M", "read", 4, kernel_floor=KERNEL_FLOOR),
-    binaries("write"),
-    binaries("read"),
+    sequential("1M", "write", 4, kernel=1.6),
+    sequential("1M", "read", 4, kernel=1.3),
+    binaries("write", kernel=1.2),
+    binaries("read", kernel=1.1),
+    writers_4k(4, otherwise=1.5),
+    flood(otherwise=0.5),
 )
 
 
 def fill_command(block_file: Path) -> list[str]:
     """Return the fio job that writes every page of the device once, compressible as in the cells."""
-    return [*fio_basics(block_file), "--rw=write", f"--bs={MIB}", "--ioengine=libaio", "--iodepth=4"]
+    return [*fio_basics(block_file), "--name=fill", "--rw=write", f"--bs={MIB}", "--ioengine=libaio", "--iodepth=4"]
 
 
-def fio_basics(block_file: Path) -> list[str]:
-    """Return what every fio job has in common.
+def fio_basics(block_file: Path, *, size_bytes: int = DISK_BYTES) -> list[str]:
+    """Return what every fio job has in common; its name follows.
 
     fio makes each block of 512 bytes 60 % compressible on its own, and fills its buffers anew for every
     request: no page is same-filled, none is incompressible, no two are equal. Jobs are threads, because a
@@ -202,10 +296,9 @@ def fio_basics(block_file: Path) -> list[str]:
     """
     return [
         "fio",
-        "--name=bench",
         "--thread",
         f"--filename={str(block_file).replace(':', chr(92) + ':')}",
-        f"--size={DISK_BYTES}",
+        f"--size={size_bytes}",
         "--direct=1",
         "--buffer_compress_percentage=60",
         "--fallocate=none",
@@ -214,15 +307,15 @@ def fio_basics(block_file: Path) -> list[str]:
     ]
 
 
-def parse_fio(text: str) -> dict[str, dict[str, float]]:
-    """Return the one job of fio's JSON, which warnings may precede."""
+def parse_fio(text: str) -> list[dict[str, Any]]:
+    """Return the jobs of fio's JSON, which warnings may precede."""
     try:
-        job: dict[str, dict[str, float]] = json.loads(text[text.index("{") :])["jobs"][0]
+        jobs: list[dict[str, Any]] = json.loads(text[text.index("{") :])["jobs"]
     except (ValueError, LookupError) as error:
         raise BenchError(f"fio's output is not the JSON it should be: {text[:200]!r}") from error
-    if job["error"]:
-        raise BenchError(f"fio reports error {job['error']}")
-    return job
+    if errors := [job["error"] for job in jobs if job["error"]]:
+        raise BenchError(f"fio reports error {errors[0]}")
+    return jobs
 
 
 def milliseconds(seconds: float) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from cells import Cell, Content, DdCell, Settings, binaries, fill_command
+from cells import OTHERWISE, OURS, Cell, Content, DdCell, Settings, binaries, fill_command
 from process import run
 
 GRACE_S = 120.0
@@ -29,10 +29,12 @@ class Bench:
     """Runs cells on mounted targets and keeps every sample, and the commands that gave them."""
 
     def __init__(self, *, block_files: dict[str, Path], settings: Settings, rounds: int) -> None:
-        self._block_files = block_files
+        self._block_files = dict(block_files)
+        if OURS in block_files:
+            self._block_files[OTHERWISE] = block_files[OURS]
         self.settings = settings
         self.rounds = rounds
-        self._held: dict[str, Content | None] = dict.fromkeys(block_files)
+        self._held: dict[str, Content | None] = dict.fromkeys(self._block_files)
         self.started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self.samples: list[Sample] = []
@@ -43,13 +45,18 @@ class Bench:
 
     def measure(self, cell: Cell, *, progress: Callable[[str], None]) -> None:
         """Run `cell` in all rounds: A B C A B C …; raises BenchError if one cannot be measured."""
-        for target in self._block_files:
+        targets = self.targets_of(cell)
+        for target in targets:
             progress(f"{cell.title}: preparing {target}")
             self._prepare(cell, target)
         for number in range(1, self.rounds + 1):
-            for target in self._block_files:
+            for target in targets:
                 progress(f"{cell.title}: round {number} of {self.rounds}, {target}")
                 self.samples.append(self._sample(cell, target, number))
+
+    def targets_of(self, cell: Cell) -> list[str]:
+        """Return those of the cell's targets that are there."""
+        return [target for target in cell.targets if target in self._block_files]
 
     def values(self, cell: Cell, target: str) -> list[float]:
         """Return the samples of one cell and target, in the order of the rounds."""
@@ -57,13 +64,14 @@ class Bench:
 
     def line_of(self, cell: Cell) -> str:
         """Return the medians of a cell that was measured, in one line."""
-        medians = {target: median(self.values(cell, target)) for target in self._block_files}
+        medians = {target: median(self.values(cell, target)) for target in self.targets_of(cell)}
         figures = ", ".join(f"{target} {value:.1f}" for target, value in medians.items())
         return f"{cell.title}: {figures} {cell.unit}"
 
     def _sample(self, cell: Cell, target: str, number: int) -> Sample:
         started_s = time.monotonic() - self._start_s
-        command = cell.command(self._block_files[target], self.settings)
+        cell.before(self._block_files[target], target)
+        command = cell.command(self._block_files[target], self.settings, target)
         self.commands.setdefault(cell.name, {})[target] = command
         output = run(command, timeout_s=self.settings.runtime_s + GRACE_S)
         if isinstance(cell, DdCell):
@@ -82,4 +90,4 @@ class Bench:
         block_file = self._block_files[target]
         if cell.content == "fio":
             return [fill_command(block_file)]
-        return [binaries("write").command(block_file, self.settings)]
+        return [binaries("write").command(block_file, self.settings, target)]

@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from cells import DISK_BYTES, Cell
+from cells import DISK_BYTES, OTHERWISE, OURS, Cell
 from machine import Machine, describe_versions
 from measure import Bench
 from rich.table import Table
 from rich.text import Text
 from session import Outcome
-
-OURS = "zramfs"
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,14 @@ class Ratio:
     lowest: float
     highest: float
     floor: float | None
+    less_is_better: bool = False
 
     @property
     def passes(self) -> bool | None:
-        """Return whether the ratio of the medians reaches the floor; None without one."""
-        return None if self.floor is None else self.of_medians >= self.floor
+        """Return whether the ratio of the medians reaches the floor, or does not pass it; None without one."""
+        if self.floor is None:
+            return None
+        return self.of_medians <= self.floor if self.less_is_better else self.of_medians >= self.floor
 
     def __str__(self) -> str:
         return f"{self.of_medians:.2f} ({self.lowest:.2f}..{self.highest:.2f})"
@@ -50,18 +51,18 @@ class Row:
     @property
     def ratios(self) -> dict[str, Ratio]:
         """Return zramfs's ratio to each other target measured."""
-        floors = {"peer": self.cell.peer_floor, "kernel": self.cell.kernel_floor}
         return {
-            target: ratio_of(self.samples[OURS], values, floor=floors.get(target))
+            target: ratio_of(self.samples[OURS], values, self.cell, target)
             for target, values in self.samples.items()
             if target != OURS and values and self.samples.get(OURS)
         }
 
 
-def ratio_of(ours: list[float], theirs: list[float], *, floor: float | None) -> Ratio:
+def ratio_of(ours: list[float], theirs: list[float], cell: Cell, target: str) -> Ratio:
     """Return the ratio of two lists of samples taken round by round."""
     per_round = [mine / other for mine, other in zip(ours, theirs, strict=False)]
-    return Ratio(median(ours) / median(theirs), min(per_round), max(per_round), floor)
+    of_medians = median(ours) / median(theirs)
+    return Ratio(of_medians, min(per_round), max(per_round), cell.floors.get(target), cell.less_is_better)
 
 
 class Report:
@@ -72,6 +73,8 @@ class Report:
         self._machine = machine
         self._versions = describe_versions()
         self._titles = {target.name: target.title for target in outcome.measured}
+        if OURS in self._titles and any(OTHERWISE in cell.targets for cell in cells):
+            self._titles[OTHERWISE] = "zramfs otherwise"
         rows = [Row(cell, {name: outcome.bench.values(cell, name) for name in self._titles}) for cell in cells]
         self.rows = [row for row in rows if row.medians]
 
@@ -82,18 +85,24 @@ class Report:
 
     def table(self) -> Table:
         """Return a row a cell; a ratio is of the medians, with the extremes of the rounds behind it."""
-        others = [name for name in self._titles if name != OURS] if OURS in self._titles else []
         rounds = self._outcome.bench.rounds
         table = Table(title=f"Rounds: {rounds}. Medians; ratios with (lowest..highest) of the rounds")
-        table.add_column("cell")
-        table.add_column("unit")
-        for title in (*self._titles.values(), *(f"{OURS} / {name}" for name in others)):
-            table.add_column(title, justify="right")
-        table.add_column("floors")
+        for title in ("cell", "unit", "zramfs", "other", "its figure", "zramfs / other", "floor"):
+            table.add_column(title, justify="right" if title in {"zramfs", "its figure", "zramfs / other"} else "left")
         for row in self.rows:
-            figures = [written(row.medians.get(name), row.cell.unit) for name in self._titles]
-            ratios = [str(row.ratios.get(name, "-")) for name in others]
-            table.add_row(row.cell.title, row.cell.unit, *figures, *ratios, floors_of(row))
+            names = [name for name in row.medians if name != OURS] or [OURS]
+            for position, name in enumerate(names):
+                cell = (row.cell.title, row.cell.unit, written(row.medians.get(OURS), row.cell.unit))
+                figure = written(row.medians.get(name), row.cell.unit)
+                ratio = row.ratios.get(name)
+                table.add_row(
+                    *(cell if position == 0 else ("", "", "")),
+                    self._titles[name],
+                    figure,
+                    str(ratio or "-"),
+                    floor_of(ratio),
+                    end_section=position == len(names) - 1,
+                )
         return table
 
     def summary(self) -> str:
@@ -134,17 +143,12 @@ def written(value: float | None, unit: str) -> str:
     return f"{value:.1f}" if unit == "k IOPS" else f"{value:.0f}"
 
 
-def floors_of(row: Row) -> Text:
-    """Return the cell's floors, each with pass or FAIL."""
-    marks = [
-        Text(
-            f"{name} ≥{ratio.floor} {'pass' if ratio.passes else 'FAIL'}",
-            "green" if ratio.passes else "bold red",
-        )
-        for name, ratio in row.ratios.items()
-        if ratio.floor is not None
-    ]
-    return Text(", ").join(marks)
+def floor_of(ratio: Ratio | None) -> Text:
+    """Return the floor with pass or FAIL; nothing without one."""
+    if ratio is None or ratio.floor is None:
+        return Text()
+    words = f"{'≤' if ratio.less_is_better else '≥'}{ratio.floor} {'pass' if ratio.passes else 'FAIL'}"
+    return Text(words, "green" if ratio.passes else "bold red")
 
 
 def cell_as_json(row: Row, bench: Bench) -> dict[str, Any]:

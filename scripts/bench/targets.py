@@ -48,7 +48,7 @@ class Target(Protocol):
 
 
 class _Mount:
-    """What the two FUSE targets share: a mount point of their own, and a way out of it."""
+    """What the FUSE targets share: a mount point of their own, and a way out of it."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -114,27 +114,24 @@ class ZramfsTarget(_Mount):
         return [self._program, "umount", str(mountpoint)]
 
 
-class PeerTarget(_Mount):
-    """The nearest peer: nbdkit's memory disk compressed with zstd, as a file through nbdfuse."""
-
-    name = "peer"
-    title = "nbdfuse + nbdkit zstd"
+class _DaemonMount(_Mount):
+    """A mount served by a process that we start and that ends with it."""
 
     def __init__(self) -> None:
         super().__init__()
-        packages = {"nbdfuse": "libnbd-bin", "nbdkit": "nbdkit", "fusermount3": "fuse3"}
-        self.programs = {program: debian(package) for program, package in packages.items()}
         self._daemon: subprocess.Popen[str] | None = None
+
+    def _daemon_command(self, disk: Path) -> list[str]:
+        raise NotImplementedError
 
     def _mount(self, mountpoint: Path) -> Path:
         disk = mountpoint / "disk"
-        nbdkit = ["nbdkit", "-s", "--exit-with-parent", "memory", str(DISK_BYTES), "allocator=zstd"]
-        command = ["nbdfuse", str(disk), "--command", *nbdkit]
+        command = self._daemon_command(disk)
         self.commands.append(shlex.join(command))
         self._daemon = daemon = start(command)
         wait_for(lambda: daemon.poll() is not None or disk.exists(), what=shlex.join(command))
         if daemon.poll() is not None:
-            raise BenchError(f"nbdfuse ended at once: {last_line(daemon.communicate()[1])}")
+            raise BenchError(f"{command[0]} ended at once: {last_line(daemon.communicate()[1])}")
         return disk
 
     def _remove(self) -> None:
@@ -146,6 +143,36 @@ class PeerTarget(_Mount):
             daemon.communicate(timeout=BUSY_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             kill_group(daemon)
+
+
+class PeerTarget(_DaemonMount):
+    """The nearest peer: nbdkit's memory disk compressed with zstd, as a file through nbdfuse."""
+
+    name = "peer"
+    title = "nbdfuse + nbdkit zstd"
+
+    def __init__(self) -> None:
+        super().__init__()
+        packages = {"nbdfuse": "libnbd-bin", "nbdkit": "nbdkit", "fusermount3": "fuse3"}
+        self.programs = {program: debian(package) for program, package in packages.items()}
+
+    def _daemon_command(self, disk: Path) -> list[str]:
+        nbdkit = ["nbdkit", "-s", "--exit-with-parent", "memory", str(DISK_BYTES), "allocator=zstd"]
+        return ["nbdfuse", str(disk), "--command", *nbdkit]
+
+
+class NothingTarget(_DaemonMount):
+    """A pyfuse3 file system that does nothing, with the reader of zramfs: `nothing`."""
+
+    name = "nothing"
+    title = "does nothing"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.programs = {"fusermount3": debian("fuse3")}
+
+    def _daemon_command(self, disk: Path) -> list[str]:
+        return [sys.executable, str(Path(__file__).with_name("nothing.py")), str(disk.parent)]
 
 
 class KernelTarget:
@@ -210,7 +237,7 @@ class KernelTarget:
             self.commands.append(command)
 
 
-TARGETS: tuple[Callable[[], Target], ...] = (ZramfsTarget, PeerTarget, KernelTarget)
+TARGETS: tuple[Callable[[], Target], ...] = (ZramfsTarget, PeerTarget, KernelTarget, NothingTarget)
 
 
 def is_dead_mount(mountpoint: Path) -> bool:

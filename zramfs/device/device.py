@@ -34,7 +34,7 @@ _RUN_PAGES: Final = 64
 """The longest run that one stream gets: a large bio is cut, so that the first pages are committed, and their
 descriptors free again, while the engines work on the next."""
 
-_TURN_NS: Final = 150_000
+_TURN_NS: Final = 100_000
 """How long a large bio may hold the event loop before others have their turn, which costs it about 10 µs."""
 
 _DISCARD_SLICE_PAGES: Final = 2048
@@ -94,6 +94,7 @@ class ZramDevice:
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
         self._openers = 0
+        self._long_bios = trio.Lock()
         self._forget_statistics()
 
     def _forget_statistics(self) -> None:
@@ -204,7 +205,7 @@ class ZramDevice:
         store = self._initialised()
         start_ns = self.accounting.begin()
         try:
-            await _write_parts(store, bio)
+            await self._write_parts(store, bio)
         except ZramError:
             self.accounting.failed_writes += 1
             raise
@@ -214,6 +215,58 @@ class ZramDevice:
     def help(self) -> bool:
         """Do a little of the accelerator's work, if there is any: whoever calls has nothing else to do."""
         return self.store is not None and self.store.zcomp.help()
+
+    async def _write_parts(self, store: PageStore, bio: WriteBio) -> None:
+        """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
+        page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
+        begin = 0
+        if skip:
+            begin = min(PAGE_SIZE - skip, len(bio.data))
+            store.patch_page(page, skip, bio.data[:begin])
+            page += 1
+        pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
+        if pages:
+            await self._write_run(store, bio, first_page=page, begin=begin, pages=pages)
+        if tail_bytes:
+            store.patch_page(page + pages, 0, bio.data[-tail_bytes:])
+
+    async def _write_run(self, store: PageStore, bio: WriteBio, *, first_page: int, begin: int, pages: int) -> None:
+        """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
+
+        What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
+        between two runs on the CPU, so that its descriptors are free for the next.
+
+        Of the bios that are not done with their first turn one goes on at a time: were each to take its turns, the next
+        request would wait for all of them. A synchronous 4K writer beside 1M writes at depth 8 (p50, p99): 3.5 and
+        6.2 ms so, 0.01 and 0.9 ms one at a time; on per-CPU streams 9.4 and 11.5 ms, and 0.3 and 1.4 ms.
+        """
+        zcomp = store.zcomp
+        page, end = first_page, first_page + pages
+        in_flight = _RunsInFlight(store)
+        turn_ends_ns = monotonic_ns() + (0 if self._long_bios.locked() else _TURN_NS)
+        is_long = False
+        try:
+            while page < end:
+                offset = begin + (page - first_page) * PAGE_SIZE
+                run_pages = min(end - page, _RUN_PAGES)
+                stream, taken = zcomp.submit(bio.data, offset, run_pages, is_async=bio.is_async)
+                if stream.is_complete:
+                    store.commit(page, stream)
+                    zcomp.poll_completions()
+                else:
+                    in_flight.add(page, stream)
+                page += taken
+                if page < end and monotonic_ns() > turn_ends_ns:
+                    if is_long:
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await self._long_bios.acquire()
+                        is_long = True
+                    turn_ends_ns = monotonic_ns() + _TURN_NS
+        finally:
+            if is_long:
+                self._long_bios.release()
+            await in_flight.land()
 
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
@@ -312,49 +365,6 @@ def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
     except RuntimeError as error:
         _log.warning("large reads have one thread only: %s", error)
         return None
-
-
-async def _write_parts(store: PageStore, bio: WriteBio) -> None:
-    """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
-    page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
-    begin = 0
-    if skip:
-        begin = min(PAGE_SIZE - skip, len(bio.data))
-        store.patch_page(page, skip, bio.data[:begin])
-        page += 1
-    pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
-    if pages:
-        await _write_run(store, bio, first_page=page, begin=begin, pages=pages)
-    if tail_bytes:
-        store.patch_page(page + pages, 0, bio.data[-tail_bytes:])
-
-
-async def _write_run(store: PageStore, bio: WriteBio, *, first_page: int, begin: int, pages: int) -> None:
-    """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
-
-    What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
-    between two runs on the CPU, so that its descriptors are free for the next.
-    """
-    zcomp = store.zcomp
-    page, end = first_page, first_page + pages
-    in_flight = _RunsInFlight(store)
-    turn_ends_ns = monotonic_ns() + _TURN_NS
-    try:
-        while page < end:
-            offset = begin + (page - first_page) * PAGE_SIZE
-            run_pages = min(end - page, _RUN_PAGES)
-            stream, taken = zcomp.submit(bio.data, offset, run_pages, is_async=bio.is_async)
-            if stream.is_complete:
-                store.commit(page, stream)
-                zcomp.poll_completions()
-            else:
-                in_flight.add(page, stream)
-            page += taken
-            if page < end and monotonic_ns() > turn_ends_ns:
-                await trio.lowlevel.checkpoint()
-                turn_ends_ns = monotonic_ns() + _TURN_NS
-    finally:
-        await in_flight.land()
 
 
 class _RunsInFlight:

@@ -85,7 +85,7 @@ class PollingTrio:
     async def wait_readable(self, fd: int) -> None:
         """Return when there is a request for pyfuse3 to read."""
         while True:
-            if self._is_crowded or monotonic_ns() > self._turn_ends_ns:
+            if monotonic_ns() > self._turn_ends_ns:
                 await self._let_others_run()
             if self._is_closed:
                 raise trio.ClosedResourceError
@@ -103,13 +103,15 @@ class PollingTrio:
         spin_ns = self._budget_ns if may_spin else 0
         if self._answer_some is None:
             return is_readable_within(fd, spin_ns)
-        return self._answer_some(0 if self._is_crowded else self._turn_ends_ns, spin_ns)
+        return self._answer_some(self._turn_ends_ns, spin_ns)
 
     async def _pass_time(self, fd: int) -> None:
         """There is no request: help the devices; if they need no help, sleep until one comes."""
         if self._can_help:
             self._can_help = self._help_devices()
-        elif not self._is_crowded:
+        elif self._is_crowded:
+            await self._let_others_run()
+        else:
             await self._sleep(fd)
 
     async def _sleep(self, fd: int) -> None:
