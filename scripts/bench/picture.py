@@ -21,6 +21,7 @@ def picture(report: Report, caption: str) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         text(TITLE_X, 28, "zramfs, and its figure over another's", size=18),
         text(TITLE_X, 50, caption, colour="#555"),
+        text(WIDTH - TITLE_X, 28, "bar: ratio of medians; line: rounds; red: floor", colour="#555", anchor="end"),
         *axis(height),
     ]
     above: Row | None = None
