@@ -110,9 +110,11 @@ class PollingTrio:
         return self._answer_some(self._turn_ends_ns, spin_ns)
 
     async def _pass_time(self, fd: int) -> None:
-        """There is no request: help the devices; if they need no help, sleep until one comes."""
+        """There is no request: help the devices, or let others run; when nobody needs that either, sleep."""
         if self._can_help:
             self._can_help = self._help_devices()
+            if not self._can_help:
+                await self._let_others_run()  # what is done now has somebody waiting for it
         elif self._is_crowded:
             await self._let_others_run()
         else:
