@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from zramfs import __version__
 from zramfs.contracts import Attribute, ControlTree
-from zramfs.control.device_attributes import READ_ONLY, READ_WRITE, DeviceAttributes
+from zramfs.control.device_attributes import device_attributes
+from zramfs.control.modes import READ_ONLY, READ_WRITE
 from zramfs.control.values import parse_flag_u16
 from zramfs.device.device import ZramDevice
 from zramfs.process import SwapGuard, rss_bytes
@@ -15,7 +16,7 @@ def control_tree(devices: Sequence[ZramDevice], swap_guard: SwapGuard) -> Contro
     """Folders and files under the mount point, except the block files."""
     return {
         "sys": {
-            "block": {device.name: DeviceAttributes(device).tree() for device in devices},
+            "block": {device.name: device_attributes(device) for device in devices},
             "fs": {"zramfs": _daemon_tree(swap_guard)},
         }
     }

@@ -1,6 +1,7 @@
 """How the kernel reads values written to attributes; each rule with the function that it follows."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from zramfs.errors import InvalidValue, ValueOutOfRange, ValueTooLong
@@ -36,3 +37,8 @@ def parse_name(text: str) -> str:
 def choice(names: list[str], chosen: str) -> str:
     """Show a choice as sysfs does: all names, the chosen one in brackets."""
     return " ".join(f"[{name}]" if name == chosen else name for name in names)
+
+
+def key_value_lines(values: Mapping[str, int | str]) -> str:
+    """One `key value` a line."""
+    return "".join(f"{key} {value}\n" for key, value in values.items())

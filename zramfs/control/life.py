@@ -1,0 +1,52 @@
+"""From disksize to reset (Documentation/admin-guide/blockdev/zram.rst), and the algorithm in between."""
+
+from zramfs.backends.registry import backend_names, load_backend
+from zramfs.contracts import Attribute, ControlTree
+from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
+from zramfs.control.values import choice, parse_flag_u16, parse_name
+from zramfs.device.device import ZramDevice
+from zramfs.errors import InvalidValue
+from zramfs.units import memparse
+
+
+class LifeAttributes:
+    """What a device is, and whether it is. Each `store_…` takes the text of one write(2); errors carry their errno."""
+
+    def __init__(self, device: ZramDevice) -> None:
+        self._device = device
+
+    def tree(self) -> ControlTree:
+        """Return the family's files."""
+        return {
+            "disksize": Attribute(mode=READ_WRITE, show=self.show_disksize, store=self.store_disksize),
+            "initstate": Attribute(mode=READ_ONLY, show=lambda: f"{self._device.is_initialised:d}\n"),
+            "reset": Attribute(mode=WRITE_ONLY, store=self.store_reset),
+            "comp_algorithm": Attribute(
+                mode=READ_WRITE, show=self.show_comp_algorithm, store=self.store_comp_algorithm
+            ),
+        }
+
+    def show_disksize(self) -> str:
+        """disksize_show: bytes, 0 while uninitialised."""
+        return f"{self._device.disksize}\n"
+
+    async def store_disksize(self, text: str) -> None:
+        """disksize_store: a size as memparse reads it, not 0; EBUSY once initialised."""
+        size_bytes = memparse(text)
+        if not size_bytes:
+            raise InvalidValue(f"{text!r} is not a disksize")
+        self._device.initialise(size_bytes)
+
+    async def store_reset(self, text: str) -> None:
+        """reset_store: any u16 but 0; EBUSY while the block file is open."""
+        if not parse_flag_u16(text):
+            raise InvalidValue("0 does not reset")
+        self._device.reset()
+
+    def show_comp_algorithm(self) -> str:
+        """zcomp_available_show: each name with a blank behind it."""
+        return choice(backend_names(), self._device.backend.name) + " \n"
+
+    async def store_comp_algorithm(self, text: str) -> None:
+        """comp_algorithm_store: a known name; EBUSY once initialised."""
+        self._device.set_backend(load_backend(parse_name(text)))
