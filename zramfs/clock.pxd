@@ -10,6 +10,9 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC
 
+cdef extern from "<stdint.h>" nogil:
+    const int64_t NEVER_NS "INT64_MAX"
+
 cdef inline int64_t monotonic_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)

@@ -27,8 +27,14 @@ class StreamPolicy(Enum):
 class Accelerator(Protocol):
     """A device that can compress for a backend."""
 
-    def settings(self) -> Mapping[str, int | str]:
+    def settings(self) -> Mapping[str, str]:
         """What it is and how it is set, by name; `profile` among them."""
+
+    def can_set(self, key: str) -> bool:
+        """Whether a setting may be changed at any time."""
+
+    def set(self, key: str, text: str) -> None:
+        """Change a setting, from the next run on; InvalidValue if the text is no value for it."""
 
     def attach(self, create_context: Callable[[], PageCodec]) -> StreamManager:
         """Set the device up to run a backend's codec; AcceleratorUnavailable if that cannot be."""

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from zramfs.codec.run cimport CompressedRun
 
@@ -7,6 +7,7 @@ cdef class Stream:
     cdef public bint is_complete
 
     cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1
+    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except -1
     cpdef when_complete(self, callback)
 
 cdef class StreamManager:
@@ -15,5 +16,9 @@ cdef class StreamManager:
 
     cpdef Stream get_stream(self)
     cpdef put_stream(self, Stream stream)
+    cpdef bint can_poll(self, int pages)
+    cpdef bint should_wait(self)
+    cpdef when_free(self, callback)
+    cpdef int64_t next_event_ns(self)
     cpdef poll_completions(self)
     cpdef bint help(self) except -1

@@ -5,6 +5,8 @@ Compiled, like all that a 4K write passes through: as Python it took 5.4 µs of 
 Subclasses may be Python; a backend of another package usually is.
 """
 
+from zramfs.clock cimport NEVER_NS
+
 
 cdef class Stream:
     """Compresses one run of pages at a time; per-CPU and managed streams alike.
@@ -21,6 +23,10 @@ cdef class Stream:
         """Begin with `pages` whole pages of `source`, a buffer; how many are taken, 1 or more. Never waits."""
         raise NotImplementedError
 
+    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except -1:
+        """Like `submit`, and complete when it returns, which takes a few microseconds; after the manager's `can_poll`."""
+        return self.submit(source, offset_bytes, pages)
+
     cpdef when_complete(self, callback):
         """Have `callback` called once the run is complete: now, or from `poll_completions`. It never raises."""
         callback()
@@ -29,7 +35,7 @@ cdef class Stream:
 cdef class StreamManager:
     """The managed streams of one device: `stream_count` of them.
 
-    A run of up to `polled_run_pages` pages is complete at submission; 0 if none is.
+    A run of up to `polled_run_pages` pages may be complete at submission; 0 if none is.
     """
 
     cpdef Stream get_stream(self):
@@ -39,6 +45,22 @@ cdef class StreamManager:
     cpdef put_stream(self, Stream stream):
         """Take back a complete stream; its run is no longer valid."""
         raise NotImplementedError
+
+    cpdef bint can_poll(self, int pages):
+        """Whether a stream's `submit_polled` may be used now for a run of so many pages."""
+        return False
+
+    cpdef bint should_wait(self):
+        """Whether a caller that got no stream should wait for one, with `when_free`, rather than do without."""
+        return False
+
+    cpdef when_free(self, callback):
+        """Have `callback` called once it is worth asking for a stream again; of those who wait the first comes first."""
+        raise NotImplementedError
+
+    cpdef int64_t next_event_ns(self):
+        """When `poll_completions` will have something to do, on the monotonic clock, if it is known in advance."""
+        return NEVER_NS
 
     cpdef poll_completions(self):
         """Complete the streams whose runs are done, calling back those who asked for it, and return at once."""

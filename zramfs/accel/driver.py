@@ -1,4 +1,4 @@
-"""The driver of the emulated accelerator: `managed` streams over a descriptor ring, and completions for trio."""
+"""The driver of the emulated accelerator: managed streams over its queue, and completions for trio."""
 
 import logging
 import os
@@ -7,16 +7,26 @@ from typing import Final
 
 import trio
 
+from zramfs.accel.faults import FAULT_KINDS, FaultInjector
 from zramfs.accel.managed import ManagedStreams
+from zramfs.accel.modelled import ModelledQueue
 from zramfs.accel.profile import Profile
 from zramfs.accel.ring import DescriptorRing
+from zramfs.accel.settings import SETTINGS
 from zramfs.codec.run import CompressedRun, PageCodec
-from zramfs.errors import AcceleratorUnavailable
+from zramfs.errors import AcceleratorUnavailable, DeviceBusy, InvalidValue
 
 _log: Final = logging.getLogger(__name__)
 
 _MAX_RUN_PAGES: Final = 256
 """The longest run of a stream: FUSE's largest write (1 MiB). A run costs 32 bytes a page, in every stream."""
+
+_NS_PER_US: Final = 1000
+
+_POLL_S: Final = 0.001
+"""How often the driver looks for the last completions when it is about to end."""
+
+_STATES: Final = ("offline", "online")
 
 
 class EmulatedAccelerator:
@@ -24,62 +34,119 @@ class EmulatedAccelerator:
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
-        self._engines = profile.engines or max(1, len(os.sched_getaffinity(0)) - 1)
+        self._driver: AcceleratorDriver | None = None
+        self._is_online = True
 
-    def settings(self) -> Mapping[str, int | str]:
-        """The profile's name and its numbers as they are in force here."""
-        numbers = {key: setting.value for key, setting in self._profile.settings.items()}
-        return {"profile": self._profile.name, **numbers, "engines": self._engines}
+    @property
+    def workers(self) -> int:
+        """Threads that do the work: they stand for the engines, as far as there are CPUs for them."""
+        spare_cpus = max(1, len(os.sched_getaffinity(0)) - 1)
+        engines = self._profile.number("engines")
+        if self._profile.timing.takes_time:
+            return min(max(1, engines), spare_cpus)
+        return engines or spare_cpus
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the profile's name, its values as they are in force here, and whether the device is there."""
+        values = {key: str(setting.value) for key, setting in self._profile.settings.items()}
+        state = _STATES[self._is_online]
+        return {"profile": self._profile.name, "state": state, **values, "workers": str(self.workers)}
+
+    def can_set(self, key: str) -> bool:
+        """Tell whether a setting may be changed while the device works."""
+        return key == "state" or (key in SETTINGS and not SETTINGS[key].is_fixed)
+
+    def set(self, key: str, text: str) -> None:
+        """Change a setting, from the next run on; `state` lets the device go away and come back.
+
+        InvalidValue if the text is no value for it, DeviceBusy if it cannot change any more.
+        """
+        if not self.can_set(key):
+            raise DeviceBusy(f"{key} cannot change")
+        if key != "state":
+            self._profile = self._profile.with_setting(key, text)
+        elif text in _STATES:
+            self._is_online = text == "online"
+        else:
+            raise InvalidValue(f"the state must be {' or '.join(_STATES)}, not {text!r}")
+        if self._driver is not None:
+            self._driver.apply(self._profile, is_online=self._is_online)
 
     def attach(self, create_context: Callable[[], PageCodec]) -> "AcceleratorDriver":
         """Start the engines, each with a context of its own; AcceleratorUnavailable if the system refuses."""
-        depth = self._profile.queue_depth
+        profile = self._profile
+        depth = profile.queue_depth
         try:
-            contexts = [create_context() for _ in range(self._engines)]
+            contexts = [create_context() for _ in range(self.workers)]
             runs = [CompressedRun(min(depth, _MAX_RUN_PAGES)) for _ in range(depth)]
             ring = DescriptorRing(depth, create_context(), contexts)
+            queue = ModelledQueue(ring, runs, profile.timing, FaultInjector())
         except (OSError, RuntimeError, MemoryError) as error:
-            raise AcceleratorUnavailable(f"accelerator {self._profile.name}: {error}") from error
-        return AcceleratorDriver(self._profile, ring, runs)
+            raise AcceleratorUnavailable(f"accelerator {profile.name}: {error}") from error
+        self._driver = AcceleratorDriver(queue, runs)
+        self._driver.apply(profile, is_online=self._is_online)
+        return self._driver
 
     def __repr__(self) -> str:
-        return f"<EmulatedAccelerator {self._profile.name}>"
+        return f"<EmulatedAccelerator {self._profile.name} {_STATES[self._is_online]}>"
 
 
 class AcceleratorDriver(ManagedStreams):
-    """Managed streams over one ring, and whoever waits for its interrupts."""
+    """Managed streams over one queue, and whoever waits for its interrupts."""
 
-    def __init__(self, profile: Profile, ring: DescriptorRing, runs: list[CompressedRun]) -> None:
-        super().__init__(ring, runs, profile.polled_run_pages)
-        self._profile = profile
+    def __init__(self, queue: ModelledQueue, runs: list[CompressedRun]) -> None:
+        super().__init__(queue, runs, 0)
+        self._ring = queue.ring
+
+    def apply(self, profile: Profile, *, is_online: bool) -> None:
+        """Let the profile's settings be in force, but for those that are fixed."""
+        queue = self.queue
+        self.polled_run_pages = profile.number("polled_run_pages")
+        self.waits_when_full = profile.waits_when_full
+        queue.timeline.timing = profile.timing
+        queue.timeout_ns = profile.number("timeout_us") * _NS_PER_US
+        queue.stall_ns = profile.number("stall_us") * _NS_PER_US
+        for kind, rate in profile.fault_rates.items():
+            if rate != queue.faults.rates[kind]:
+                queue.faults.set_rate(kind, rate)
+        self._ring.verifies = bool(profile.number("verify_compress") and queue.faults.rates["corrupt"])
+        queue.reconsider()
+        self.set_online(is_online)
+        self.stop_waiting()
 
     async def serve_completions(self) -> None:
-        """Wait for the device's interrupt, complete the runs that it names, and again.
+        """Wait for the device's interrupt or its time, complete the runs that are due, and again.
 
         Cancelled, it lets the driver take no more runs, and ends once those in flight are complete: whoever waits
         for them cannot be cancelled.
         """
         try:
-            while self.ring.completion_fd >= 0:
-                await self._serve_interrupt()
-        except trio.ClosedResourceError:
-            return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, self._ring.completion_fd)
+                nursery.start_soon(self._serve, self.queue.timer_fd)
         finally:
             self.takes_runs = False
+            self.stop_waiting()
             with trio.CancelScope(shield=True):
                 await self._serve_until_idle()
 
+    async def _serve(self, fd: int) -> None:
+        """Complete runs whenever `fd` says so, until it is closed."""
+        try:
+            while self._ring.completion_fd >= 0:
+                await trio.lowlevel.wait_readable(fd)
+                self.poll_completions()
+        except trio.ClosedResourceError:
+            return
+
     async def _serve_until_idle(self) -> None:
-        while self.ring.completion_fd >= 0 and not all(stream.is_complete for stream in self.streams):
-            await self._serve_interrupt()
+        while self._ring.completion_fd >= 0 and not all(stream.is_complete for stream in self.streams):
+            await trio.sleep(_POLL_S)
+            self.poll_completions()
 
-    async def _serve_interrupt(self) -> None:
-        await trio.lowlevel.wait_readable(self.ring.completion_fd)
-        self.poll_completions()
-
-    def statistics(self) -> Mapping[str, int]:
-        """What the device did, in pages and events."""
-        ring = self.ring
+    def statistics(self) -> Mapping[str, float]:
+        """What the device did, in pages and events; latencies in µs, of the last 4096 runs with modelled time."""
+        ring, queue = self._ring, self.queue
         return {
             "submitted_pages": ring.submitted_pages,
             "polled_pages": ring.polled_pages,
@@ -88,14 +155,25 @@ class AcceleratorDriver(ManagedStreams):
             "queue_full": self.queue_full,
             "inflight": ring.inflight,
             "inflight_max": ring.inflight_max,
+            "model_p50_us": queue.model.percentile_us(50),
+            "observed_p50_us": queue.observed.percentile_us(50),
+            "model_p99_us": queue.model.percentile_us(99),
+            "observed_p99_us": queue.observed.percentile_us(99),
+            "late_completions": queue.late_completions,
+            "late_max_us": queue.latest_ns // _NS_PER_US,
+            **{f"injected_{kind}": queue.faults.injected[kind] for kind in FAULT_KINDS},
+            "completion_errors": sum(self.error_counts().values()),
+            **self.error_counts(),
+            "software_redone": self.software_redone,
         }
 
     def close(self) -> None:
         """Stop the engines and end `serve_completions`."""
-        if self.ring.inflight:
-            _log.error("the accelerator is closed with %d pages in flight", self.ring.inflight)
-        trio.lowlevel.notify_closing(self.ring.completion_fd)
-        self.ring.close()
+        if self._ring.inflight:
+            _log.error("the accelerator is closed with %d pages in flight", self._ring.inflight)
+        trio.lowlevel.notify_closing(self._ring.completion_fd)
+        trio.lowlevel.notify_closing(self.queue.timer_fd)
+        self.queue.close()
 
     def __repr__(self) -> str:
-        return f"<AcceleratorDriver {self._profile.name} {self.ring!r}>"
+        return f"<AcceleratorDriver {self.queue!r} over {self._ring!r}>"

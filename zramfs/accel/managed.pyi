@@ -1,15 +1,21 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from zramfs.accel.ring import DescriptorRing
+from zramfs.accel.modelled import ModelledQueue
 from zramfs.codec.run import CompressedRun
 from zramfs.streams import Stream, StreamManager
 
-class ManagedStream(Stream):
-    def complete(self) -> None: ...
+class ManagedStream(Stream): ...
 
 class ManagedStreams(StreamManager):
-    ring: DescriptorRing
+    queue: ModelledQueue
     streams: list[ManagedStream]
     takes_runs: bool
+    is_online: bool
+    waits_when_full: bool
     queue_full: int
-    def __init__(self, ring: DescriptorRing, runs: Sequence[CompressedRun], polled_run_pages: int) -> None: ...
+    software_redone: int
+    def __init__(self, queue: ModelledQueue, runs: Sequence[CompressedRun], polled_run_pages: int) -> None: ...
+    def when_free(self, callback: Callable[[], None]) -> None: ...
+    def stop_waiting(self) -> None: ...
+    def set_online(self, online: bool) -> None: ...  # noqa: FBT001 - compiled
+    def error_counts(self) -> Mapping[str, int]: ...

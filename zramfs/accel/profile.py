@@ -1,37 +1,31 @@
-"""Accelerator profiles: TOML files in `profiles/`, each number published (with its source) or assumed (with why)."""
+"""Accelerator profiles: TOML files, each number published (with its source) or assumed (with why).
+
+Those of the package are in `profiles/`; `settings` says what there is to set.
+"""
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
+from zramfs.accel.faults import FAULT_KINDS, FaultRate
+from zramfs.accel.settings import SETTINGS, Value
+from zramfs.accel.timing import Timing
 from zramfs.errors import InvalidValue
 
 NO_ACCELERATOR: Final = "none"
 
-_BASES: Final = ("published", "assumed", "given")
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    unit: str
-    least: int
-    most: int
-
-
-_SETTINGS: Final[Mapping[str, _Limits]] = {
-    "queue_depth": _Limits("descriptors, one page each", 1, 4096),
-    "engines": _Limits("that work at the same time, 0 = one for each CPU but one", 0, 64),
-    "polled_run_pages": _Limits("pages: a run up to this long is complete at submission", 0, 256),
-}
+_BASES: Final = ("published", "assumed")
+_NS_PER_US: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One number of a profile. `basis` is published, assumed, or given (by the user); `source` says by whom or why."""
+    """One value of a profile. `basis` is published, assumed, or given (by the user); `source` says by whom or why."""
 
-    value: int
+    value: Value
     basis: str
     source: str
 
@@ -44,34 +38,52 @@ class Profile:
     summary: str
     settings: Mapping[str, Setting]
 
+    def number(self, key: str) -> int:
+        """Return the value of a setting that is a number."""
+        value = self.settings[key].value
+        assert isinstance(value, int)  # noqa: S101 - by the table of settings
+        return value
+
     @property
     def queue_depth(self) -> int:
         """Descriptors that may be in flight, one page each."""
-        return self.settings["queue_depth"].value
+        return self.number("queue_depth")
 
     @property
-    def engines(self) -> int:
-        """Engines that work in parallel; 0 means one for each CPU."""
-        return self.settings["engines"].value
+    def waits_when_full(self) -> bool:
+        """Whether a caller waits for a descriptor instead of falling back to a per-CPU stream."""
+        return self.settings["when_full"].value == "wait"
 
     @property
-    def polled_run_pages(self) -> int:
-        """The longest run, in pages, that is complete at submission."""
-        return self.settings["polled_run_pages"].value
+    def timing(self) -> Timing:
+        """What the device costs, for its timeline."""
+        return Timing(
+            submit_ns=self.number("submit_ns"),
+            job_ns=self.number("job_ns"),
+            page_ns=self.number("page_ns"),
+            engines=max(1, self.number("engines")),
+            batch_max_pages=self.number("batch_max_pages"),
+            coalesce_runs=self.number("coalesce_runs"),
+            coalesce_ns=self.number("coalesce_us") * _NS_PER_US,
+            interrupt_ns=self.number("interrupt_ns"),
+        )
+
+    @property
+    def fault_rates(self) -> Mapping[str, FaultRate]:
+        """How often each kind of fault happens."""
+        rates = {kind: self.settings[f"fault_{kind}"].value for kind in FAULT_KINDS}
+        return {kind: rate for kind, rate in rates.items() if isinstance(rate, FaultRate)}
 
     def with_setting(self, key: str, text: str) -> "Profile":
-        """Return this profile with one number given by the user; InvalidValue if it is not one of ours."""
-        setting = _checked(
-            self.name,
-            key,
-            {"value": _integer(self.name, key, text), "basis": "given", "source": "by the user"},
-        )
-        return replace(self, settings={**self.settings, key: setting})
-
-
-def setting_unit(key: str) -> str:
-    """What the number of this setting counts."""
-    return _SETTINGS[key].unit
+        """Return this profile with one value given by the user; InvalidValue if it is not one of ours."""
+        description = SETTINGS.get(key)
+        if description is None:
+            raise InvalidValue(f"accelerator {self.name} has no setting {key!r}: there are {', '.join(SETTINGS)}")
+        try:
+            value = description.parse(text)
+        except InvalidValue as error:
+            raise InvalidValue(f"accelerator {self.name}: {key}: {error}") from error
+        return replace(self, settings={**self.settings, key: Setting(value, "given", "by the user")})
 
 
 def profile_names() -> list[str]:
@@ -84,11 +96,25 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> Profile:
-    """Load a profile of the package by its name; InvalidValue if there is none, or it is not well-formed."""
+    """Load a profile of the package by its name, or of a TOML file by its path.
+
+    InvalidValue if there is none, or it is not well-formed.
+    """
+    if "/" in name or name.endswith(".toml"):
+        return parse_profile(Path(name).name.removesuffix(".toml"), _read_file(name))
     if name not in profile_names():
-        raise InvalidValue(f"no accelerator profile {name!r}: there are {', '.join(profile_names())}, and none")
-    text = resources.files(__package__).joinpath("profiles", f"{name}.toml").read_text()
-    return parse_profile(name, text)
+        raise InvalidValue(
+            f"no accelerator profile {name!r}: there are {', '.join(profile_names())}, none, or give a path to a .toml"
+        )
+    return parse_profile(name, resources.files(__package__).joinpath("profiles", f"{name}.toml").read_text())
+
+
+def _read_file(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InvalidValue(f"profile {path} cannot be read: {reason}") from error
 
 
 def parse_profile(name: str, text: str) -> Profile:
@@ -98,11 +124,17 @@ def parse_profile(name: str, text: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise InvalidValue(f"profile {name}: {error}") from error
     summary = str(table.pop("summary", ""))
-    settings = {key: _checked(name, key, entry) for key, entry in table.items()}
-    missing = sorted(_SETTINGS.keys() - settings.keys())
+    given = {key: _checked(name, key, entry) for key, entry in table.items()}
+    wanted = [key for key, description in SETTINGS.items() if description.is_of_device]
+    missing = [key for key in wanted if key not in given]
     if missing:
         raise InvalidValue(f"profile {name}: {', '.join(missing)} missing")
-    return Profile(name, summary, settings)
+    defaults = {
+        key: Setting(description.default, "default", "not the device's: chosen for each test")
+        for key, description in SETTINGS.items()
+        if not description.is_of_device
+    }
+    return Profile(name, summary, {key: given.get(key) or defaults[key] for key in SETTINGS})
 
 
 def parse_accelerator(text: str) -> Profile | None:
@@ -121,21 +153,19 @@ def parse_accelerator(text: str) -> Profile | None:
     return profile
 
 
-def _integer(name: str, key: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise InvalidValue(f"profile {name}: {key}={text} is not a whole number")
-    return int(text)
-
-
 def _checked(name: str, key: str, entry: Any) -> Setting:
-    limits = _SETTINGS.get(key)
-    if limits is None:
-        raise InvalidValue(f"profile {name} has no setting {key!r}: there are {', '.join(_SETTINGS)}")
+    description = SETTINGS.get(key)
+    if description is None or not description.is_of_device:
+        of_device = [each for each, what in SETTINGS.items() if what.is_of_device]
+        raise InvalidValue(f"profile {name} has no setting {key!r}: there are {', '.join(of_device)}")
     value, basis, source = (
         (entry.get(field) for field in ("value", "basis", "source")) if isinstance(entry, dict) else (None,) * 3
     )
-    if not isinstance(value, int) or not limits.least <= value <= limits.most:
-        raise InvalidValue(f"profile {name}: {key} must be {limits.least} to {limits.most}, not {value}")
-    if basis not in _BASES or not source:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidValue(f"profile {name}: {key} is not a whole number, but {value}")
+    if basis not in _BASES or not source or not isinstance(source, str):
         raise InvalidValue(f"profile {name}: {key} must be published or assumed, and say by whom or why")
-    return Setting(value, basis, source)
+    try:
+        return Setting(description.parse(str(value)), basis, source)
+    except InvalidValue as error:
+        raise InvalidValue(f"profile {name}: {key}: {error}") from error

@@ -11,9 +11,10 @@ import threading
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
-from zramfs.codec.run cimport PAGE_BYTES, SCRATCH_BYTES, CompressedPage, CompressedRun, PageCodec, compress
+from zramfs.clock cimport monotonic_ns
+from zramfs.codec.run cimport PAGE_BYTES, SAME_FILLED, SCRATCH_BYTES, CompressedPage, CompressedRun, PageCodec, compress
 from zramfs.threads cimport (
     pthread_cond_broadcast,
     pthread_cond_destroy,
@@ -71,9 +72,13 @@ cdef class DescriptorRing:
         self.jobs = <Job *>calloc(queue_depth, sizeof(Job))
         self.finished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
         self.reaped = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
+        self.wanted_ns = <int64_t *>calloc(queue_depth, sizeof(int64_t))
+        self.finished_ns = <int64_t *>calloc(queue_depth, sizeof(int64_t))
         pthread_mutex_init(&self.lock, NULL)
         pthread_cond_init(&self.doorbell, NULL)
         if not (self.scratch and self.free_stack and self.unfinished and self.jobs and self.finished and self.reaped):
+            raise MemoryError
+        if not (self.wanted_ns and self.finished_ns):
             raise MemoryError
         for i in range(queue_depth):
             self.free_stack[i] = queue_depth - 1 - i
@@ -104,6 +109,8 @@ cdef class DescriptorRing:
         free(self.jobs)
         free(self.finished)
         free(self.reaped)
+        free(self.wanted_ns)
+        free(self.finished_ns)
 
     def close(self):
         """Stop the engines and wait for their threads to end."""
@@ -151,10 +158,37 @@ cdef class DescriptorRing:
 
         `run_number` (below queue_depth, one per run in flight) comes back from `reap` when all of them are done.
         """
+        return self.submit_faulty(run_number, run, source, offset_bytes, pages, NULL, 0)
+
+    cdef int submit_faulty(
+        self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages,
+        const uint8_t *faults, int64_t wanted_ns
+    ) except -1:
+        """Like `submit`; `faults` says what happens to each page, and before `wanted_ns` the end is not signalled."""
         cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
         if taken:
-            self._queue(run_number, run, taken)
+            self.wanted_ns[run_number] = wanted_ns
+            self._queue(run_number, run, taken, faults)
         return taken
+
+    cdef int compress_faulty(
+        self, CompressedRun run, object source, uint64_t offset_bytes, int pages, const uint8_t *faults
+    ) except -1:
+        """Like `compress_polled`, with faults, on the caller's thread alone: it would only wait for the device."""
+        cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
+        cdef Job job
+        cdef int i
+        self.polled_pages += taken
+        for i in range(taken):
+            job.page, job.result, job.fault = run.pages[i].page, &run.pages[i], faults[i]
+            self._do(self.own_codec, &job)
+        return taken
+
+    cdef int repair_page(self, CompressedPage *page) noexcept:
+        """Compress a page that the device failed on in software; the status that it had."""
+        cdef int status = page.length
+        compress(self.own_codec, page.page, page)
+        return status
 
     cpdef int compress_polled(
         self, uint32_t run_number, CompressedRun run, object source, uint64_t offset_bytes, int pages
@@ -171,12 +205,12 @@ cdef class DescriptorRing:
                 compress(self.own_codec, run.pages[i].page, &run.pages[i])
         else:
             self.polled_run = run_number
-            self._queue(run_number, run, taken)
+            self._queue(run_number, run, taken, NULL)
             with nogil:
                 self._await_polled_run()
         return taken
 
-    cdef void _queue(self, uint32_t run_number, CompressedRun run, int taken) noexcept:
+    cdef void _queue(self, uint32_t run_number, CompressedRun run, int taken, const uint8_t *faults) noexcept:
         """Hand the run's pages to the engines, and wake as many of them as there is work for."""
         cdef uint32_t wanted_engines, i
         self.doorbells += 1
@@ -187,6 +221,7 @@ cdef class DescriptorRing:
             self.jobs[self.tail].page = run.pages[i].page
             self.jobs[self.tail].result = &run.pages[i]
             self.jobs[self.tail].run_number = run_number
+            self.jobs[self.tail].fault = faults[i] if faults != NULL else <uint8_t>NO_FAULT
             self.tail = (self.tail + 1) % self.queue_depth
         self.queued += taken
         wanted_engines = min(self.idle_engines, (self.queued + BATCH_DESCRIPTORS - 1) // BATCH_DESCRIPTORS)
@@ -200,6 +235,8 @@ cdef class DescriptorRing:
         It takes them from the tail of the queue, while the engines take theirs from its head.
         """
         cdef bint helped
+        if self.engines_only:
+            return False
         with nogil:
             pthread_mutex_lock(&self.lock)
             helped = self._help()
@@ -228,7 +265,7 @@ cdef class DescriptorRing:
             taken += 1
         pthread_mutex_unlock(&self.lock)
         for i in range(taken):
-            compress(self.own_codec, batch[i].page, batch[i].result)
+            self._do(self.own_codec, &batch[i])
         pthread_mutex_lock(&self.lock)
         self._finish(batch, taken)
         return taken > 0
@@ -255,7 +292,7 @@ cdef class DescriptorRing:
         count = self.finished_count
         memcpy(self.reaped, self.finished, count * sizeof(uint32_t))
         self.run_count -= count
-        self.finished_count = 0
+        self.finished_count = self.wanted_count = 0
         pthread_mutex_unlock(&self.lock)
         return [self.reaped[i] for i in range(count)]
 
@@ -283,25 +320,35 @@ cdef class DescriptorRing:
             if taken == 0:
                 return
             for i in range(taken):
-                compress(codec, batch[i].page, batch[i].result)
+                self._do(codec, &batch[i])
 
     cdef void _finish(self, Job *batch, int count) noexcept nogil:
         """Count the jobs of a batch as done, and signal when enough runs are: the last one, or several."""
         cdef uint32_t number
         cdef int i
+        cdef int64_t now_ns = monotonic_ns() if count else 0
+        cdef bint is_overdue = False
         for i in range(count):
             number = batch[i].run_number
             self.unfinished[number] -= 1
-            if self.unfinished[number] == 0 and number == self.polled_run:
+            if self.unfinished[number]:
+                continue
+            if number == self.polled_run:
                 self.polled_run = -1
                 self.run_count -= 1
-            elif self.unfinished[number] == 0:
-                self.finished[self.finished_count] = number
-                self.finished_count += 1
-        if self.finished_count and not self.is_signalled:
-            if self.finished_count == self.run_count or self.finished_count >= COALESCED_RUNS:
-                self.is_signalled = True
-                eventfd_write(self.completion_fd, 1)
+                continue
+            self.finished[self.finished_count] = number
+            self.finished_count += 1
+            self.finished_ns[number] = now_ns
+            if self.wanted_ns[number] == 0:
+                self.wanted_count += 1
+            elif self.wanted_ns[number] <= now_ns:
+                is_overdue = True
+        if self.is_signalled or not (is_overdue or self.wanted_count):
+            return
+        if is_overdue or self.finished_count == self.run_count or self.finished_count >= COALESCED_RUNS:
+            self.is_signalled = True
+            eventfd_write(self.completion_fd, 1)
 
     cdef int _fetch(self, Job *batch) noexcept nogil:
         cdef int taken = 0
@@ -313,5 +360,62 @@ cdef class DescriptorRing:
             taken += 1
         return taken
 
+    cdef void _do(self, PageCodec codec, Job *job) noexcept nogil:
+        """One descriptor's work, and whatever happens to it."""
+        compress(codec, job.page, job.result)
+        if job.fault == FAULT_TIMEOUT:
+            job.result.length = TIMED_OUT
+        elif job.fault == FAULT_BUS_ERROR:
+            job.result.length = BUS_ERROR
+        else:
+            if job.fault == FAULT_CORRUPT:
+                corrupt(codec, job.result)
+            if self.verifies and not is_right(codec, job.result):
+                job.result.length = VERIFY_FAILED
+
+    cdef void tell_at_once(self, uint32_t run_number) noexcept:
+        """Signal the end of a run however early it comes."""
+        pthread_mutex_lock(&self.lock)
+        self.wanted_ns[run_number] = 1
+        pthread_mutex_unlock(&self.lock)
+
+    def drop_queued(self):
+        """Fail whatever no engine has begun with: the device is gone."""
+        cdef Job *job
+        pthread_mutex_lock(&self.lock)
+        while self.queued > 0:
+            job = &self.jobs[self.head]
+            self.head = (self.head + 1) % self.queue_depth
+            self.queued -= 1
+            job.result.length = DEVICE_GONE
+            self._finish(job, 1)
+        pthread_mutex_unlock(&self.lock)
+
     def __repr__(self):
         return f"<DescriptorRing {self.inflight} of {self.queue_depth} in flight, {len(self.threads)} engines>"
+
+
+cdef bint is_right(PageCodec codec, CompressedPage *result) noexcept nogil:
+    """verify_compress: whether the output gives the page back. What did not shrink is stored as it came."""
+    cdef uint8_t page[PAGE_BYTES]
+    if result.length == SAME_FILLED:
+        return memcmp(&result.fill, result.page, 8) == 0
+    if result.length < 0 or result.length >= PAGE_BYTES:
+        return True
+    return codec.decompress_page(result.data, result.length, page) == 0 and memcmp(page, result.page, PAGE_BYTES) == 0
+
+
+cdef void corrupt(PageCodec codec, CompressedPage *result) noexcept nogil:
+    """Make the output wrong. Not every changed byte does: a match may be found at another distance."""
+    cdef int at = 0
+    if result.length == SAME_FILLED:
+        result.fill ^= 1
+        return
+    if result.length >= PAGE_BYTES:
+        result.length = PAGE_BYTES // 2  # it says that it has shrunk
+    while at < result.length:
+        result.data[at] ^= 0xff
+        if not is_right(codec, result):
+            return
+        result.data[at] ^= 0xff
+        at += 1

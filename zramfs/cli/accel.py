@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from zramfs.accel.profile import load_profile, profile_names, setting_unit
+from zramfs.accel.profile import load_profile, profile_names
+from zramfs.accel.settings import SETTINGS
 from zramfs.cli.parameters import json_option
 
 
@@ -38,11 +39,11 @@ def show(name: str, *, as_json: bool) -> None:
     """Show each number of a profile: published by whom, or assumed and why."""
     profile = load_profile(name)
     if as_json:
-        click.echo(json.dumps(asdict(profile), indent=2))
+        click.echo(json.dumps(asdict(profile), indent=2, default=str))
         return
     table = Table("setting", "value", "unit", "basis", "source or reason", box=box.SIMPLE_HEAD, pad_edge=False)
     for key, setting in profile.settings.items():
-        table.add_row(key, str(setting.value), setting_unit(key), setting.basis, setting.source)
+        table.add_row(key, str(setting.value), SETTINGS[key].unit, setting.basis, setting.source)
     console = Console(highlight=False)
     console.print(f"{profile.name}: {profile.summary}")
     console.print(table)

@@ -76,7 +76,7 @@ def _read_device(mounted: MountedZramfs, name: str) -> dict[str, Any]:
     }
 
 
-def _read_accelerator(mounted: MountedZramfs, name: str) -> dict[str, int | str]:
+def _read_accelerator(mounted: MountedZramfs, name: str) -> dict[str, float | str]:
     settings = [key for key in mounted.attribute_names(name, "accel") if key != "stat"]
     return {
         **{key: _number_or_text(mounted.attribute(name, f"accel/{key}")) for key in settings},
@@ -89,13 +89,18 @@ def _chosen(choices: str) -> str:
     return choices.partition("[")[2].partition("]")[0]
 
 
-def _key_values(lines: str) -> dict[str, int | str]:
+def _key_values(lines: str) -> dict[str, float | str]:
     pairs = (line.partition(" ") for line in lines.splitlines())
     return {key: _number_or_text(value) for key, _, value in pairs}
 
 
-def _number_or_text(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+def _number_or_text(text: str) -> float | str:
+    if text.isdigit():
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _memory_table(report: dict[str, Any]) -> Table:

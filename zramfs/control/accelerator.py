@@ -2,21 +2,35 @@
 
 from functools import partial
 
-from zramfs.contracts import Attribute, ControlTree
-from zramfs.control.modes import READ_ONLY
+from zramfs.contracts import Accelerator, Attribute, ControlTree
+from zramfs.control.modes import READ_ONLY, READ_WRITE
 from zramfs.control.values import key_value_lines
 from zramfs.device.device import ZramDevice
 
 
 class AcceleratorAttributes:
-    """A file for each setting, and `stat` with the counters."""
+    """A file for each setting, writable where it may change at run time, and `stat` with the counters."""
 
     def __init__(self, device: ZramDevice) -> None:
         self._device = device
 
     def tree(self) -> ControlTree:
         """Return the folder `accel`."""
-        settings = self._device.accelerator_settings() or {"profile": "none"}
-        shown = {key: Attribute(mode=READ_ONLY, show=partial("{}\n".format, value)) for key, value in settings.items()}
+        accelerator = self._device.accelerator
         stat = Attribute(mode=READ_ONLY, show=lambda: key_value_lines(self._device.accelerator_statistics()))
-        return {"accel": {**shown, "stat": stat}}
+        if accelerator is None:
+            return {"accel": {"profile": Attribute(mode=READ_ONLY, show=lambda: "none\n"), "stat": stat}}
+        return {"accel": {**{key: _setting(accelerator, key) for key in accelerator.settings()}, "stat": stat}}
+
+
+def _setting(accelerator: Accelerator, key: str) -> Attribute:
+    def show() -> str:
+        return f"{accelerator.settings()[key]}\n"
+
+    if not accelerator.can_set(key):
+        return Attribute(mode=READ_ONLY, show=show)
+    return Attribute(mode=READ_WRITE, show=show, store=partial(_store, accelerator, key))
+
+
+async def _store(accelerator: Accelerator, key: str, text: str) -> None:
+    accelerator.set(key, text.strip())

@@ -39,6 +39,6 @@ def choice(names: list[str], chosen: str) -> str:
     return " ".join(f"[{name}]" if name == chosen else name for name in names)
 
 
-def key_value_lines(values: Mapping[str, int | str]) -> str:
+def key_value_lines(values: Mapping[str, float | str]) -> str:
     """One `key value` a line."""
     return "".join(f"{key} {value}\n" for key, value in values.items())

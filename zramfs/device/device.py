@@ -18,9 +18,9 @@ from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.page_store import PageStore
+from zramfs.device.page_write import PageWrite
 from zramfs.device.slots import ReadHelper, SlotTable
 from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
-from zramfs.streams import Stream
 from zramfs.units import PAGE_SIZE, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
 from zramfs.zcomp.zcomp import Zcomp
@@ -29,10 +29,6 @@ _log: Final = logging.getLogger(__name__)
 
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
-
-_RUN_PAGES: Final = 64
-"""The longest run that one stream gets: a large bio is cut, so that the first pages are committed, and their
-descriptors free again, while the engines work on the next."""
 
 _TURN_NS: Final = 200_000
 """How long a large bio may hold the event loop before others have their turn, which costs it about 10 µs."""
@@ -241,32 +237,36 @@ class ZramDevice:
         6.2 ms so, 0.01 and 0.9 ms one at a time; on per-CPU streams 9.4 and 11.5 ms, and 0.02 and 1.2 ms.
         """
         zcomp = store.zcomp
-        page, end = first_page, first_page + pages
-        in_flight = _RunsInFlight(store)
+        landing = _Landing()
+        write = PageWrite(
+            store,
+            bio.data,
+            offset_bytes=begin,
+            page=first_page,
+            pages=pages,
+            is_async=bio.is_async,
+            on_done=landing.note,
+        )
         turn_ends_ns = monotonic_ns() + (0 if self._long_bios.locked() else _TURN_NS)
         is_long = False
         try:
-            while page < end:
-                offset = begin + (page - first_page) * PAGE_SIZE
-                run_pages = min(end - page, _RUN_PAGES)
-                stream, taken = zcomp.submit(bio.data, offset, run_pages, is_async=bio.is_async)
-                if stream.is_complete:
-                    store.commit(page, stream)
-                    zcomp.poll_completions()
+            while write.has_more:
+                if not write.submit_run():
+                    await _free_stream(zcomp)
+                zcomp.poll_completions()
+                if monotonic_ns() < turn_ends_ns:
+                    continue
+                if is_long:
+                    await trio.lowlevel.checkpoint()
                 else:
-                    in_flight.add(page, stream)
-                page += taken
-                if page < end and monotonic_ns() > turn_ends_ns:
-                    if is_long:
-                        await trio.lowlevel.checkpoint()
-                    else:
-                        await self._long_bios.acquire()
-                        is_long = True
-                    turn_ends_ns = monotonic_ns() + _TURN_NS
+                    await self._long_bios.acquire()
+                    is_long = True
+                turn_ends_ns = monotonic_ns() + _TURN_NS
         finally:
             if is_long:
                 self._long_bios.release()
-            await in_flight.land()
+            write.close()
+            await landing.land()
 
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
@@ -334,11 +334,12 @@ class ZramDevice:
         """Pages by kind of stream; zeros on an uninitialised device."""
         return self.store.zcomp.statistics() if self.store else StreamStatistics()
 
-    def accelerator_settings(self) -> Mapping[str, int | str]:
-        """What the accelerator is and how it is set; empty without one."""
-        return self._config.accelerator.settings() if self._config.accelerator else {}
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """The accelerator, whether the device is initialised or not."""
+        return self._config.accelerator
 
-    def accelerator_statistics(self) -> Mapping[str, int]:
+    def accelerator_statistics(self) -> Mapping[str, float]:
         """What the accelerator did since the device was initialised; empty without one."""
         return self.store.zcomp.accelerator_statistics() if self.store else {}
 
@@ -367,40 +368,36 @@ def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
         return None
 
 
-class _RunsInFlight:
-    """The runs of one bio that the accelerator works on; each is committed as soon as it completes."""
+class _Landing:
+    """Where a bio's own task waits for its last run."""
 
-    def __init__(self, store: PageStore) -> None:
-        self.store = store
-        self._count = 0
+    def __init__(self) -> None:
+        self._has_landed = False
         self._failure: Exception | None = None
         self._waiter: trio.lowlevel.Task | None = None
 
-    def add(self, page: int, stream: Stream) -> None:
-        """Take a run that was submitted for the pages from `page` on."""
-        self._count += 1
-        stream.when_complete(partial(self._commit, page, stream))
-
-    def _commit(self, page: int, stream: Stream) -> None:
-        try:
-            self.store.commit(page, stream)
-        except Exception as error:  # noqa: BLE001 - raised by `land`, to the bio's own task
-            self._failure = self._failure or error
-        self._count -= 1
-        if self._count == 0 and self._waiter is not None:
+    def note(self, failure: Exception | None) -> None:
+        """Take the outcome."""
+        self._has_landed, self._failure = True, failure
+        if self._waiter is not None:
             trio.lowlevel.reschedule(self._waiter)
-            self._waiter = None
 
     async def land(self) -> None:
         """Return when every run is committed, or raise the first failure.
 
         Not cancellable: the device still reads the bio's data, and will be done soon.
         """
-        if self._count:
+        if not self._has_landed:
             self._waiter = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         if self._failure is not None:
             raise self._failure
+
+
+async def _free_stream(zcomp: Zcomp) -> None:
+    """Return when it is worth asking for a managed stream again. Not cancellable: that is soon."""
+    zcomp.when_free(partial(trio.lowlevel.reschedule, trio.lowlevel.current_task()))
+    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
 
 def _partial_pages(begin: int, end: int) -> list[tuple[int, int]]:

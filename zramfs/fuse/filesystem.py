@@ -34,6 +34,8 @@ from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
+_SETTLE_S: Final = 0.001
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -91,6 +93,11 @@ class ZramFilesystem(pyfuse3.Operations):
     def help_devices(self) -> bool:
         """Do a little of what the devices' accelerators have to do; False if that is nothing."""
         return any(device.help() for device in self._devices)
+
+    async def settle(self) -> None:
+        """Return when every request that arrived is answered: some are, without a task, when their device is done."""
+        while any(device.accounting.in_flight for device in self._devices):
+            await trio.sleep(_SETTLE_S)
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""

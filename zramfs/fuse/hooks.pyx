@@ -13,15 +13,20 @@ libfuse calls the functions below from pyfuse3's session loop, which holds the G
 import logging
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, EIO, ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
-from zramfs.clock cimport monotonic_ns
+from zramfs.clock cimport NEVER_NS, monotonic_ns
+from zramfs.device.page_store cimport PageStore
+from zramfs.device.page_write cimport can_write_later
 from zramfs.fuse.block_io cimport BlockIo
 from zramfs.fuse.spin cimport is_readable
+
+from zramfs.device.page_write import write_later
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef int64_t off_t
@@ -123,6 +128,8 @@ cdef bint parallel_direct_writes = False
 cdef object waiting_write = None     # the one that pyfuse3 is handing to Python, for `take_write`
 cdef bint must_not_wait = False      # whether the request in the works is answered before pyfuse3 knows of it
 cdef bint has_to_wait = False        # whether it could not be answered so
+cdef PageStore busy_store = None     # where the last write that is answered later went
+cdef int64_t next_event_ns = NEVER_NS # when its device wants attention
 cdef char *reply_room = NULL         # what is read, until libfuse has copied it; grows to the largest request
 cdef size_t reply_room_bytes = 0
 
@@ -162,14 +169,16 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
     """Answer reads and writes that need no waiting, one after the other, until `ends_ns` on the monotonic clock.
 
     True: a request waits for pyfuse3 to receive it. False: no request has come, for `spin_ns`, which are spent polling.
-    None: the time is over, and there may be more. At least one request is received, if there is one.
+    None: the time is over, or a device that was given work wants attention, and there may be more. At least one request
+    is received, if there is one.
     """
-    global is_pending, pending_result, must_not_wait
+    global is_pending, pending_result, must_not_wait, next_event_ns
     cdef int fd = fuse_session_fd(session)
+    next_event_ns = NEVER_NS if busy_store is None else busy_store.zcomp.next_event_ns()
     while not is_pending:
         pending_result = receive_buf(session, &pending)
         if pending_result == -EAGAIN:
-            if not is_readable(fd, spin_ns):
+            if not is_readable(fd, spin_ns if next_event_ns == NEVER_NS else 0):
                 return False
         elif pending_result == -EINTR:
             return None
@@ -180,7 +189,7 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
             fuse_session_process_buf(session, &pending)
             must_not_wait = False
             is_pending = has_to_wait
-            if monotonic_ns() > ends_ns and not is_pending:
+            if monotonic_ns() > min(ends_ns, next_event_ns) and not is_pending:
                 return None
     return True
 
@@ -208,6 +217,7 @@ cdef class Reply:
     """The one answer to a request. A request that is forgotten is answered with EIO."""
 
     cdef fuse_req_t request
+    cdef size_t size_bytes      # of a write
 
     def error(self, int error_number):
         """Answer with an errno; 0 for success."""
@@ -224,6 +234,17 @@ cdef class Reply:
     def __dealloc__(self):
         if self.request != NULL:
             fuse_reply_err(self.request, EIO)
+
+
+    def __call__(self, failure):
+        """Answer a write that was begun, with its outcome."""
+        if self.request == NULL:
+            return
+        if failure is None:
+            fuse_reply_write(self.request, self.size_bytes)
+            self.request = NULL
+        else:
+            self.error(errno_of(failure, "write"))
 
 
 cdef Reply reply_to(fuse_req_t request):
@@ -265,9 +286,9 @@ cdef void hook_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, fuse
 cdef void hook_write_buf(
     fuse_req_t req, fuse_ino_t ino, fuse_bufvec *bufv, off_t off, fuse_file_info *fi
 ) noexcept:
-    """Answer a write at once if that can be; else let pyfuse3 call its handler, with the data in `waiting_write`.
+    """Answer a write at once if that can be, or later, if it is small; else let pyfuse3 call its handler.
 
-    The data stays where it was received: pyfuse3 would copy it, for 0.1 ms a MiB.
+    That one finds the data in `waiting_write`, where it was received: pyfuse3 would copy it, for 0.1 ms a MiB.
     """
     global has_to_wait, waiting_write
     cdef fuse_bufvec nothing
@@ -282,6 +303,9 @@ cdef void hook_write_buf(
             file = open_files[fi.fh]
             if isinstance(file, BlockIo):
                 result = (<BlockIo>file).write_nowait(off, data, is_async(fi))
+                if result < 0 and is_async(fi) and can_write_later(off, bufv.buf[0].size):
+                    answer_later(req, <BlockIo>file, off, &bufv.buf[0])
+                    return
             else:
                 result = file.write_nowait(off, data, is_async(fi))
     except Exception as error:
@@ -298,6 +322,19 @@ cdef void hook_write_buf(
         nothing = bufv[0]
         nothing.buf[0].size = 0
         theirs.write_buf(req, ino, &nothing, off, fi)
+
+
+cdef int answer_later(fuse_req_t req, BlockIo file, off_t off, fuse_buf *buffer) except -1:
+    """Begin an asynchronous write; its accelerator will say when it can be answered. The data is copied."""
+    global busy_store, next_event_ns
+    cdef PageStore store = file.device.store
+    cdef Reply reply
+    bio = file.bio(off, PyBytes_FromStringAndSize(<char *>buffer.mem, buffer.size), True)
+    reply = reply_to(req)
+    reply.size_bytes = len(bio.data)
+    write_later(store, bio, reply)
+    busy_store, next_event_ns = store, store.zcomp.next_event_ns()
+    return 0
 
 
 cdef int errno_of(error, request) noexcept:

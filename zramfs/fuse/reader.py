@@ -100,6 +100,8 @@ class PollingTrio:
                 return
             if found is False:
                 await self._pass_time(fd)
+            else:
+                self._can_help = self._help_devices()
 
     def _look_for_request(self, fd: int) -> bool | None:
         """Whether there is a request for pyfuse3; None if others should have their turn before that is known."""
@@ -111,11 +113,10 @@ class PollingTrio:
 
     async def _pass_time(self, fd: int) -> None:
         """There is no request: help the devices, or let others run; when nobody needs that either, sleep."""
+        could_help, self._can_help = self._can_help, self._help_devices()
         if self._can_help:
-            self._can_help = self._help_devices()
-            if not self._can_help:
-                await self._let_others_run()  # what is done now has somebody waiting for it
-        elif self._is_crowded:
+            return
+        if could_help or self._is_crowded:  # what is done now may have somebody waiting for it
             await self._let_others_run()
         else:
             await self._sleep(fd)

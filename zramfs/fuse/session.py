@@ -69,6 +69,7 @@ async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> Non
         if companion.hooks is not None:
             companion.hooks.connect(CompanionAnswers(filesystem.open_files, nursery))
         await pyfuse3.main(max_tasks=max_tasks)
+    await filesystem.settle()
 
 
 def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> Mount:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from zramfs.codec.run cimport PageCodec, RunCompressor
 from zramfs.streams cimport Stream, StreamManager
@@ -16,14 +16,14 @@ cdef class Zcomp:
     cdef list percpu
     cdef bint prefers_managed_async
     cdef bint prefers_managed_sync
-    cdef int nowait_pages_async
-    cdef int nowait_pages_sync
     cdef uint64_t percpu_pages
     cdef uint64_t managed_pages
     cdef uint64_t fallback_pages
     cdef int taken
 
-    cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) noexcept
+    cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) except -1
     cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async)
+    cpdef when_free(self, callback)
+    cpdef int64_t next_event_ns(self)
     cdef PercpuStream percpu_stream(self)
     cpdef put_stream(self, Stream stream)

@@ -3,6 +3,9 @@
 
 import os
 
+from libc.stdint cimport int64_t
+
+from zramfs.clock cimport NEVER_NS
 from zramfs.codec.run cimport sched_getcpu
 
 from zramfs.contracts import StreamPolicy
@@ -63,22 +66,22 @@ cdef class Zcomp:
     @policy.setter
     def policy(self, policy):
         cdef bint able = self.manager is not None
-        cdef int polled = self.manager.polled_run_pages if able else 0
         self.stream_policy = policy
         self.prefers_managed_async = able and policy is not StreamPolicy.PERCPU
         self.prefers_managed_sync = able and policy is StreamPolicy.MANAGED
-        self.nowait_pages_async = polled if self.prefers_managed_async else PERCPU_PAGES
-        self.nowait_pages_sync = polled if self.prefers_managed_sync else PERCPU_PAGES
 
-    cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) noexcept:
-        """Whether a run of so many pages is complete once it is submitted, whatever is free."""
-        return pages <= (self.nowait_pages_async if is_async else self.nowait_pages_sync)
+    cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) except -1:
+        """Whether a run of so many pages can be complete as soon as it is submitted."""
+        if self.prefers_managed_async if is_async else self.prefers_managed_sync:
+            return pages <= self.manager.polled_run_pages and self.manager.can_poll(<int>pages)
+        return pages <= PERCPU_PAGES
 
     cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async):
         """Choose the stream for a run, and hand it as many of the run's pages as it takes now: `taken`.
 
         A write that prefers managed streams gets one while the backend has one free. What managed streams cannot
-        take, now, goes to the per-CPU streams, as does every other write. The caller commits `stream.run` when the
+        take, now, goes to the per-CPU streams, as does every other write; or, if the manager says so, its caller waits:
+        then there is no stream, and `when_free` tells when to ask again. The caller commits `stream.run` when the
         stream is complete, puts the stream, and calls again for the pages that are left.
         """
         cdef Stream stream = None
@@ -86,10 +89,15 @@ cdef class Zcomp:
         if prefers_managed:
             stream = self.manager.get_stream()
         if stream is not None:
-            self.taken = stream.submit(source, offset_bytes, pages)
+            if pages <= self.manager.polled_run_pages and self.manager.can_poll(pages):
+                self.taken = stream.submit_polled(source, offset_bytes, pages)
+            else:
+                self.taken = stream.submit(source, offset_bytes, pages)
             self.managed_pages += self.taken
             return stream
         if prefers_managed:
+            if self.manager.should_wait():
+                return None
             pages = min(pages, <int>FALLBACK_PAGES)
         stream = self.percpu_stream()
         self.taken = stream.submit(source, offset_bytes, pages)
@@ -100,9 +108,17 @@ cdef class Zcomp:
         return stream
 
     def submit(self, source, uint64_t offset_bytes, int pages, *, bint is_async):
-        """Choose the stream for a run (`choose`); the stream, and how many pages of the run it took."""
+        """Choose the stream for a run (`choose`); the stream or None, and how many pages of the run it took."""
         stream = self.choose(source, offset_bytes, pages, is_async)
-        return stream, self.taken
+        return stream, self.taken if stream is not None else 0
+
+    cpdef when_free(self, callback):
+        """Have `callback` called when it is worth asking for a managed stream again."""
+        self.manager.when_free(callback)
+
+    cpdef int64_t next_event_ns(self):
+        """When `poll_completions` will have something to do, on the monotonic clock, if it is known in advance."""
+        return self.manager.next_event_ns() if self.manager is not None else NEVER_NS
 
     def submit_patched_page(self, page):
         """Compress one page on the per-CPU path, whatever the policy: its caller must not wait."""

@@ -72,7 +72,8 @@ async def test_a_stream_completes_after_its_submission() -> None:
 async def test_a_short_run_is_complete_at_submission() -> None:
     async with attached("ideal,polled_run_pages=2") as driver:
         stream = get(driver)
-        assert stream.submit(os.urandom(2 * PAGE), 0, 2) == 2
+        assert driver.can_poll(2)
+        assert stream.submit_polled(os.urandom(2 * PAGE), 0, 2) == 2
         assert stream.is_complete
         await completed(stream)
         driver.put_stream(stream)
@@ -82,6 +83,7 @@ async def test_a_short_run_is_complete_at_submission() -> None:
 
 async def test_a_run_over_the_polled_length_is_not_polled() -> None:
     async with attached("ideal,polled_run_pages=2") as driver:
+        assert not driver.can_poll(3)
         stream = get(driver)
         stream.submit(os.urandom(3 * PAGE), 0, 3)
         assert not stream.is_complete
@@ -131,7 +133,7 @@ async def test_a_stream_that_is_complete_calls_back_at_once() -> None:
     called: list[str] = []
     async with attached("ideal") as driver:
         stream = get(driver)
-        stream.submit(os.urandom(PAGE), 0, 1)
+        stream.submit_polled(os.urandom(PAGE), 0, 1)
         stream.when_complete(lambda: called.append("now"))
         assert called == ["now"]
         driver.put_stream(stream)
@@ -181,7 +183,7 @@ async def test_every_waiter_is_woken_by_its_own_run() -> None:
             for pages in range(1, 15):
                 nursery.start_soon(write, driver, pages)
         assert sorted(finished) == list(range(1, 15))
-        assert driver.ring.free_descriptors == 128
+        assert driver.queue.ring.free_descriptors == 128
 
 
 async def test_serving_that_is_cancelled_first_completes_what_is_in_flight() -> None:
@@ -219,7 +221,7 @@ async def test_close_ends_serving_and_the_engines() -> None:
         await wait_all_tasks_blocked()
         assert threading.active_count() == before + 3
     assert threading.active_count() == before
-    assert driver.ring.completion_fd == -1
+    assert driver.queue.ring.completion_fd == -1
 
 
 async def test_close_before_serving_began_ends_it_too() -> None:
@@ -230,14 +232,14 @@ async def test_close_before_serving_began_ends_it_too() -> None:
 
 async def test_engines_of_0_are_one_for_each_cpu_beside_the_loops() -> None:
     async with attached("ideal,engines=0") as driver:
-        assert driver.ring.engines == max(1, len(os.sched_getaffinity(0)) - 1)
+        assert driver.queue.ring.engines == max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def test_settings_are_the_numbers_in_force() -> None:
     settings = accelerator("ideal,queue_depth=7,engines=0").settings()
     assert settings["profile"] == "ideal"
-    assert settings["queue_depth"] == 7
-    assert settings["engines"] == max(1, len(os.sched_getaffinity(0)) - 1)
+    assert settings["queue_depth"] == "7"
+    assert settings["workers"] == str(max(1, len(os.sched_getaffinity(0)) - 1))
 
 
 @pytest.mark.parametrize("error", [OSError("no device"), MemoryError("no memory"), RuntimeError("no thread")])
@@ -280,7 +282,7 @@ async def test_the_deepest_queue_can_be_had() -> None:
         assert taken == 256
         await completed(stream)
         driver.put_stream(stream)
-        assert driver.stream_count == driver.ring.free_descriptors == 4096
+        assert driver.stream_count == driver.queue.ring.free_descriptors == 4096
 
 
 async def test_helping_completes_what_the_device_has_finished() -> None:

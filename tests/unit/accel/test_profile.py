@@ -1,23 +1,30 @@
+from pathlib import Path
+
 import pytest
 
-from zramfs.accel.profile import load_profile, parse_accelerator, parse_profile, profile_names, setting_unit
+from zramfs.accel.faults import FaultRate
+from zramfs.accel.profile import load_profile, parse_accelerator, parse_profile, profile_names
+from zramfs.accel.settings import SETTINGS
+from zramfs.accel.timing import Timing
 from zramfs.errors import InvalidValue
 
-GOOD = """
-summary = "a device"
-[queue_depth]
-value = 8
-basis = "published"
-source = "a data sheet"
-[engines]
-value = 2
-basis = "assumed"
-source = "as many as fit"
-[polled_run_pages]
-value = 0
-basis = "assumed"
-source = "interrupts only"
-"""
+NUMBERS = {
+    "queue_depth": 8,
+    "engines": 2,
+    "polled_run_pages": 0,
+    "batch_max_pages": 4,
+    "submit_ns": 100,
+    "job_ns": 200,
+    "page_ns": 300,
+    "coalesce_runs": 5,
+    "coalesce_us": 6,
+    "interrupt_ns": 700,
+    "timeout_us": 8000,
+    "verify_compress": 1,
+}
+GOOD = 'summary = "a device"\n' + "".join(
+    f'[{key}]\nvalue = {value}\nbasis = "published"\nsource = "a data sheet"\n' for key, value in NUMBERS.items()
+)
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -26,34 +33,46 @@ def test_every_profile_says_where_its_numbers_are_from(name: str) -> None:
     assert profile.name == name
     assert profile.summary
     for key, setting in profile.settings.items():
-        assert setting.basis in ("published", "assumed")
+        assert setting.basis in (("published", "assumed") if SETTINGS[key].is_of_device else ("default",))
         assert len(setting.source) > 10
-        assert setting_unit(key)
+        assert SETTINGS[key].unit
 
 
 def test_the_default_profiles_are_there() -> None:
-    assert {"ideal", "poc"} <= set(profile_names())
+    assert set(profile_names()) == {"ideal", "poc", "qpace", "hisi_zip", "iaa", "mtk_hwz"}
 
 
 def test_poc_is_the_device_of_the_rfc() -> None:
     poc = load_profile("poc")
-    assert (poc.queue_depth, poc.engines, poc.polled_run_pages) == (128, 1, 0)
+    assert (poc.queue_depth, poc.number("engines"), poc.number("polled_run_pages")) == (128, 1, 0)
+    assert not poc.timing.takes_time
 
 
 def test_a_profile_is_read_from_toml() -> None:
     profile = parse_profile("mine", GOOD)
-    assert (profile.queue_depth, profile.engines, profile.polled_run_pages) == (8, 2, 0)
+    assert {key: profile.number(key) for key in NUMBERS} == NUMBERS
+    assert profile.timing == Timing(
+        submit_ns=100,
+        job_ns=200,
+        page_ns=300,
+        engines=2,
+        batch_max_pages=4,
+        coalesce_runs=5,
+        coalesce_ns=6000,
+        interrupt_ns=700,
+    )
     assert profile.settings["queue_depth"].source == "a data sheet"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("value = 8", "value = 0", "queue_depth must be 1 to"),
-        ("value = 8", "value = 4097", "queue_depth must be 1 to 4096, not 4097"),
-        ("value = 8", 'value = "8"', "queue_depth must be"),
-        ("value = 8", "value = 8.5", "queue_depth must be"),
-        ("value = 8\n", "", "queue_depth must be"),
+        ("value = 8", "value = 0", "queue_depth: it must be 1 to"),
+        ("value = 8", "value = 4097", "queue_depth: it must be 1 to 4096, not 4097"),
+        ("value = 8", 'value = "8"', "queue_depth is not a whole number"),
+        ("value = 8", "value = 8.5", "queue_depth is not a whole number"),
+        ("value = 8", "value = true", "queue_depth is not a whole number"),
+        ("value = 8\n", "", "queue_depth is not a whole number"),
         ('basis = "published"', 'basis = "guessed"', "published or assumed"),
         ('source = "a data sheet"', 'source = ""', "by whom or why"),
         ("[engines]", "[enginez]", "no setting 'enginez'"),
@@ -67,19 +86,19 @@ def test_a_wrong_profile_is_refused(old: str, new: str, complaint: str) -> None:
 
 
 def test_a_profile_without_a_number_names_what_is_missing() -> None:
-    with pytest.raises(InvalidValue, match="engines, polled_run_pages missing"):
-        parse_profile("mine", GOOD[: GOOD.index("[engines]")])
+    with pytest.raises(InvalidValue, match="timeout_us, verify_compress missing"):
+        parse_profile("mine", GOOD[: GOOD.index("[timeout_us]")])
 
 
 def test_a_profile_with_a_bare_number_is_refused() -> None:
-    with pytest.raises(InvalidValue, match="engines must be"):
+    with pytest.raises(InvalidValue, match="engines is not a whole number"):
         parse_profile("mine", 'summary = "x"\nengines = 3\n')
 
 
 def test_an_accelerator_is_a_profile_with_settings_of_the_user() -> None:
     profile = parse_accelerator("poc,queue_depth=16,engines=2")
     assert profile is not None
-    assert (profile.queue_depth, profile.engines, profile.polled_run_pages) == (16, 2, 0)
+    assert (profile.queue_depth, profile.number("engines"), profile.number("polled_run_pages")) == (16, 2, 0)
     assert profile.settings["queue_depth"].basis == "given"
     assert profile.settings["polled_run_pages"].basis == "published"
 
@@ -98,7 +117,8 @@ def test_none_is_no_accelerator() -> None:
     [
         ("", "no accelerator profile ''"),
         ("nosuch", "no accelerator profile 'nosuch': there are .*ideal.*poc.*none"),
-        ("../ideal", "no accelerator profile"),
+        ("../ideal", "profile ../ideal cannot be read: No such file"),
+        ("nosuch.toml", "profile nosuch.toml cannot be read: No such file"),
         ("none,queue_depth=1", "none has no settings"),
         ("poc,", "is not key=value"),
         ("poc,queue_depth", "'queue_depth' is not key=value"),
@@ -108,11 +128,30 @@ def test_none_is_no_accelerator() -> None:
         ("poc,queue_depth=1.5", "not a whole number"),
         ("poc,queue_depth=1K", "not a whole number"),
         ("poc,queue_depth=²", "not a whole number"),
-        ("poc,queue_depth=0", "queue_depth must be 1 to"),
-        ("poc,engines=65", "engines must be 0 to 64, not 65"),
+        ("poc,queue_depth=0", "queue_depth: it must be 1 to"),
+        ("poc,engines=65", "engines: it must be 0 to 64, not 65"),
+        ("poc,page_ns=99999999999999999999", "page_ns: it must be 0 to"),
+        ("poc,when_full=drop", "when_full: it must be fallback or wait, not 'drop'"),
+        ("poc,fault_timeout=1/0", "'1/0' is no fault rate"),
+        ("poc,fault_corrupt=1.5", "'1.5' is no fault rate"),
     ],
 )
 def test_a_wrong_accelerator_is_refused_in_one_line(text: str, complaint: str) -> None:
     with pytest.raises(InvalidValue, match=complaint) as caught:
         parse_accelerator(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_profile_of_the_users_own_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD)
+    profile = parse_accelerator(f"{file},page_ns=5,fault_bus_error=1/9,when_full=wait")
+    assert profile is not None
+    assert (profile.name, profile.number("page_ns"), profile.number("job_ns")) == ("mine", 5, 200)
+    assert profile.fault_rates["bus_error"] == FaultRate(every=9)
+    assert profile.waits_when_full
+
+
+def test_faults_and_policies_are_no_business_of_a_profile() -> None:
+    with pytest.raises(InvalidValue, match="no setting 'fault_timeout'"):
+        parse_profile("mine", GOOD + '[fault_timeout]\nvalue = 1\nbasis = "assumed"\nsource = "bad luck"\n')

@@ -1,0 +1,124 @@
+# cython: language_level=3, cdivision=True
+"""Whole pages on their way through the streams: submitted run by run, committed as each run completes.
+
+Compiled because every asynchronous 4K write takes this way when its accelerator has a time of its own.
+"""
+
+from functools import partial
+
+from libc.stdint cimport uint64_t
+
+from zramfs.bio cimport WriteBio
+from zramfs.device.page_store cimport PageStore
+from zramfs.streams cimport Stream
+
+cdef enum:
+    PAGE_SHIFT = 12
+    PAGE_BYTES = 1 << PAGE_SHIFT
+    # The longest bio that is submitted in one go: the per-CPU streams may have to compress all of it, in about 0.2 ms.
+    ONE_GO_PAGES = 32
+    # The longest run that one stream gets: a large bio is cut, so that the first pages are committed, and their
+    # descriptors free again, while the engines work on the next.
+    RUN_PAGES = 64
+
+
+cdef class PageWrite:
+    """Stores `pages` whole pages of `data`, those from `offset_bytes` on, to the pages from `page` on.
+
+    `on_done` is called once, when every page is stored, with None, or with the first error: then some pages may be
+    stored, and none is torn. `data` stays as it is until then.
+    """
+
+    def __init__(
+        self, PageStore store not None, data, *, uint64_t offset_bytes, uint64_t page, uint64_t pages, bint is_async, on_done
+    ):
+        self.store = store
+        self.data = data
+        self.offset_bytes = offset_bytes
+        self.page, self.end = page, page + pages
+        self.is_async = is_async
+        self.on_done = on_done
+
+    cpdef bint submit_run(self):
+        """Submit the next run. False if the managed stream that it needs is not free: `zcomp.when_free` tells."""
+        cdef uint64_t page = self.page
+        cdef Stream stream
+        try:
+            stream = self.store.zcomp.choose(
+                self.data, self.offset_bytes, <int>min(self.end - page, <uint64_t>RUN_PAGES), self.is_async
+            )
+            if stream is None:
+                return False
+            self.page += self.store.zcomp.taken
+            self.offset_bytes += self.store.zcomp.taken * <uint64_t>PAGE_BYTES
+            if stream.is_complete:
+                self.store.commit(page, stream)
+            else:
+                self.in_flight += 1
+                stream.when_complete(partial(self._commit, page, stream))
+        except Exception as error:
+            self.failure = self.failure or error
+        return True
+
+    @property
+    def has_more(self):
+        """Whether there are runs left to submit. After an error there are not."""
+        return self.page < self.end and self.failure is None
+
+    cpdef submit_all(self):
+        """Submit every run, now and whenever a stream is free."""
+        while self.has_more:
+            if not self.submit_run():
+                self.store.zcomp.when_free(self.submit_all)
+                return
+        self.close()
+
+    def close(self):
+        """Submit nothing more; `on_done` is called when what is in flight has landed, or now."""
+        self.is_submitted = True
+        if self.in_flight == 0:
+            self._finish()
+
+    def _commit(self, page, Stream stream):
+        try:
+            self.store.commit(page, stream)
+        except Exception as error:
+            self.failure = self.failure or error
+        self.in_flight -= 1
+        if self.is_submitted and self.in_flight == 0:
+            self._finish()
+
+    def _finish(self):
+        self.data = None
+        on_done, self.on_done = self.on_done, None
+        on_done(self.failure)
+
+    def __repr__(self):
+        return f"<PageWrite of {self.end - self.page} more pages at {self.page}, {self.in_flight} runs in flight>"
+
+
+cpdef bint can_write_later(uint64_t offset_bytes, uint64_t size_bytes) noexcept:
+    """Whether a bio is one for `write_later`: a few whole pages."""
+    return size_bytes <= ONE_GO_PAGES * PAGE_BYTES and (offset_bytes | size_bytes) & (PAGE_BYTES - 1) == 0
+
+
+def write_later(PageStore store not None, WriteBio bio not None, on_done):
+    """Begin to store a bio for which `can_write_later` holds, and return; `on_done` is `PageWrite`'s."""
+    start_ns = store.accounting.begin()
+    size_bytes = len(bio.data)
+
+    def finish(failure):
+        if failure is not None:
+            store.accounting.failed_writes += 1
+        store.accounting.end(store.accounting.write, size_bytes, start_ns)
+        on_done(failure)
+
+    PageWrite(
+        store,
+        bio.data,
+        offset_bytes=0,
+        page=bio.offset_bytes >> PAGE_SHIFT,
+        pages=size_bytes >> PAGE_SHIFT,
+        is_async=bio.is_async,
+        on_done=finish,
+    ).submit_all()
