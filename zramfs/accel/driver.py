@@ -161,6 +161,7 @@ class AcceleratorDriver(ManagedStreams):
             "observed_p99_us": queue.observed.percentile_us(99),
             "late_completions": queue.late_completions,
             "late_max_us": queue.latest_ns // _NS_PER_US,
+            "inline_work_us": queue.inline_work_ns // _NS_PER_US,
             **{f"injected_{kind}": queue.faults.injected[kind] for kind in FAULT_KINDS},
             "completion_errors": sum(self.error_counts().values()),
             **self.error_counts(),

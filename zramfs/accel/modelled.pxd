@@ -22,6 +22,7 @@ cdef class ModelledQueue:
     cdef readonly uint64_t late_completions
     cdef readonly int64_t latest_ns
     cdef readonly uint64_t stalls
+    cdef readonly int64_t inline_work_ns    # the device's work that the submitter's thread did
     cdef readonly int timer_fd
     cdef public int64_t timeout_ns
     cdef public int64_t stall_ns

@@ -16,6 +16,7 @@ class ModelledQueue:
     late_completions: int
     latest_ns: int
     stalls: int
+    inline_work_ns: int
     timer_fd: int
     timeout_ns: int
     stall_ns: int

@@ -174,11 +174,10 @@ cdef class DescriptorRing:
     cdef int compress_faulty(
         self, CompressedRun run, object source, uint64_t offset_bytes, int pages, const uint8_t *faults
     ) except -1:
-        """Like `compress_polled`, with faults, on the caller's thread alone: it would only wait for the device."""
+        """Take descriptors, and do the device's work, with its faults, on the caller's thread alone."""
         cdef int taken = self._take_descriptors(run, source, offset_bytes, pages)
         cdef Job job
         cdef int i
-        self.polled_pages += taken
         for i in range(taken):
             job.page, job.result, job.fault = run.pages[i].page, &run.pages[i], faults[i]
             self._do(self.own_codec, &job)

@@ -106,6 +106,9 @@ ctypedef fuse_session *(*session_new_fn)(fuse_args *, const fuse_lowlevel_ops *,
 ctypedef int (*reply_open_fn)(fuse_req_t, const fuse_file_info *) noexcept
 ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 
+cdef enum:
+    SOON_NS = 100000    # a completion so near is awaited by polling: the event loop takes about as long to wake up
+
 _log = logging.getLogger(__name__)
 
 # fuse_version() is 10 * major + minor, or 100 * major + minor from 3.10 on. The table and fuse_file_info have the
@@ -169,8 +172,8 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
     """Answer reads and writes that need no waiting, one after the other, until `ends_ns` on the monotonic clock.
 
     True: a request waits for pyfuse3 to receive it. False: no request has come, for `spin_ns`, which are spent polling.
-    None: the time is over, or a device that was given work wants attention, and there may be more. At least one request
-    is received, if there is one.
+    None: the time is over, and there may be more. At least one request is received, if there is one. Writes that were
+    begun are answered as soon as their device says so, if that is near.
     """
     global is_pending, pending_result, must_not_wait, next_event_ns
     cdef int fd = fuse_session_fd(session)
@@ -178,8 +181,10 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
     while not is_pending:
         pending_result = receive_buf(session, &pending)
         if pending_result == -EAGAIN:
-            if not is_readable(fd, spin_ns if next_event_ns == NEVER_NS else 0):
-                return False
+            if not is_readable(fd, spin_ns if next_event_ns == NEVER_NS else time_until_event_ns()):
+                if next_event_ns - monotonic_ns() > 0:
+                    return False
+                attend_device()
         elif pending_result == -EINTR:
             return None
         elif pending_result <= 0 or not is_read_or_write(&pending):
@@ -189,9 +194,25 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
             fuse_session_process_buf(session, &pending)
             must_not_wait = False
             is_pending = has_to_wait
-            if monotonic_ns() > min(ends_ns, next_event_ns) and not is_pending:
+            if monotonic_ns() > next_event_ns:
+                attend_device()
+            if monotonic_ns() > ends_ns and not is_pending:
                 return None
     return True
+
+
+cdef int64_t time_until_event_ns() noexcept:
+    """How long to poll for requests until the device wants attention; 0 if that is too far away to wait for."""
+    cdef int64_t left_ns = next_event_ns - monotonic_ns()
+    return left_ns if 0 < left_ns < SOON_NS else 0
+
+
+cdef int attend_device() except -1:
+    """Answer the writes that their device has done."""
+    global next_event_ns
+    busy_store.zcomp.poll_completions()
+    next_event_ns = busy_store.zcomp.next_event_ns()
+    return 0
 
 
 def take_write():

@@ -139,7 +139,7 @@ cdef class Zcomp:
         else:
             self.manager.put_stream(stream)
 
-    def poll_completions(self):
+    cpdef poll_completions(self):
         """Complete the managed streams whose runs are done, so that their descriptors are free again."""
         if self.manager is not None:
             self.manager.poll_completions()

