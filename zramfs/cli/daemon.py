@@ -14,6 +14,7 @@ from zramfs.accel.profile import Profile
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.trace import RequestTrace
 from zramfs.errors import ZramError
 from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
@@ -39,14 +40,16 @@ class MountRequest:
     policy: StreamPolicy
     busy_poll_us: int
     allow_other: bool
+    trace_path: Path | None
 
 
 async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
     """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
     keep_request_buffers()
     failure: ZramError | None = None
+    trace = RequestTrace(request.trace_path) if request.trace_path else None
     async with trio.open_nursery() as nursery:
-        devices = [_make_device(request, f"zram{number}", nursery) for number in range(request.device_count)]
+        devices = [_make_device(request, f"zram{number}", nursery, trace) for number in range(request.device_count)]
         try:
             await _serve(request, devices, on_ready)
         except ZramError as error:
@@ -54,6 +57,8 @@ async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
         finally:
             for device in devices:
                 device.close()
+            if trace is not None:
+                trace.close()
     if failure is not None:
         raise failure
     _log.info("%s is unmounted", request.mountpoint)
@@ -73,11 +78,11 @@ async def _serve(request: MountRequest, devices: list[ZramDevice], on_ready: Cal
     await session.serve(filesystem, request.mountpoint, options)
 
 
-def _make_device(request: MountRequest, name: str, nursery: trio.Nursery) -> ZramDevice:
+def _make_device(request: MountRequest, name: str, nursery: trio.Nursery, trace: RequestTrace | None) -> ZramDevice:
     config = DeviceConfig(
         backend=request.backend,
         accelerator=EmulatedAccelerator(request.profile) if request.profile else None,
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
     )
-    return ZramDevice(name, nursery=nursery, config=config)
+    return ZramDevice(name, nursery=nursery, config=config, trace=trace)

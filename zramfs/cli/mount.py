@@ -55,6 +55,12 @@ _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 )
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal, until unmounted or interrupted.")
 @click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Where the daemon logs.")
+@click.option(
+    "--trace",
+    "trace_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a line of JSON for each request to this file.",
+)
 def mount(
     mountpoint: Path,
     size: int | None,
@@ -68,6 +74,7 @@ def mount(
     allow_other: bool,
     foreground: bool,
     log_file: Path | None,
+    trace_file: Path | None,
 ) -> None:
     """Mount compressed RAM disks at the directory MOUNTPOINT.
 
@@ -86,6 +93,7 @@ def mount(
         policy=StreamPolicy(stream_policy),
         busy_poll_us=busy_poll_us,
         allow_other=allow_other,
+        trace_path=_writable(trace_file) if trace_file else None,
     )
     if foreground:
         logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, filename=log_file)
@@ -95,6 +103,16 @@ def mount(
     with leave_daemon(log_path) as report_ready:
         logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
         trio.run(daemon.run, request, report_ready)
+
+
+def _writable(trace_file: Path) -> Path:
+    """Return the path for the daemon, whose folder is another; MountFailed if the file cannot be written."""
+    path = Path(os.path.realpath(trace_file))
+    try:
+        path.open("w").close()
+    except OSError as error:
+        raise MountFailed(f"cannot trace to {trace_file}: {error.strerror}") from error
+    return path
 
 
 def default_log_file(mountpoint: Path) -> Path:

@@ -25,7 +25,7 @@ _MM_STAT: Final = (
     "huge_pages_since",
 )
 _IO_STAT: Final = ("failed_reads", "failed_writes", "notify_free")
-_TEXT_COLUMNS: Final = ("alg", "policy", "profile")
+_TEXT_COLUMNS: Final = ("alg", "policy", "profile", "state")
 _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
 
 
@@ -44,8 +44,9 @@ def status(mountpoint: Path, *, as_json: bool) -> None:
         f"{mountpoint}: zramfs {daemon['version']}, "
         f"daemon {daemon['pid']} with {format_bytes(daemon['rss_bytes'])} resident"
     )
-    for table in (_memory_table(report), _stream_table(report), _accelerator_table(report)):
-        console.print(table)
+    for table in (_memory_table(report), _stream_table(report), _accelerator_table(report), _emulation_table(report)):
+        if table is not None:
+            console.print(table)
 
 
 def read_status(mounted: MountedZramfs) -> dict[str, Any]:
@@ -141,12 +142,28 @@ def _stream_table(report: dict[str, Any]) -> Table:
 
 
 def _accelerator_table(report: dict[str, Any]) -> Table:
-    table = _table("accelerator", "profile", "queue depth", "engines", "submitted", "polled", "queue full")
+    table = _table("accelerator", "profile", "state", "depth", "workers", "submitted", "polled", "queue full")
     for device in report["devices"]:
         accel = device["accel"]
-        keys = ("queue_depth", "engines", "submitted_pages", "polled_pages", "queue_full")
-        table.add_row(device["name"], str(accel["profile"]), *(_count(accel.get(key)) for key in keys))
+        keys = ("queue_depth", "workers", "submitted_pages", "polled_pages", "queue_full")
+        table.add_row(
+            device["name"], str(accel["profile"]), accel.get("state", "-"), *(_count(accel.get(key)) for key in keys)
+        )
     return table
+
+
+def _emulation_table(report: dict[str, Any]) -> Table | None:
+    """Latencies, and what went wrong; None while no device has time or faults to show."""
+    table = _table("emulation, µs", "p50", "model", "p99", "model", "late", "by up to", "errors", "redone")
+    for device in report["devices"]:
+        accel = device["accel"]
+        if accel.get("observed_p50_us") or accel.get("completion_errors"):
+            latencies = ("observed_p50_us", "model_p50_us", "observed_p99_us", "model_p99_us")
+            counts = ("late_completions", "late_max_us", "completion_errors", "software_redone")
+            table.add_row(
+                device["name"], *(f"{accel[key]:.1f}" for key in latencies), *(_count(accel[key]) for key in counts)
+            )
+    return table if table.row_count else None
 
 
 def _count(value: int | None) -> str:

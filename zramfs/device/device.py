@@ -20,8 +20,9 @@ from zramfs.device.accounting import IoAccounting
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
 from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.trace import RequestTrace, TracedRequest
 from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
-from zramfs.units import PAGE_SIZE, round_up_to_page
+from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
 from zramfs.zcomp.zcomp import Zcomp
 
@@ -77,11 +78,15 @@ class DeviceConfig:
 class ZramDevice:
     """One zram device. All methods belong to the event loop; those that commit do not await.
 
-    `nursery` runs what the streams need in the background, `config` is what the device starts with.
+    `nursery` runs what the streams need in the background, `config` is what the device starts with. Every request is
+    noted in `trace`, if there is one.
     """
 
-    def __init__(self, name: str, *, nursery: trio.Nursery, config: DeviceConfig) -> None:
+    def __init__(
+        self, name: str, *, nursery: trio.Nursery, config: DeviceConfig, trace: RequestTrace | None = None
+    ) -> None:
         self.name = name
+        self._trace = trace
         self._nursery = nursery
         self._config = config
         self._default_backend = config.backend
@@ -133,6 +138,8 @@ class ZramDevice:
         zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
         self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
         self.store = PageStore(slots, zcomp, self.accounting, _start_read_helper(zcomp))
+        if self._trace is not None:
+            self.store.tracer = partial(TracedRequest, self._trace, self.name, zcomp.page_counts)
         self.disksize = size_bytes
 
     def reset(self) -> None:
@@ -200,33 +207,45 @@ class ZramDevice:
         """
         store = self._initialised()
         start_ns = self.accounting.begin()
+        request = store.tracer and store.tracer("write", len(bio.data), start_ns, bio.is_async)
         try:
-            await self._write_parts(store, bio)
+            await self._write_parts(store, bio, request)
         except ZramError:
             self.accounting.failed_writes += 1
             raise
         finally:
             self.accounting.end(self.accounting.write, len(bio.data), start_ns)
+            if request is not None:
+                request.answer(monotonic_ns())
 
     def help(self) -> bool:
         """Do a little of the accelerator's work, if there is any: whoever calls has nothing else to do."""
         return self.store is not None and self.store.zcomp.help()
 
-    async def _write_parts(self, store: PageStore, bio: WriteBio) -> None:
+    async def _write_parts(self, store: PageStore, bio: WriteBio, request: TracedRequest | None) -> None:
         """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
         page, skip = divmod(bio.offset_bytes, PAGE_SIZE)
         begin = 0
         if skip:
             begin = min(PAGE_SIZE - skip, len(bio.data))
-            store.patch_page(page, skip, bio.data[:begin])
+            _patch(store, page, skip, bio.data[:begin], request)
             page += 1
         pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
         if pages:
-            await self._write_run(store, bio, first_page=page, begin=begin, pages=pages)
+            await self._write_run(store, bio, first_page=page, begin=begin, pages=pages, request=request)
         if tail_bytes:
-            store.patch_page(page + pages, 0, bio.data[-tail_bytes:])
+            _patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
 
-    async def _write_run(self, store: PageStore, bio: WriteBio, *, first_page: int, begin: int, pages: int) -> None:
+    async def _write_run(
+        self,
+        store: PageStore,
+        bio: WriteBio,
+        *,
+        first_page: int,
+        begin: int,
+        pages: int,
+        request: TracedRequest | None,
+    ) -> None:
         """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
 
         What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
@@ -246,6 +265,7 @@ class ZramDevice:
             pages=pages,
             is_async=bio.is_async,
             on_done=landing.note,
+            request=request,
         )
         turn_ends_ns = monotonic_ns() + (0 if self._long_bios.locked() else _TURN_NS)
         is_long = False
@@ -270,8 +290,10 @@ class ZramDevice:
 
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
-        slots = self._initialised().slots
+        store = self._initialised()
+        slots = store.slots
         start_ns = self.accounting.begin()
+        request = store.tracer and store.tracer("discard", size_bytes, start_ns)
         try:
             page = round_up_to_page(offset_bytes) // PAGE_SIZE
             end = (offset_bytes + size_bytes) // PAGE_SIZE
@@ -281,6 +303,8 @@ class ZramDevice:
                     await trio.lowlevel.checkpoint()
         finally:
             self.accounting.end(self.accounting.discard, size_bytes, start_ns)
+            if request is not None:
+                request.answer()
 
     async def punch(self, offset_bytes: int, size_bytes: int) -> None:
         """Make the range read as zeros, as a file's hole does: discard its whole pages, and zero the partial ones."""
@@ -392,6 +416,15 @@ class _Landing:
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         if self._failure is not None:
             raise self._failure
+
+
+def _patch(store: PageStore, page: int, skip: int, patch: BytesLike, request: TracedRequest | None) -> None:
+    """Patch a page, and note on which stream, if there is a trace."""
+    if request is not None:
+        request.resume()
+    store.patch_page(page, skip, patch)
+    if request is not None:
+        request.pause()
 
 
 async def _free_stream(zcomp: Zcomp) -> None:

@@ -11,6 +11,7 @@ cdef class PageStore:
     cdef readonly Zcomp zcomp
     cdef readonly IoAccounting accounting
     cdef ReadHelper read_helper
+    cdef public object tracer
 
     cpdef int read_into(self, uint64_t offset_bytes, object out) except -1
     cpdef bint write_nowait(self, WriteBio bio) except -1

@@ -1,6 +1,9 @@
+from collections.abc import Callable
+
 from zramfs.bio import WriteBio
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.trace import TracedRequest
 from zramfs.streams import Stream
 from zramfs.units import BytesLike
 from zramfs.zcomp.zcomp import Zcomp
@@ -9,6 +12,7 @@ class PageStore:
     slots: SlotTable
     zcomp: Zcomp
     accounting: IoAccounting
+    tracer: Callable[..., TracedRequest] | None
     def __init__(
         self, slots: SlotTable, zcomp: Zcomp, accounting: IoAccounting, read_helper: ReadHelper | None
     ) -> None: ...

@@ -17,7 +17,8 @@ assert PAGE_SHIFT == _PAGE_SHIFT
 cdef class PageStore:
     """The slots of a device, the streams that fill them, and the count of requests.
 
-    `read_helper` shares large reads; None on a single CPU.
+    `read_helper` shares large reads; None on a single CPU. `tracer` makes a `TracedRequest` for each request, if there
+    is a trace.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ cdef class PageStore:
         self.zcomp = zcomp
         self.accounting = accounting
         self.read_helper = read_helper
+        self.tracer = None
 
     cpdef int read_into(self, uint64_t offset_bytes, object out) except -1:
         """Fill `out` with what is stored from `offset_bytes` on; CorruptPage at a page that does not decompress."""
         cdef uint64_t size_bytes = len(out)
         start_ns = self.accounting.begin()
+        request = None if self.tracer is None else self.tracer("read", size_bytes, start_ns)
         try:
             self.slots.read_into(offset_bytes, out, self.zcomp.codec, self.read_helper)
         except CorruptPage:
@@ -39,6 +42,8 @@ cdef class PageStore:
             raise
         finally:
             self.accounting.end(self.accounting.read, size_bytes, start_ns)
+            if request is not None:
+                request.answer()
         return 0
 
     cpdef bint write_nowait(self, WriteBio bio) except -1:
@@ -48,6 +53,7 @@ cdef class PageStore:
         if (bio.offset_bytes | size_bytes) & (PAGE_BYTES - 1) or not self.zcomp.is_nowait(pages, bio.is_async):
             return False
         start_ns = self.accounting.begin()
+        request = None if self.tracer is None else self.tracer("write", size_bytes, start_ns, bio.is_async)
         try:
             self._write_pages(bio.offset_bytes >> PAGE_SHIFT, bio.data, <int>pages, bio.is_async)
         except ZramError:
@@ -55,6 +61,8 @@ cdef class PageStore:
             raise
         finally:
             self.accounting.end(self.accounting.write, size_bytes, start_ns)
+            if request is not None:
+                request.answer()
         return True
 
     cdef int _write_pages(self, uint64_t page, object data, int pages, bint is_async) except -1:

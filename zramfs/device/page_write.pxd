@@ -14,6 +14,7 @@ cdef class PageWrite:
     cdef int in_flight                  # runs that a managed stream has
     cdef bint is_submitted              # nothing more is going to be submitted
     cdef object failure
+    cdef object request
 
     cpdef bint submit_run(self)
     cpdef submit_all(self)

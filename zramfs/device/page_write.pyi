@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 from zramfs.bio import WriteBio
 from zramfs.device.page_store import PageStore
+from zramfs.device.trace import TracedRequest
 from zramfs.units import BytesLike
 
 class PageWrite:
@@ -17,6 +18,7 @@ class PageWrite:
         pages: int,
         is_async: bool,
         on_done: Callable[[Exception | None], None],
+        request: TracedRequest | None = None,
     ) -> None: ...
     def submit_run(self) -> bool: ...
     @property

@@ -9,6 +9,7 @@ from functools import partial
 from libc.stdint cimport uint64_t
 
 from zramfs.bio cimport WriteBio
+from zramfs.clock cimport monotonic_ns
 from zramfs.device.page_store cimport PageStore
 from zramfs.streams cimport Stream
 
@@ -26,11 +27,12 @@ cdef class PageWrite:
     """Stores `pages` whole pages of `data`, those from `offset_bytes` on, to the pages from `page` on.
 
     `on_done` is called once, when every page is stored, with None, or with the first error: then some pages may be
-    stored, and none is torn. `data` stays as it is until then.
+    stored, and none is torn. `data` stays as it is until then. `request` is its record, if there is a trace.
     """
 
     def __init__(
-        self, PageStore store not None, data, *, uint64_t offset_bytes, uint64_t page, uint64_t pages, bint is_async, on_done
+        self, PageStore store not None, data, *, uint64_t offset_bytes, uint64_t page, uint64_t pages, bint is_async, on_done,
+        request=None
     ):
         self.store = store
         self.data = data
@@ -38,11 +40,14 @@ cdef class PageWrite:
         self.page, self.end = page, page + pages
         self.is_async = is_async
         self.on_done = on_done
+        self.request = request
 
     cpdef bint submit_run(self):
         """Submit the next run. False if the managed stream that it needs is not free: `zcomp.when_free` tells."""
         cdef uint64_t page = self.page
         cdef Stream stream
+        if self.request is not None:
+            self.request.resume()
         try:
             stream = self.store.zcomp.choose(
                 self.data, self.offset_bytes, <int>min(self.end - page, <uint64_t>RUN_PAGES), self.is_async
@@ -58,6 +63,8 @@ cdef class PageWrite:
                 stream.when_complete(partial(self._commit, page, stream))
         except Exception as error:
             self.failure = self.failure or error
+        if self.request is not None:
+            self.request.pause()
         return True
 
     @property
@@ -106,12 +113,16 @@ def write_later(PageStore store not None, WriteBio bio not None, on_done):
     """Begin to store a bio for which `can_write_later` holds, and return; `on_done` is `PageWrite`'s."""
     start_ns = store.accounting.begin()
     size_bytes = len(bio.data)
+    request = None if store.tracer is None else store.tracer("write", size_bytes, start_ns, bio.is_async)
 
     def finish(failure):
+        complete_ns = monotonic_ns()
         if failure is not None:
             store.accounting.failed_writes += 1
         store.accounting.end(store.accounting.write, size_bytes, start_ns)
         on_done(failure)
+        if request is not None:
+            request.answer(complete_ns)
 
     PageWrite(
         store,
@@ -121,4 +132,5 @@ def write_later(PageStore store not None, WriteBio bio not None, on_done):
         pages=size_bytes >> PAGE_SHIFT,
         is_async=bio.is_async,
         on_done=finish,
+        request=request,
     ).submit_all()

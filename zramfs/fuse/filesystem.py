@@ -96,8 +96,8 @@ class ZramFilesystem(pyfuse3.Operations):
 
     async def settle(self) -> None:
         """Return when every request that arrived is answered: some are, without a task, when their device is done."""
-        while any(device.accounting.in_flight for device in self._devices):
-            await trio.sleep(_SETTLE_S)  # noqa: ASYNC110 - at the end of a mount, where an event would cost each request
+        while any(device.accounting.in_flight for device in self._devices):  # noqa: ASYNC110 - an event would cost each
+            await trio.sleep(_SETTLE_S)
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""

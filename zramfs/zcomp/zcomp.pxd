@@ -25,6 +25,7 @@ cdef class Zcomp:
     cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async)
     cpdef when_free(self, callback)
     cpdef poll_completions(self)
+    cpdef dict page_counts(self)
     cpdef int64_t next_event_ns(self)
     cdef PercpuStream percpu_stream(self)
     cpdef put_stream(self, Stream stream)

@@ -153,6 +153,10 @@ cdef class Zcomp:
         if self.manager is not None:
             await self.manager.serve_completions()
 
+    cpdef dict page_counts(self):
+        """Pages taken so far, by kind of stream."""
+        return {"percpu": self.percpu_pages, "managed": self.managed_pages, "fallback": self.fallback_pages}
+
     def statistics(self):
         """What was chosen so far, and what there is to choose from."""
         device = self.accelerator_statistics()
