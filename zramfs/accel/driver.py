@@ -13,6 +13,7 @@ from zramfs.accel.modelled import ModelledQueue
 from zramfs.accel.profile import Profile
 from zramfs.accel.ring import DescriptorRing
 from zramfs.accel.settings import SETTINGS
+from zramfs.accel.timing import Timing
 from zramfs.codec.run import CompressedRun, PageCodec
 from zramfs.errors import AcceleratorUnavailable, DeviceBusy, InvalidValue
 
@@ -79,8 +80,7 @@ class EmulatedAccelerator:
         try:
             contexts = [create_context() for _ in range(self.workers)]
             runs = [CompressedRun(min(depth, _MAX_RUN_PAGES)) for _ in range(depth)]
-            ring = DescriptorRing(depth, create_context(), contexts)
-            queue = ModelledQueue(ring, runs, profile.timing, FaultInjector())
+            queue = _start_queue(DescriptorRing(depth, create_context(), contexts), runs, profile.timing)
         except (OSError, RuntimeError, MemoryError) as error:
             raise AcceleratorUnavailable(f"accelerator {profile.name}: {error}") from error
         self._driver = AcceleratorDriver(queue, runs)
@@ -89,6 +89,15 @@ class EmulatedAccelerator:
 
     def __repr__(self) -> str:
         return f"<EmulatedAccelerator {self._profile.name} {_STATES[self._is_online]}>"
+
+
+def _start_queue(ring: DescriptorRing, runs: list[CompressedRun], timing: Timing) -> ModelledQueue:
+    """Put the model in front of the ring, whose engines run already; they end if the system refuses it."""
+    try:
+        return ModelledQueue(ring, runs, timing, FaultInjector())
+    except BaseException:
+        ring.close()
+        raise
 
 
 class AcceleratorDriver(ManagedStreams):
@@ -109,7 +118,8 @@ class AcceleratorDriver(ManagedStreams):
         for kind, rate in profile.fault_rates.items():
             if rate != queue.faults.rates[kind]:
                 queue.faults.set_rate(kind, rate)
-        self._ring.verifies = bool(profile.number("verify_compress") and queue.faults.rates["corrupt"])
+        self._ring.verifies = bool(profile.number("verify_compress"))
+        self._ring.may_be_corrupt = bool(queue.faults.rates["corrupt"])
         queue.reconsider()
         self.set_online(is_online)
         self.stop_waiting()

@@ -16,6 +16,7 @@ STALL: Final = -1
 """The key of a stall in a plan."""
 
 _EVERY: Final = re.compile(r"1/([1-9][0-9]{0,17})")
+_PROBABILITY: Final = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _NEVER: Final = 1 << 62
 
 
@@ -38,11 +39,8 @@ def parse_fault_rate(text: str) -> FaultRate:
     every = _EVERY.fullmatch(text)
     if every is not None:
         return FaultRate(every=int(every[1]))
-    try:
-        probability = float(text)
-    except ValueError:
-        probability = math.nan
-    if not 0.0 <= probability <= 1.0:
+    probability = float(text) if _PROBABILITY.fullmatch(text) else math.inf
+    if probability > 1.0:
         raise InvalidValue(f"{text!r} is no fault rate: give 1/N for every N-th descriptor, a probability, or 0")
     return FaultRate(probability=probability)
 
@@ -63,7 +61,8 @@ class _Countdown:
             return 1
         if self._rate.probability == 0.0:
             return _NEVER
-        return 1 + min(_NEVER, int(math.log(1.0 - self._random.random()) / math.log1p(-self._rate.probability)))
+        distance = math.log(1.0 - self._random.random()) / math.log1p(-self._rate.probability)
+        return 1 + int(min(_NEVER, distance))
 
     def hits(self, descriptors: int) -> list[int]:
         """Return which of the next so many descriptors are hit, counted from 0."""

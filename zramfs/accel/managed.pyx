@@ -146,7 +146,7 @@ cdef class ManagedStreams(StreamManager):
             if not stream.is_complete:
                 stream.is_orphan = True
                 self.queue.abandon(stream.number)
-        self.queue.ring.drop_queued()
+        self.queue.lose_queued()
         self.poll_completions()
         self._call_waiters()
 

@@ -12,6 +12,7 @@ cdef struct Outstanding:
     bint is_modelled        # otherwise it is told of when its work is done
     bint is_lost            # a descriptor of it never completes
     bint is_done            # the engines have finished with it
+    bint is_expired         # the driver's watch has gone off while they had not: their signal tells of it
 
 cdef class ModelledQueue:
     cdef readonly DescriptorRing ring
@@ -45,5 +46,6 @@ cdef class ModelledQueue:
     cdef void _note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept
     cdef void _give_up(self, uint32_t number) noexcept
     cdef void abandon(self, uint32_t number) noexcept
+    cdef int lose_queued(self) except -1
     cdef int64_t next_event_ns(self) noexcept
     cdef int _arm(self) except -1

@@ -182,7 +182,9 @@ cdef class ModelledQueue:
     def reap(self):
         """The numbers of the runs that the driver learns of now: done, and their time has come; or timed out."""
         cdef uint32_t number, place, kept
-        cdef int64_t now_ns, told_ns
+        cdef int64_t told_ns
+        # Before looking at the ring: what is done after that and counts as told by now, the ring signals as overdue.
+        cdef int64_t now_ns = monotonic_ns()
         told = []
         for number in self.ring.reap():
             if self.runs[number].is_modelled:
@@ -191,7 +193,6 @@ cdef class ModelledQueue:
                 told.append(number)
         if self.waiting_count == 0 and self.armed_ns == NEVER_NS:
             return told
-        now_ns = monotonic_ns()
         while (told_ns := self.timeline.next_interrupt_ns()) <= now_ns:
             for number in self.timeline.take_interrupt():
                 self.runs[number].told_ns = told_ns
@@ -212,7 +213,12 @@ cdef class ModelledQueue:
     cdef bint _is_over(self, uint32_t number, int64_t now_ns) noexcept:
         """Whether the driver learns of the run now, by an interrupt or by its own watch."""
         cdef Outstanding *entry = &self.runs[number]
-        cdef bint is_given_up = entry.told_ns > now_ns and entry.submitted_ns + self.timeout_ns <= now_ns
+        cdef bint is_given_up = entry.is_expired or (
+            entry.told_ns > now_ns and entry.submitted_ns + self.timeout_ns <= now_ns
+        )
+        if is_given_up and not entry.is_done and not entry.is_expired:
+            entry.is_expired = True
+            self.ring.tell_at_once(number)
         if not entry.is_done or (entry.told_ns > now_ns and not is_given_up):
             return False
         if is_given_up and not entry.is_lost:
@@ -245,11 +251,23 @@ cdef class ModelledQueue:
             self.runs[number].told_ns = 0
             self.ring.tell_at_once(number)
 
+    cdef int lose_queued(self) except -1:
+        """Let the device be gone: it loses what it was given and has not begun with, and comes back idle."""
+        self.ring.drop_queued()
+        self.timeline.restart()
+        return 0
+
     cdef int64_t next_event_ns(self) noexcept:
         """When `reap` has something to do, as far as the clock can tell; NEVER_NS if it has not."""
+        cdef int64_t next_ns
+        cdef uint32_t place
         if self.waiting_count == 0:
             return NEVER_NS
-        return min(self.timeline.next_interrupt_ns(), self.runs[self.waiting[0]].submitted_ns + self.timeout_ns)
+        next_ns = self.timeline.next_interrupt_ns()
+        for place in range(self.waiting_count):
+            if self.runs[self.waiting[place]].told_ns == NEVER_NS and not self.runs[self.waiting[place]].is_expired:
+                return min(next_ns, self.runs[self.waiting[place]].submitted_ns + self.timeout_ns)
+        return next_ns
 
     cdef int _arm(self) except -1:
         """See to it that the timer goes off at the next event or shortly after; setting it also acknowledges it.

@@ -49,7 +49,8 @@ cdef class DescriptorRing:
     cdef uint32_t run_count             # runs submitted and not yet reaped; under the lock
     cdef int64_t *wanted_ns             # by run number: before when its end is nobody's business; 0: tell at once
     cdef int64_t *finished_ns           # by run number: when its last job was done
-    cdef public bint verifies           # whether corrupt output is looked for
+    cdef public bint verifies           # whether output is verified where it may be corrupt,
+    cdef public bint may_be_corrupt     # and whether that is so of every descriptor
     cdef public bint engines_only       # whether the driver's thread leaves the engines' work to them
     cdef bint closing
     cdef pthread_mutex_t lock

@@ -11,6 +11,7 @@ class DescriptorRing:
     doorbells: int
     interrupts: int
     verifies: bool
+    may_be_corrupt: bool
     engines_only: bool
     def __init__(self, queue_depth: int, own_codec: PageCodec, engine_codecs: list[PageCodec]) -> None: ...
     def close(self) -> None: ...

@@ -369,13 +369,16 @@ cdef class DescriptorRing:
         else:
             if job.fault == FAULT_CORRUPT:
                 corrupt(codec, job.result)
-            if self.verifies and not is_right(codec, job.result):
+            if self.verifies and (self.may_be_corrupt or job.fault == FAULT_CORRUPT) and not is_right(codec, job.result):
                 job.result.length = VERIFY_FAILED
 
     cdef void tell_at_once(self, uint32_t run_number) noexcept:
-        """Signal the end of a run however early it comes."""
+        """Signal the end of a run however early it comes, or came since the last `reap`."""
         pthread_mutex_lock(&self.lock)
         self.wanted_ns[run_number] = 1
+        if self.finished_count and not self.unfinished[run_number] and not self.is_signalled:
+            self.is_signalled = True
+            eventfd_write(self.completion_fd, 1)
         pthread_mutex_unlock(&self.lock)
 
     def drop_queued(self):

@@ -6,7 +6,7 @@ run by run, which is how the emulated device uses it. docs/accelerator.md has th
 """
 
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from zramfs.clock cimport NEVER_NS
 
@@ -67,10 +67,11 @@ cdef class Timeline:
 
     cpdef int64_t submit(self, int64_t now_ns, uint32_t run, int pages) except -1:
         """Give a run to the engines; when they are done with it. `take_interrupt` will name it."""
-        cdef int64_t ready_ns = self.occupy(now_ns, pages)
         cdef uint32_t place = self.count
+        cdef int64_t ready_ns
         if self.count == self.capacity:
             raise ValueError(f"more than {self.capacity} runs on the timeline")
+        ready_ns = self.occupy(now_ns, pages)
         while place > 0 and self.ready[place - 1].ready_ns > ready_ns:
             self.ready[place] = self.ready[place - 1]
             place -= 1
@@ -125,14 +126,21 @@ cdef class Timeline:
                 return
 
     def stall(self, int64_t now_ns, int64_t duration_ns):
-        """Let the whole device stand still from now on: whatever it has not told of by now comes later by as much."""
+        """Let the whole device stand still from now on: whatever it is not done with by now comes later by as much."""
         cdef uint32_t place
         cdef int engine
         for place in range(self.count):
-            self.ready[place].ready_ns = max(self.ready[place].ready_ns, now_ns) + duration_ns
+            if self.ready[place].ready_ns > now_ns:
+                self.ready[place].ready_ns += duration_ns
         for engine in range(self.engines):
             self.engine_free_ns[engine] = max(self.engine_free_ns[engine], now_ns) + duration_ns
         self.stalled_until_ns = max(self.stalled_until_ns, now_ns) + duration_ns
+
+    def restart(self):
+        """Forget every run, whatever the engines were given, and a stall: a device that comes back is idle."""
+        self.count = 0
+        self.stalled_until_ns = 0
+        memset(self.engine_free_ns, 0, self.engines * sizeof(int64_t))
 
     cdef int64_t _next_fire_ns(self) noexcept:
         """When the device raises its next interrupt: enough runs are done, or the first has waited long enough."""

@@ -272,7 +272,7 @@ class ZramDevice:
         try:
             while write.has_more:
                 if not write.submit_run():
-                    await _free_stream(zcomp)
+                    await _submit_when_free(zcomp, write)
                 zcomp.poll_completions()
                 if monotonic_ns() < turn_ends_ns:
                     continue
@@ -427,9 +427,20 @@ def _patch(store: PageStore, page: int, skip: int, patch: BytesLike, request: Tr
         request.pause()
 
 
-async def _free_stream(zcomp: Zcomp) -> None:
-    """Return when it is worth asking for a managed stream again. Not cancellable: that is soon."""
-    zcomp.when_free(partial(trio.lowlevel.reschedule, trio.lowlevel.current_task()))
+async def _submit_when_free(zcomp: Zcomp, write: PageWrite) -> None:
+    """Return when the write's next run is submitted, as soon as a stream is free. Not cancellable: that is soon.
+
+    Submitted by whoever frees the stream: by the time that this task runs others would have taken it, again and again.
+    """
+    task = trio.lowlevel.current_task()
+
+    def submit() -> None:
+        if write.submit_run():
+            trio.lowlevel.reschedule(task)
+        else:
+            zcomp.when_free(submit)
+
+    zcomp.when_free(submit)
     await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
 

@@ -185,6 +185,8 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
                 if next_event_ns - monotonic_ns() > 0:
                     return False
                 attend_device()
+                if monotonic_ns() > ends_ns:
+                    return None
         elif pending_result == -EINTR:
             return None
         elif pending_result <= 0 or not is_read_or_write(&pending):
@@ -353,7 +355,10 @@ cdef int answer_later(fuse_req_t req, BlockIo file, off_t off, fuse_buf *buffer)
     bio = file.bio(off, PyBytes_FromStringAndSize(<char *>buffer.mem, buffer.size), True)
     reply = reply_to(req)
     reply.size_bytes = len(bio.data)
-    write_later(store, bio, reply)
+    try:
+        write_later(store, bio, reply)
+    except Exception as error:
+        reply(error)  # here: our caller would answer the request once more
     busy_store, next_event_ns = store, store.zcomp.next_event_ns()
     return 0
 
