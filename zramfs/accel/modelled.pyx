@@ -91,10 +91,11 @@ cdef class ModelledQueue:
             self.timer_fd = -1
 
     def reconsider(self):
-        """Find out anew whether there is anything to model; after each change of timing or faults."""
+        """Find out anew whether there is anything to model, and when; after each change of timing, timeout or faults."""
         self.is_modelled = bool(self.timeline.timing.takes_time or self.faults or self.waiting_count)
         self.may_hang = self.faults.may_hang
         self.ring.engines_only = self.timeline.timing.takes_time
+        self._arm()
 
     # ---- submission -------------------------------------------------------------------------------------------
 
@@ -207,7 +208,8 @@ cdef class ModelledQueue:
         self.waiting_count = kept
         if kept == 0:
             self.reconsider()
-        self._arm()
+        else:
+            self._arm()
         return told
 
     cdef bint _is_over(self, uint32_t number, int64_t now_ns) noexcept:

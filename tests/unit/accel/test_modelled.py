@@ -1,0 +1,536 @@
+"""The device with time and faults, through its driver: what is told, when at the earliest, and what is redone."""
+
+import random
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic_ns
+
+import pytest
+import trio
+from reads import read_slots
+from streams import completed
+from trio.testing import wait_all_tasks_blocked
+
+from zramfs.accel.driver import AcceleratorDriver, EmulatedAccelerator
+from zramfs.accel.managed import ManagedStream
+from zramfs.accel.profile import parse_accelerator
+from zramfs.codec.lz4 import Lz4Codec
+from zramfs.codec.run import FunctionCodec, PageCodec
+from zramfs.device.slots import SlotTable
+from zramfs.errors import AcceleratorUnavailable, CorruptPage
+
+PAGE = 4096
+NS_PER_US = 1000
+SECOND_NS = 1_000_000_000
+
+Pages = Callable[..., bytes]
+
+
+class Gate:
+    """A codec whose compression waits until the gate is opened, and says that it was reached."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.reached = threading.Event()
+
+    def create_context(self) -> PageCodec:
+        return FunctionCodec(self.compress, bytes)
+
+    def compress(self, page: bytes) -> bytes:
+        self.reached.set()
+        assert self.opened.wait(20)
+        return page[:100]
+
+
+class Device:
+    """An accelerator with its driver, and what it stored."""
+
+    def __init__(self, accelerator: EmulatedAccelerator, driver: AcceleratorDriver) -> None:
+        self.accelerator = accelerator
+        self.driver = driver
+
+    def get(self) -> ManagedStream:
+        stream = self.driver.get_stream()
+        assert isinstance(stream, ManagedStream)
+        return stream
+
+    def set(self, **settings: object) -> None:
+        for key, value in settings.items():
+            self.accelerator.set(key, str(value))
+
+    def counted(self, *names: str) -> tuple[float, ...]:
+        statistics = self.driver.statistics()
+        return tuple(statistics[name] for name in names)
+
+    async def store(self, source: bytes) -> ManagedStream:
+        """Submit a source as one run, and wait for it; its stream is still to be put."""
+        stream = self.get()
+        assert stream.submit(source, 0, len(source) // PAGE) == len(source) // PAGE
+        await completed(stream)
+        return stream
+
+    async def write(self, source: bytes) -> None:
+        """Store a source, and see that every page of it reads back."""
+        stream = await self.store(source)
+        slots = SlotTable(len(source) // PAGE)
+        slots.store(0, stream.run)
+        self.driver.put_stream(stream)
+        assert read_slots(slots, 0, len(source), Lz4Codec()) == source
+        slots.close()
+
+
+@asynccontextmanager
+async def opened(text: str, create_context: Callable[[], PageCodec] = Lz4Codec) -> AsyncIterator[Device]:
+    """Open a device; at the end every descriptor must be free."""
+    profile = parse_accelerator(text)
+    assert profile is not None
+    accelerator = EmulatedAccelerator(profile)
+    async with trio.open_nursery() as nursery:
+        driver = accelerator.attach(create_context)
+        nursery.start_soon(driver.serve_completions)
+        try:
+            yield Device(accelerator, driver)
+            assert driver.queue.ring.free_descriptors == driver.queue.ring.queue_depth
+            assert len(driver.queue.timeline) == 0
+        finally:
+            driver.close()
+
+
+# ---- time ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engines", [0, 1, 8])
+@pytest.mark.parametrize("pages", [1, 2, 3, 16])
+async def test_run_is_not_told_of_before_its_time(engines: int, pages: int, compressible_pages: Pages) -> None:
+    async with opened(f"ideal,polled_run_pages=0,page_ns=500000,interrupt_ns=300000,engines={engines}") as device:
+        began_ns = monotonic_ns()
+        await device.write(compressible_pages(pages))
+        rounds = -(-pages // max(1, engines))
+        assert monotonic_ns() - began_ns >= rounds * 500_000 + 300_000
+        assert device.counted("completion_errors", "inflight") == (0, 0)
+
+
+async def test_runs_are_told_of_in_the_order_of_their_times_not_of_their_work(compressible_pages: Pages) -> None:
+    """The first is two pages of the only engine; its work is done at once, at its submission, like the second's."""
+    told: list[str] = []
+    async with opened("ideal,polled_run_pages=0,page_ns=1000000,engines=1") as device:
+        first, second = device.get(), device.get()
+        first.submit(compressible_pages(2), 0, 2)
+        second.submit(compressible_pages(1), 0, 1)
+        second.when_complete(lambda: told.append("second"))
+        first.when_complete(lambda: told.append("first"))
+        await completed(second) if second.is_complete else None
+        while len(told) < 2:
+            await trio.lowlevel.checkpoint()
+        assert told == ["first", "second"]
+        device.driver.put_stream(first)
+        device.driver.put_stream(second)
+
+
+async def test_run_whose_work_outlasts_its_time_is_counted_as_late() -> None:
+    gate = Gate()
+    async with opened("ideal,polled_run_pages=0,page_ns=1000,engines=1", gate.create_context) as device:
+        stream = device.get()
+        stream.submit(random.Random(1).randbytes(8 * PAGE), 0, 8)
+        assert gate.reached.wait(20)
+        await trio.sleep(0.001)
+        assert not stream.is_complete
+        gate.opened.set()
+        await completed(stream)
+        device.driver.put_stream(stream)
+        assert device.counted("late_completions") == (1,)
+        assert device.counted("late_max_us") > (900,)
+
+
+async def test_device_without_time_is_never_late(compressible_pages: Pages) -> None:
+    async with opened("poc,fault_bus_error=1/3") as device:
+        for _ in range(20):
+            await device.write(compressible_pages(9))
+        assert device.counted("late_completions") == (0,)
+
+
+async def test_model_of_a_lone_run_is_the_timelines(compressible_pages: Pages) -> None:
+    async with opened("ideal,polled_run_pages=0,submit_ns=1000,page_ns=200000,interrupt_ns=50000,engines=1") as device:
+        for _ in range(5):
+            await device.write(compressible_pages(2))
+        assert device.counted("model_p50_us", "model_p99_us") == (451.0, 451.0)
+        (observed_us,) = device.counted("observed_p50_us")
+        assert observed_us >= 451.0
+
+
+async def test_coalescing_tells_of_several_runs_by_one_interrupt(compressible_pages: Pages) -> None:
+    told_us = []
+    async with opened("poc,engines=1,page_ns=1000,coalesce_runs=3,coalesce_us=900000,timeout_us=9000000") as device:
+        streams = [device.get() for _ in range(3)]
+        for stream in streams:
+            stream.submit(compressible_pages(1), 0, 1)
+            stream.when_complete(lambda: told_us.append(monotonic_ns() // NS_PER_US))
+        await wait_all_tasks_blocked()
+        while len(told_us) < 3:
+            await trio.lowlevel.checkpoint()
+        for stream in streams:
+            device.driver.put_stream(stream)
+        assert device.driver.queue.model.percentile_us(99) < 900_000
+
+
+async def test_time_that_is_set_to_0_lets_runs_straight_through_again(compressible_pages: Pages) -> None:
+    async with opened("ideal,page_ns=100000") as device:
+        await device.write(compressible_pages(2))
+        device.set(page_ns=0)
+        assert not device.driver.queue.is_modelled
+        assert device.driver.can_poll(32)
+        await device.write(compressible_pages(20))
+
+
+async def test_time_that_changes_while_runs_are_in_flight_lets_them_land(compressible_pages: Pages) -> None:
+    async with opened("ideal,polled_run_pages=0") as device:
+        streams = []
+        for page_ns in (0, 200_000, 0, 1000, 0):
+            device.set(page_ns=page_ns)
+            stream = device.get()
+            assert stream.submit(compressible_pages(5), 0, 5) == 5
+            streams.append(stream)
+        for stream in streams:
+            await completed(stream)
+            device.driver.put_stream(stream)
+        assert not device.driver.queue.is_modelled
+
+
+# ---- polling ------------------------------------------------------------------------------------------------------
+
+
+async def test_polled_run_is_complete_at_its_time(compressible_pages: Pages) -> None:
+    source = compressible_pages(4)
+    async with opened("ideal,polled_run_pages=8,page_ns=20000,engines=1") as device:
+        stream = device.get()
+        assert device.driver.can_poll(4)
+        began_ns = monotonic_ns()
+        assert stream.submit_polled(source, 0, 4) == 4
+        assert monotonic_ns() - began_ns >= 80_000
+        assert stream.is_complete
+        device.driver.put_stream(stream)
+        assert device.counted("polled_pages", "model_p50_us") == (4, 80.0)
+
+
+async def test_run_is_polled_for_only_while_its_end_is_near(compressible_pages: Pages) -> None:
+    async with opened("ideal,polled_run_pages=64,page_ns=10000,engines=1") as device:
+        assert device.driver.can_poll(20)
+        assert not device.driver.can_poll(21)
+        stream = device.get()
+        stream.submit(compressible_pages(60), 0, 60)
+        assert not device.driver.can_poll(1)  # the engine is busy for 600 us
+        await completed(stream)
+        device.driver.put_stream(stream)
+        assert device.driver.can_poll(20)
+
+
+@pytest.mark.parametrize(("kind", "can_poll"), [("timeout", False), ("stall", False), ("bus_error", True)])
+async def test_run_that_may_hang_is_not_polled_for(kind: str, *, can_poll: bool) -> None:
+    async with opened(f"ideal,fault_{kind}=1/1000") as device:
+        assert device.driver.can_poll(1) is can_poll
+        device.set(**{f"fault_{kind}": 0})
+        assert device.driver.can_poll(1)
+
+
+async def test_polled_run_whose_descriptors_fail_is_redone(compressible_pages: Pages) -> None:
+    source = compressible_pages(6)
+    async with opened("ideal,fault_bus_error=1/2,fault_corrupt=1/3") as device:
+        stream = device.get()
+        assert stream.submit_polled(source, 0, 6) == 6
+        slots = SlotTable(6)
+        slots.store(0, stream.run)
+        device.driver.put_stream(stream)
+        assert read_slots(slots, 0, 6 * PAGE, Lz4Codec()) == source
+        assert device.counted("errors_bus_error", "errors_corrupt", "software_redone") == (3, 1, 4)
+
+
+# ---- faults -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", ["poc", "ideal,polled_run_pages=0", "qpace,timeout_us=1000", "iaa,timeout_us=1000"])
+@pytest.mark.parametrize("pages", [1, 2, 7, 40])
+async def test_every_fault_is_redone_and_counted(profile: str, pages: int, compressible_pages: Pages) -> None:
+    async with opened(f"{profile},fault_timeout=1/5,fault_bus_error=1/3,fault_corrupt=1/2,timeout_us=2000") as device:
+        for seed in range(20):
+            await device.write(compressible_pages(pages, seed))
+        injected = device.counted("injected_timeout", "injected_bus_error", "injected_corrupt")
+        assert injected == device.counted("errors_timeout", "errors_bus_error", "errors_corrupt")
+        assert device.counted("completion_errors", "software_redone") == (sum(injected),) * 2
+        assert injected[0] == 20 * pages // 5
+
+
+async def test_timeout_is_found_after_timeout_us_and_not_before(compressible_pages: Pages) -> None:
+    async with opened("poc,fault_timeout=1/1,timeout_us=20000") as device:
+        began_ns = monotonic_ns()
+        await device.write(compressible_pages(1))
+        assert monotonic_ns() - began_ns >= 20_000 * NS_PER_US
+        assert device.counted("errors_timeout") == (1,)
+
+
+async def test_only_the_lost_page_of_a_run_is_redone(compressible_pages: Pages) -> None:
+    async with opened("poc,fault_timeout=1/6,timeout_us=1000") as device:
+        await device.write(compressible_pages(10))
+        assert device.counted("errors_timeout", "software_redone") == (1, 1)
+
+
+async def test_run_beside_a_lost_one_does_not_wait_for_it(compressible_pages: Pages) -> None:
+    async with opened("poc,fault_timeout=1/3,timeout_us=60000000") as device:
+        lost = device.get()
+        lost.submit(compressible_pages(3), 0, 3)
+        await device.write(compressible_pages(2))
+        assert not lost.is_complete
+        device.set(timeout_us=1000)
+        await completed(lost)
+        device.driver.put_stream(lost)
+
+
+async def test_stall_shorter_than_the_timeout_costs_time_and_nothing_else(compressible_pages: Pages) -> None:
+    async with opened("poc,stall_us=30000,fault_stall=1/4") as device:
+        began_ns = monotonic_ns()
+        await device.write(compressible_pages(4))
+        assert monotonic_ns() - began_ns >= 30_000 * NS_PER_US
+        assert device.counted("injected_stall", "completion_errors") == (1, 0)
+
+
+async def test_stall_longer_than_the_timeout_times_every_page_out(compressible_pages: Pages) -> None:
+    async with opened("poc,stall_us=60000000,fault_stall=1/1,timeout_us=1000") as device:
+        await device.write(compressible_pages(5))
+        await device.write(compressible_pages(1))
+        assert device.counted("injected_stall", "errors_timeout", "software_redone") == (2, 6, 6)
+
+
+async def test_stall_holds_up_what_was_submitted_before(compressible_pages: Pages) -> None:
+    async with opened("poc,page_ns=20000000,timeout_us=60000000,stall_us=30000") as device:
+        stream = device.get()
+        began_ns = monotonic_ns()
+        stream.submit(compressible_pages(1), 0, 1)
+        device.driver.queue.stall()
+        await completed(stream)
+        assert monotonic_ns() - began_ns >= 50_000 * NS_PER_US
+        device.driver.put_stream(stream)
+
+
+async def test_work_that_outlasts_the_timeout_is_waited_for_and_redone() -> None:
+    """An engine still reads the pages: nobody may have them back before it is done. Nothing polls meanwhile."""
+    gate = Gate()
+    async with opened("poc,page_ns=60000000,timeout_us=1000", gate.create_context) as device:
+        stream = device.get()
+        stream.submit(random.Random(1).randbytes(3 * PAGE), 0, 3)
+        assert gate.reached.wait(20)
+        while device.driver.next_event_ns() < monotonic_ns() + SECOND_NS // 100:
+            await trio.sleep(0.001)
+        assert not stream.is_complete
+        gate.opened.set()
+        await completed(stream)
+        assert device.counted("errors_timeout") == (3,)
+        device.driver.put_stream(stream)
+
+
+async def test_corrupt_output_is_found_by_verify_compress(compressible_pages: Pages) -> None:
+    noise = random.Random(3).randbytes(PAGE)
+    async with opened("poc,fault_corrupt=1/1") as device:
+        await device.write(compressible_pages(3) + noise + bytes(PAGE) + b"ABCDEFGH" * 512)
+        assert device.counted("injected_corrupt", "errors_corrupt", "software_redone") == (6, 6, 6)
+
+
+@pytest.mark.parametrize("fate", ["text", "noise", "zeros"])
+async def test_corrupt_output_that_is_not_verified_is_wrong(fate: str, compressible_pages: Pages) -> None:
+    page = {"text": compressible_pages(1), "noise": random.Random(3).randbytes(PAGE), "zeros": bytes(PAGE)}[fate]
+    async with opened("poc,fault_corrupt=1/1,verify_compress=0") as device:
+        stream = await device.store(page)
+        slots = SlotTable(1)
+        slots.store(0, stream.run)
+        device.driver.put_stream(stream)
+        try:
+            assert read_slots(slots, 0, PAGE, Lz4Codec()) != page
+        except CorruptPage:
+            assert fate != "zeros"
+        assert device.counted("injected_corrupt", "completion_errors") == (1, 0)
+
+
+async def test_corrupt_output_is_found_though_its_rate_is_0_by_then() -> None:
+    gate = Gate()
+    async with opened("poc,fault_corrupt=1/1", gate.create_context) as device:
+        stream = device.get()
+        stream.submit(random.Random(1).randbytes(4 * PAGE), 0, 4)
+        assert gate.reached.wait(20)
+        device.set(fault_corrupt=0)
+        gate.opened.set()
+        await completed(stream)
+        assert device.counted("injected_corrupt", "errors_corrupt") == (4, 4)
+        device.driver.put_stream(stream)
+
+
+async def test_rates_set_back_to_0_leave_a_sound_device(compressible_pages: Pages) -> None:
+    async with opened("ideal,timeout_us=1000") as device:
+        device.set(fault_timeout="1/2", fault_bus_error="0.5", fault_corrupt="1/3", fault_stall="1/7", stall_us=1)
+        for seed in range(10):
+            await device.write(compressible_pages(8, seed))
+        device.set(fault_timeout=0, fault_bus_error=0, fault_corrupt=0, fault_stall=0)
+        before = device.counted("completion_errors")
+        for seed in range(10):
+            assert device.driver.can_poll(8)
+            await device.write(compressible_pages(8, seed))
+        assert device.counted("completion_errors") == before > (0,)
+
+
+# ---- offline ------------------------------------------------------------------------------------------------------
+
+
+async def test_nobody_gets_a_stream_of_a_device_that_is_offline(compressible_pages: Pages) -> None:
+    async with opened("poc,when_full=wait") as device:
+        device.set(state="offline")
+        assert device.driver.get_stream() is None
+        assert not device.driver.should_wait()
+        device.set(state="online")
+        await device.write(compressible_pages(3))
+        assert device.counted("completion_errors", "queue_full") == (0, 0)
+
+
+@pytest.mark.parametrize("profile", ["poc", "qpace,page_ns=1000000000,timeout_us=60000000"])
+@pytest.mark.parametrize("pages", [1, 20])
+async def test_what_is_in_flight_when_the_device_goes_is_redone(
+    profile: str, pages: int, compressible_pages: Pages
+) -> None:
+    source = compressible_pages(pages)
+    async with opened(f"{profile},fault_timeout=1/1,timeout_us=60000000") as device:
+        stream = device.get()
+        stream.submit(source, 0, pages)
+        device.set(state="offline")
+        await completed(stream)
+        slots = SlotTable(pages)
+        slots.store(0, stream.run)
+        device.driver.put_stream(stream)
+        assert read_slots(slots, 0, pages * PAGE, Lz4Codec()) == source
+        assert device.counted("errors_offline", "software_redone") == (pages, pages)
+
+
+async def test_device_that_comes_back_is_idle(compressible_pages: Pages) -> None:
+    async with opened("poc,page_ns=1000000000,timeout_us=60000000") as device:
+        stream = device.get()
+        stream.submit(compressible_pages(50), 0, 50)
+        device.set(state="offline")
+        await completed(stream)
+        device.driver.put_stream(stream)
+        device.set(state="online", page_ns=1000)
+        await device.write(compressible_pages(3))
+        assert device.driver.queue.model.percentile_us(99) < SECOND_NS // NS_PER_US
+
+
+async def test_run_that_an_engine_works_on_when_the_device_goes_ends_with_its_work() -> None:
+    gate = Gate()
+    async with opened("poc,engines=1", gate.create_context) as device:
+        stream = device.get()
+        stream.submit(random.Random(1).randbytes(40 * PAGE), 0, 40)
+        assert gate.reached.wait(20)
+        device.set(state="offline")
+        device.set(state="online")
+        assert not stream.is_complete
+        gate.opened.set()
+        await completed(stream)
+        assert device.counted("errors_offline") == (40,)
+        device.driver.put_stream(stream)
+
+
+# ---- waiting ------------------------------------------------------------------------------------------------------
+
+
+async def test_callers_that_wait_are_served_in_their_order(compressible_pages: Pages) -> None:
+    served: list[int] = []
+    taken: list[ManagedStream] = []
+    async with opened("poc,queue_depth=1,when_full=wait,page_ns=1000") as device:
+
+        def ask(caller: int) -> None:
+            stream = device.get()
+            served.append(caller)
+            stream.submit(compressible_pages(1), 0, 1)
+            taken.append(stream)
+
+        ask(0)
+        assert device.driver.get_stream() is None
+        assert device.driver.should_wait()
+        assert not device.driver.can_poll(1)
+        for caller in range(1, 5):
+            device.driver.when_free(lambda caller=caller: ask(caller))
+        while taken:
+            stream = taken.pop()
+            await completed(stream)
+            device.driver.put_stream(stream)
+        assert served == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("key", "value"), [("state", "offline"), ("when_full", "fallback")])
+async def test_callers_that_wait_are_woken_when_there_is_nothing_to_wait_for(key: str, value: str) -> None:
+    gate = Gate()
+    woken: list[int] = []
+    async with opened("poc,queue_depth=1,when_full=wait", gate.create_context) as device:
+        stream = device.get()
+        stream.submit(random.Random(1).randbytes(PAGE), 0, 1)
+        assert gate.reached.wait(20)
+        for caller in range(3):
+            device.driver.when_free(lambda caller=caller: woken.append(caller))
+        assert woken == []
+        device.set(**{key: value})
+        assert woken == [0, 1, 2]
+        assert not device.driver.should_wait()
+        gate.opened.set()
+        await completed(stream)
+        device.driver.put_stream(stream)
+
+
+async def test_callers_that_wait_are_woken_when_serving_ends() -> None:
+    gate = Gate()
+    woken: list[int] = []
+    profile = parse_accelerator("poc,queue_depth=1,when_full=wait")
+    assert profile is not None
+    driver = EmulatedAccelerator(profile).attach(gate.create_context)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.serve_completions)
+        await wait_all_tasks_blocked()
+        stream = driver.get_stream()
+        assert stream is not None
+        stream.submit(random.Random(1).randbytes(PAGE), 0, 1)
+        driver.when_free(lambda: woken.append(1))
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+            assert woken == [1]
+            assert driver.get_stream() is None
+            gate.opened.set()
+    assert stream.is_complete
+    driver.put_stream(stream)
+    driver.close()
+
+
+# ---- life ---------------------------------------------------------------------------------------------------------
+
+
+async def test_run_longer_than_the_queue_is_taken_in_part(compressible_pages: Pages) -> None:
+    async with opened("qpace,queue_depth=4") as device:
+        stream = device.get()
+        assert stream.submit(compressible_pages(9), 0, 9) == 4
+        assert device.driver.get_stream() is None
+        await completed(stream)
+        device.driver.put_stream(stream)
+
+
+async def test_settings_of_a_driver_that_is_closed_may_change(compressible_pages: Pages) -> None:
+    async with opened("qpace") as device:
+        await device.write(compressible_pages(3))
+    device.set(page_ns=5, fault_timeout="1/2", state="offline", when_full="wait")
+    device.set(state="online")
+    assert device.accelerator.settings()["page_ns"] == "5"
+
+
+def test_timer_that_is_refused_leaves_no_engines_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no timer")
+
+    before = threading.active_count()
+    profile = parse_accelerator("ideal,engines=3")
+    assert profile is not None
+    monkeypatch.setattr("zramfs.accel.driver.ModelledQueue", refuse)
+    with pytest.raises(AcceleratorUnavailable, match="no timer"):
+        EmulatedAccelerator(profile).attach(Lz4Codec)
+    assert threading.active_count() == before

@@ -1,0 +1,187 @@
+import random
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+import trio
+from reads import read
+from trio.testing import wait_all_tasks_blocked
+
+from zramfs.bio import WriteBio
+from zramfs.device.device import ZramDevice
+from zramfs.device.page_store import PageStore
+from zramfs.device.page_write import PageWrite, can_write_later, write_later
+from zramfs.errors import MemoryLimitReached
+
+PAGE = 4096
+
+OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
+Pages = Callable[..., bytes]
+
+
+class Outcome:
+    """What `on_done` was told, and how often."""
+
+    def __init__(self) -> None:
+        self.told: list[Exception | None] = []
+        self._event = trio.Event()
+
+    def __call__(self, failure: Exception | None) -> None:
+        self.told.append(failure)
+        self._event.set()
+
+    async def wait(self) -> Exception | None:
+        await self._event.wait()
+        assert len(self.told) == 1
+        return self.told[0]
+
+
+def store_of(device: ZramDevice) -> PageStore:
+    assert device.store is not None
+    return device.store
+
+
+def begin(device: ZramDevice, page: int, data: bytes) -> Outcome:
+    outcome = Outcome()
+    write_later(store_of(device), WriteBio(page * PAGE, data, True), outcome)
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "can"),
+    [(0, PAGE, True), (PAGE, 32 * PAGE, True), (0, 33 * PAGE, False), (1, PAGE, False), (0, PAGE - 1, False)],
+)
+def test_later_write_is_a_few_whole_pages(offset: int, size: int, *, can: bool) -> None:
+    assert can_write_later(offset, size) is can
+
+
+@pytest.mark.parametrize("accelerator", ["none", "ideal", "poc", "qpace", "qpace,queue_depth=3", "iaa"])
+@pytest.mark.parametrize("pages", [1, 2, 31])
+async def test_later_write_is_stored_when_it_is_done(
+    open_device: OpenDevice, compressible_pages: Pages, accelerator: str, pages: int
+) -> None:
+    source = compressible_pages(pages)
+    async with open_device(64, accelerator=accelerator) as device:
+        assert await begin(device, 5, source).wait() is None
+        assert read(device, 5 * PAGE, len(source)) == source
+        assert device.accounting.in_flight == 0
+
+
+async def test_later_write_is_not_done_before_its_device(open_device: OpenDevice, compressible_pages: Pages) -> None:
+    async with open_device(8, accelerator="qpace,page_ns=5000000") as device:
+        outcome = begin(device, 0, compressible_pages(2))
+        assert outcome.told == []
+        assert device.accounting.in_flight == 1
+        assert read(device, 0, PAGE) == bytes(PAGE)
+        await outcome.wait()
+
+
+async def test_later_writes_that_wait_for_descriptors_are_all_done_in_their_order(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    done: list[int] = []
+    async with open_device(64, accelerator="poc,queue_depth=1,page_ns=1000,engines=1,when_full=wait") as device:
+        source = compressible_pages(20)
+        for page in range(20):
+            bio = WriteBio(page * PAGE, source[page * PAGE : (page + 1) * PAGE], True)
+            write_later(store_of(device), bio, lambda failure, page=page: done.append(-1 if failure else page))
+        while len(done) < 20:
+            await trio.lowlevel.checkpoint()
+        assert done == list(range(20))
+        assert read(device, 0, 20 * PAGE) == source
+        statistics = device.stream_statistics()
+        assert (statistics.managed_pages, statistics.fallback_pages) == (20, 0)
+
+
+@pytest.mark.parametrize("when_full", ["wait", "fallback"])
+async def test_write_that_finds_the_queue_full_waits_or_falls_back(
+    open_device: OpenDevice, compressible_pages: Pages, when_full: str
+) -> None:
+    source = compressible_pages(30)
+    async with open_device(64, accelerator=f"poc,queue_depth=4,page_ns=1000,when_full={when_full}") as device:
+        assert await begin(device, 0, source).wait() is None
+        assert read(device, 0, len(source)) == source
+        statistics = device.stream_statistics()
+        assert statistics.managed_pages + statistics.fallback_pages == 30
+        assert (statistics.fallback_pages == 0) is (when_full == "wait")
+
+
+async def test_task_that_waits_is_not_overtaken_by_those_that_came_after_it(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    """Large writes have a task, small ones have none: who came first is served first all the same."""
+    source = compressible_pages(40)
+    done: list[str] = []
+
+    async with open_device(64, accelerator="poc,queue_depth=1,page_ns=1000,when_full=wait,engines=1") as device:
+
+        async def write_large() -> None:
+            await device.write(WriteBio(0, source[: 2 * PAGE], True))
+            done.append("large")
+
+        begin(device, 50, source[:PAGE])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_large)
+            await wait_all_tasks_blocked()
+            for page in range(10):
+                data = source[page * PAGE : (page + 1) * PAGE]
+                bio = WriteBio((10 + page) * PAGE, data, True)
+                write_later(store_of(device), bio, lambda _: done.append("small"))
+        while len(done) < 11:
+            await trio.lowlevel.checkpoint()
+        assert device.stream_statistics().fallback_pages == 0
+        assert read(device, 0, 2 * PAGE) == source[: 2 * PAGE]
+
+
+async def test_waiting_writes_are_done_in_software_when_the_device_goes(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    source = compressible_pages(20)
+    async with open_device(
+        32, accelerator="poc,queue_depth=2,page_ns=1000000000,when_full=wait,timeout_us=60000000"
+    ) as device:
+        outcomes = [begin(device, page, source[page * PAGE : (page + 1) * PAGE]) for page in range(20)]
+        assert device.accelerator is not None
+        device.accelerator.set("state", "offline")
+        for outcome in outcomes:
+            assert await outcome.wait() is None
+        assert read(device, 0, 20 * PAGE) == source
+        assert device.stream_statistics().fallback_pages == 18
+
+
+async def test_write_over_the_memory_limit_fails_once_with_its_error(open_device: OpenDevice) -> None:
+    noise = random.Random(1).randbytes(32 * PAGE)
+    async with open_device(64, accelerator="qpace", mem_limit_pages=8) as device:
+        failure = await begin(device, 0, noise).wait()
+        assert isinstance(failure, MemoryLimitReached)
+        assert device.io_stat().failed_writes == 1
+        assert device.accounting.in_flight == 0
+        assert device.stream_statistics().inflight == 0
+
+
+async def test_write_that_is_closed_early_is_done_with_what_it_submitted(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    source = compressible_pages(9)
+    outcome = Outcome()
+    async with open_device(16, accelerator="qpace,queue_depth=4") as device:
+        write = PageWrite(
+            store_of(device), source, offset_bytes=0, page=0, pages=9, is_async=True, on_done=outcome
+        )
+        assert write.submit_run()
+        assert (write.page, write.has_more) == (4, True)
+        write.close()
+        assert await outcome.wait() is None
+        assert read(device, 0, 9 * PAGE) == source[: 4 * PAGE] + bytes(5 * PAGE)
+
+
+async def test_unserved_device_still_takes_every_page(open_device: OpenDevice, compressible_pages: Pages) -> None:
+    source = compressible_pages(6)
+    before = threading.active_count()
+    async with open_device(16, accelerator="poc,when_full=wait") as device:
+        assert device.accelerator is not None
+        device.accelerator.set("state", "offline")
+        assert await begin(device, 0, source).wait() is None
+        assert read(device, 0, len(source)) == source
+    assert threading.active_count() == before
