@@ -108,6 +108,7 @@ ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 
 cdef enum:
     SOON_NS = 100000    # a completion so near is awaited by polling: the event loop takes about as long to wake up
+    LOOK_NS = 2000      # one so near is awaited before the next request is looked for: that takes about as long
 
 _log = logging.getLogger(__name__)
 
@@ -179,6 +180,9 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
     cdef int fd = fuse_session_fd(session)
     next_event_ns = NEVER_NS if busy_store is None else busy_store.zcomp.next_event_ns()
     while not is_pending:
+        if next_event_ns - monotonic_ns() < LOOK_NS:
+            spin_until(next_event_ns)
+            attend_device()
         pending_result = receive_buf(session, &pending)
         if pending_result == -EAGAIN:
             if not is_readable(fd, spin_ns if next_event_ns == NEVER_NS else time_until_event_ns()):
@@ -196,11 +200,14 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
             fuse_session_process_buf(session, &pending)
             must_not_wait = False
             is_pending = has_to_wait
-            if monotonic_ns() > next_event_ns:
-                attend_device()
             if monotonic_ns() > ends_ns and not is_pending:
                 return None
     return True
+
+
+cdef void spin_until(int64_t end_ns) noexcept:
+    while monotonic_ns() < end_ns:
+        pass
 
 
 cdef int64_t time_until_event_ns() noexcept:

@@ -18,18 +18,23 @@ cdef extern from "<sched.h>" nogil:
     int sched_yield()
 
 
+cdef enum:
+    LOOK_NS = 2000  # a system call or two: so near the end a look would only be late
+
+
 cdef bint is_readable(int fd, int64_t budget_ns) noexcept:
     cdef pollfd watched
-    cdef int64_t deadline_ns
+    cdef int64_t deadline_ns = monotonic_ns() + budget_ns if budget_ns else 0
+    cdef int64_t left_ns
     watched.fd = fd
     watched.events = POLLIN
     cdef int ready = poll(&watched, 1, 0)
     if ready == 0 and budget_ns:
         with nogil:
-            deadline_ns = monotonic_ns() + budget_ns
-            while ready == 0 and monotonic_ns() < deadline_ns:
-                sched_yield()
-                ready = poll(&watched, 1, 0)
+            while ready == 0 and (left_ns := deadline_ns - monotonic_ns()) > 0:
+                if left_ns > LOOK_NS:
+                    sched_yield()
+                    ready = poll(&watched, 1, 0)
     return ready > 0
 
 
