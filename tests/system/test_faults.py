@@ -2,7 +2,6 @@
 
 import errno
 import os
-import statistics
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ Fio = Callable[..., None]
 
 PAGE = 4096
 DIRECT = ("--direct=1", "--ioengine=libaio", "--iodepth=32", "--bs=4k", "--buffer_compress_percentage=60")
+LATENESS = ("model_p50_us", "observed_p50_us", "model_p99_us", "observed_p99_us", "late_completions")
 COUNTED = ("timeout", "bus_error", "corrupt")
 
 
@@ -145,24 +145,17 @@ def test_overload_falls_back_or_waits_as_when_full_says(mount: Mount, fio: Fio, 
 
 def test_corruption_that_is_not_verified_is_seen_by_the_reader(mount: Mount) -> None:
     """As with the real thing: an error or wrong data, and only with verify_compress switched off."""
-    mounted = mount("--accel", "ideal,fault_corrupt=1/1,verify_compress=0")
+    mounted = mount("--accel", "ideal,fault_corrupt=1/1,verify_compress=0", size="4K")
     page = (b"stream, run, descriptor, doorbell; " * 118)[:PAGE]
 
     def is_intact() -> bool:
-        fd = os.open(mounted.file, os.O_RDWR | os.O_DIRECT)
+        command = ["dd", f"of={mounted.file}", "bs=4096", "count=1", "oflag=direct", "conv=notrunc", "status=none"]
+        subprocess.run(command, input=page, check=True)
         try:
-            with open(mounted.file, "rb", buffering=0) as file:
-                subprocess.run(
-                    ["dd", f"of={mounted.file}", "bs=4096", "count=1", "oflag=direct", "conv=notrunc", "status=none"],
-                    input=page,
-                    check=True,
-                )
-                return file.read(PAGE) == page
+            return mounted.file.read_bytes()[:PAGE] == page
         except OSError as error:
             assert error.errno == errno.EIO
             return False
-        finally:
-            os.close(fd)
 
     assert not is_intact()
     assert counters(mounted)["completion_errors"] == 0
@@ -179,15 +172,16 @@ def test_settings_are_files_and_only_what_may_change_is_writable(mount: Mount) -
     for key, setting in SETTINGS.items():
         mode = mounted.attribute(f"accel/{key}").stat().st_mode & 0o777
         assert mode == (0o444 if setting.is_fixed else 0o644), key
-        with pytest.raises(OSError, match=r"accel/") as caught:
+        refusal = os.strerror(errno.EACCES if setting.is_fixed else errno.EINVAL)
+        with pytest.raises(OSError, match=refusal):
             set_(mounted, **{key: "nonsense"})
-        assert caught.value.errno == (errno.EACCES if setting.is_fixed else errno.EINVAL)
         if isinstance(setting, Number) and not setting.is_fixed:
-            with pytest.raises(OSError, match=r"accel/") as caught:
+            with pytest.raises(OSError, match=refusal):
                 set_(mounted, **{key: setting.most + 1})
-            assert caught.value.errno == errno.EINVAL
             set_(mounted, **{key: setting.most})
             assert mounted.show(f"accel/{key}") == f"{setting.most}\n"
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        set_(mounted, state="asleep")
     for key in ("profile", "workers", "stat"):
         assert mounted.attribute(f"accel/{key}").stat().st_mode & 0o777 == 0o444
 
@@ -204,6 +198,10 @@ def test_observed_median_is_the_models_at_low_load(mount: Mount, fio: Fio, profi
         assert counted["submitted_pages"] == 20 * MIB // PAGE
         if abs(counted["observed_p50_us"] - counted["model_p50_us"]) <= 0.1 * counted["model_p50_us"]:
             return
-        seen.append((counted["model_p50_us"], counted["observed_p50_us"], counted["late_completions"]))
-    late = statistics.median(late for _, _, late in seen)
-    assert late > 5120 / 2, f"{seen}: the work was in time, and yet the observed median is not the model's"
+        assert counted["observed_p50_us"] > counted["model_p50_us"], "told before its time"
+        seen.append({key: counted[key] for key in LATENESS})
+    for each in seen:
+        was_late = each["late_completions"] > 20 * MIB // PAGE // 2
+        assert was_late or each["observed_p99_us"] > 3 * each["model_p99_us"], (
+            f"all in time, but not as the model: {seen}"
+        )
