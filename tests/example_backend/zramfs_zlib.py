@@ -1,6 +1,6 @@
 """A zlib backend that manages streams of its own: a thread compresses, and trio learns when a run is done.
 
-Plain Python, without zramfs's accelerator: the stream contract is all that it knows. docs/backend_packages.md explains it.
+Plain Python, without zramfs's accelerator: the stream contract is all that it knows. docs/backend_packages.md tells.
 """
 
 import threading
@@ -80,7 +80,7 @@ class ZlibStreams(StreamManager):
 
     def put_stream(self, stream: Stream) -> None:
         """Take back a stream whose pages are committed."""
-        assert isinstance(stream, ZlibStream)  # noqa: S101 - it is one of ours
+        assert isinstance(stream, ZlibStream)
         self._inflight -= stream.pages
         stream.run.release()
         self._free.append(stream)
@@ -97,7 +97,7 @@ class ZlibStreams(StreamManager):
             stream, work = item
             work()
             self._done.append(stream)
-            assert self._token is not None  # noqa: S101 - no stream is given out before
+            assert self._token is not None
             self._token.run_sync_soon(self.poll_completions, idempotent=True)
 
     def poll_completions(self) -> None:
@@ -116,6 +116,7 @@ class ZlibStreams(StreamManager):
             with trio.CancelScope(shield=True):
                 while not all(stream.is_complete for stream in self._streams):
                     await trio.sleep(_POLL_S)
+                    self.poll_completions()
 
     def statistics(self) -> Mapping[str, float]:
         """Pages that a stream holds now, and the most so far."""

@@ -1,4 +1,4 @@
-"""A backend of another package, `tests/example_backend`: installed as its user would, mounted, and held to the contract."""
+"""A backend of another package, `tests/example_backend`: installed, mounted, and held to the contract."""
 
 import shutil
 import subprocess
