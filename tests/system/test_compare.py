@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,42 @@ def test_compare_that_is_interrupted_shows_what_it_has(number: signal.Signals) -
     report = json.loads(stdout)
     assert report["complete"] is False
     assert report["settings"][0]["figures"]["sync_iops"]["median"] > 0
+
+
+def test_compare_report_stands_alone(tmp_path: Path) -> None:
+    report = tmp_path / "out.html"
+    result = compare(*SHORT, "--vary", "policy=percpu,auto", "--report", report)
+    assert result.returncode == 0, result.stderr
+    page = report.read_text()
+    headings = (
+        "Throughput",
+        "Latency distribution",
+        "CPU time",
+        "Queue depth over time",
+        "Where a request's time goes",
+    )
+    assert [heading for heading in headings if f"<h2>{heading}</h2>" not in page] == []
+    assert page.count("<svg") == 6
+    assert not re.search(r"""(src|href)=["']https?:""", page)
+    assert "zramfs mount " in page
+
+
+def test_compare_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
+    report = tmp_path / "out.html"
+    options = ("--runtime", "0.3", "--rounds", "1000", "--size", "64M", "--report", str(report))
+    began = subprocess.Popen([ZRAMFS, "compare", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert began.stderr is not None
+    began.stderr.readline()
+    began.send_signal(signal.SIGINT)
+    began.communicate(timeout=60)
+    assert began.returncode == 130
+    assert "1 of 3000 runs complete" in report.read_text()
+
+
+def test_compare_report_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    result = compare(*SHORT, "--report", tmp_path / "nowhere" / "out.html")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "nowhere/out.html cannot be written" in result.stderr
 
 
 def test_compare_that_fails_says_under_which_setting(tmp_path: Path) -> None:

@@ -1,7 +1,14 @@
 """`zramfs compare`: a workload under several settings, interleaved, and what it showed."""
 
 import json
+import os
+import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import click
@@ -9,14 +16,16 @@ from rich.console import Console
 
 from zramfs.cli.parameters import SIZE, Parsed, json_option
 from zramfs.compare.fio import FioWorkload
+from zramfs.compare.machine import describe_machine, describe_versions, require_memory
 from zramfs.compare.programs import Interrupted, Interruption
+from zramfs.compare.report import Circumstances, render_report, require_report_libraries
 from zramfs.compare.rounds import Comparison
 from zramfs.compare.settings import POLICIES, Variation, combine, parse_variation
 from zramfs.compare.swap_storm import SwapStorm
 from zramfs.compare.table import as_json as comparison_as_json
 from zramfs.compare.table import print_table
 from zramfs.compare.workload import SWAP_STORM, Plan, Workload, read_job_file
-from zramfs.errors import InvalidValue
+from zramfs.errors import CommandFailed, InvalidValue
 
 _VARIATION: Final = Parsed("key=value,value…", parse_variation)
 _INTERRUPTED: Final = 130
@@ -59,6 +68,11 @@ _WORKLOAD: Final = Parsed("name|file.fio", _workload)
     show_default=True,
     help="How long a run is measured.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a page with the table, plots, the machine and the commands.",
+)
 @json_option
 def compare(
     workload: Workload,
@@ -67,6 +81,7 @@ def compare(
     size_bytes: int,
     rounds: int,
     runtime_s: float,
+    report: Path | None,
     *,
     as_json: bool,
 ) -> int:
@@ -85,27 +100,62 @@ def compare(
     except InvalidValue as error:
         raise click.UsageError(str(error)) from error
     plan = Plan(size_bytes=size_bytes, runtime_s=runtime_s)
-    workload.check(plan)
+    _check(workload, plan, report)
+    circumstances = _circumstances()
     comparison = Comparison.of(workload, plan, rounds, settings)
+    with Interruption() as interruption:
+        try:
+            return _run(comparison, interruption, observes=report is not None)
+        finally:
+            _show(comparison, circumstances, as_json=as_json)
+            if report and comparison.measured:
+                _write(report, render_report(comparison, circumstances))
+
+
+def _check(workload: Workload, plan: Plan, report: Path | None) -> None:
+    """Find out now what would otherwise fail after minutes of measuring."""
+    require_memory(plan.size_bytes)
+    if report:
+        require_report_libraries()
+        if not os.access(report if report.exists() else report.parent, os.W_OK):
+            raise click.UsageError(f"{report} cannot be written")
+    workload.check(plan)
+
+
+def _circumstances() -> Circumstances:
+    return Circumstances(
+        command=shlex.join(["zramfs", *sys.argv[1:]]),
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=describe_machine(),
+        versions=describe_versions(),
+    )
+
+
+def _run(comparison: Comparison, interruption: Interruption, *, observes: bool) -> int:
+    """Run all rounds; the exit code. A line on stderr tells of each run, and on a terminal what runs now."""
+    console = Console(stderr=True, highlight=False)
     try:
-        _run(comparison)
+        with console.status("") as status:
+            comparison.run(interruption, on_begin=status.update, on_end=partial(console.print, soft_wrap=True))
+            if observes:
+                comparison.observe(interruption, on_begin=status.update)
     except Interrupted:
-        click.echo(f"zramfs: ended early, after {comparison.runs_done} of {comparison.runs_planned} runs", err=True)
+        done = f"after {comparison.runs_done} of {comparison.runs_planned} runs"
+        console.print(f"zramfs: ended early, {done}")
         return _INTERRUPTED
-    finally:
-        _show(comparison, as_json=as_json)
     return 0
 
 
-def _run(comparison: Comparison) -> None:
-    """Run all rounds, and tell on stderr how far it is: a line for each run, and on a terminal what runs now."""
-    console = Console(stderr=True, highlight=False)
-    with Interruption() as interruption, console.status("") as status:
-        comparison.run(interruption, on_begin=status.update, on_end=console.print)
+def _write(report: Path, page: str) -> None:
+    try:
+        report.write_text(page)
+    except OSError as error:
+        raise CommandFailed(f"{report} cannot be written: {error.strerror}") from error
 
 
-def _show(comparison: Comparison, *, as_json: bool) -> None:
+def _show(comparison: Comparison, circumstances: Circumstances, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(comparison_as_json(comparison), indent=2))
+        report = comparison_as_json(comparison)
+        click.echo(json.dumps({**report, **asdict(circumstances)}, indent=2))
     elif comparison.measured:
         print_table(comparison, Console(highlight=False))

@@ -53,7 +53,7 @@ class FioWorkload:
         mount.commands.append(shown(*command, environment=environment))
         exit_code, complaint = run_workload(command, output, interruption, environment=environment)
         if exit_code:
-            raise CommandFailed(f"fio failed: {complaint or f'exit code {exit_code}'}")
+            raise CommandFailed(f"fio failed: {complaint.removeprefix('fio: ') or f'exit code {exit_code}'}")
         return parse_result(output.read_text())
 
 

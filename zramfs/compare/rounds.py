@@ -1,12 +1,14 @@
 """The comparison itself: round by round, every setting in turn, each on a fresh mount."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from zramfs.compare.figures import Spread, figures_of, spreads_of
 from zramfs.compare.fresh_mount import fresh_mount
 from zramfs.compare.histogram import Histogram
+from zramfs.compare.observation import Observation, observe
 from zramfs.compare.programs import Interruption
 from zramfs.compare.settings import Setting
 from zramfs.compare.workload import KINDS, Plan, Workload
@@ -53,6 +55,8 @@ class Comparison:
     plan: Plan
     rounds: int
     rows: list[Row]
+    observations: list[Observation] = field(default_factory=list)
+    """Of the first rows that have figures, if they were wanted."""
 
     @classmethod
     def of(cls, workload: Workload, plan: Plan, rounds: int, settings: Sequence[Setting]) -> "Comparison":
@@ -83,6 +87,14 @@ class Comparison:
                 row.runs.append(measure(self.workload, row.setting, self.plan, interruption))
                 on_end(f"round {number} of {self.rounds}: {row.setting.name}: {_in_short(row.runs[-1])}")
 
+    def observe(self, interruption: Interruption, on_begin: Progress) -> None:
+        """Run each setting once more, and look on; no figure comes from these runs. Raises as `run` does."""
+        for row in self.measured:
+            interruption.check()
+            on_begin(f"for the report, traced: {row.setting.name}")
+            with _named(row.setting):
+                self.observations.append(observe(self.workload, row.setting, self.plan, interruption))
+
     def _remaining(self) -> str:
         """Return about how long the rest takes, in minutes and seconds."""
         run_s = self.plan.ramp_s + self.plan.runtime_s + MOUNT_S
@@ -92,15 +104,20 @@ class Comparison:
 
 def measure(workload: Workload, setting: Setting, plan: Plan, interruption: Interruption) -> Run:
     """Run the workload once on a fresh mount; CommandFailed says under which setting it failed."""
-    try:
-        with fresh_mount(["--size", str(plan.size_bytes), *setting.mount_options]) as mount:
-            before = mount.snapshot()
-            result = workload.run(mount, plan, interruption)
-            figures = figures_of(result, before, mount.snapshot())
-    except CommandFailed as error:
-        raise CommandFailed(f"{setting.name}: {error}") from error
+    with _named(setting), fresh_mount(["--size", str(plan.size_bytes), *setting.mount_options]) as mount:
+        before = mount.snapshot()
+        result = workload.run(mount, plan, interruption)
+        figures = figures_of(result, before, mount.snapshot())
     latencies = {kind: served.latencies for kind, served in result.served.items() if served.latencies}
     return Run(figures=figures, latencies=latencies, commands=mount.commands)
+
+
+@contextmanager
+def _named(setting: Setting) -> Iterator[None]:
+    try:
+        yield
+    except CommandFailed as error:
+        raise CommandFailed(f"{setting.name}: {error}") from error
 
 
 def _in_short(run: Run) -> str:

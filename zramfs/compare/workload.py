@@ -17,14 +17,14 @@ _FIO_SUFFIX: Final = ".fio"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How large the disk is, and for how long it is measured; that it first runs a quarter longer warms it up."""
+    """How large the disk is, and for how long a run is measured."""
 
     size_bytes: int
     runtime_s: float
 
     @property
     def ramp_s(self) -> float:
-        """How long a workload runs before it begins to count."""
+        """How long a workload runs before it begins to count: a quarter, in which the fresh disk fills."""
         return self.runtime_s / 4
 
 
