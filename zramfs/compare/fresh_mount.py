@@ -48,10 +48,11 @@ class FreshMount:
     def snapshot(self) -> Snapshot:
         """Read the counters and the CPU time."""
         pid = int((self.path / "sys/fs/zramfs/pid").read_text())
-        return Snapshot(time.monotonic(), read_cpu_time(pid), self.counters("stream_stat"), self.counters("accel/stat"))
+        return Snapshot(
+            time.monotonic(), read_cpu_time(pid), self._counters("stream_stat"), self._counters("accel/stat")
+        )
 
-    def counters(self, attribute: str) -> Counters:
-        """Read one of the device's files of counters."""
+    def _counters(self, attribute: str) -> Counters:
         return parse_counters((self.path / "sys/block" / _DEVICE / attribute).read_text())
 
 
