@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 ZRAMFS = Path(sys.executable).with_name("zramfs")
-HOG = Path(__file__).with_name("memory_hog.py")
+HOG = ("-m", "zramfs.compare.memory_hog")
 TREE = Path("/usr/share/doc")
 SIZE = "1G"
 
@@ -125,7 +125,7 @@ class Demo:
         self.zramfs("swap", "on", self.mountpoint)
         with ExitStack() as undo:
             undo.callback(self.zramfs, "swap", "off", self.mountpoint)
-            said = self.run(sys.executable, HOG, "256", "64")
+            said = self.run(sys.executable, *HOG, "256", "64")
         console.print(f"  {said}")
         self.verified.append(("swap", said))
 

@@ -11,7 +11,7 @@ from mounts import Mounted, zramfs
 
 Mount = Callable[..., Mounted]
 
-HOG = Path(__file__).parents[2] / "scripts" / "memory_hog.py"
+HOG = ("-m", "zramfs.compare.memory_hog")
 CANNOT = 77
 
 
@@ -95,7 +95,7 @@ def test_swap_under_pressure_gives_every_byte_back(mount: Mount) -> None:
     loop = zramfs("swap", "on", mounted.path).stdout.strip()
     assert f"{loop} " in Path("/proc/swaps").read_text()
     assert (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "1\n"
-    done = run(sys.executable, HOG, 256, 64)
+    done = run(sys.executable, *HOG, 256, 64)
     if done.returncode == CANNOT:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr

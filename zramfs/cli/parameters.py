@@ -13,7 +13,7 @@ from zramfs.errors import InvalidValue
 from zramfs.units import parse_size
 
 
-class _Parsed(click.ParamType):  # type: ignore[type-arg]
+class Parsed(click.ParamType):  # type: ignore[type-arg]
     """A parameter that one of our functions reads; what it raises for junk is the message."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -45,9 +45,9 @@ def _accelerator(text: str) -> Profile | None:
     return parse_accelerator(text)
 
 
-SIZE: Final = _Parsed("size", _positive_size)
-ALGORITHM: Final = _Parsed("name", _backend)
-ACCELERATOR: Final = _Parsed("name[,key=value…]|none", _accelerator)
+SIZE: Final = Parsed("size", _positive_size)
+ALGORITHM: Final = Parsed("name", _backend)
+ACCELERATOR: Final = Parsed("name[,key=value…]|none", _accelerator)
 
 mountpoint_argument = click.argument("mountpoint", type=click.Path(path_type=Path, exists=False, resolve_path=False))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -1,0 +1,69 @@
+import pytest
+
+from zramfs.compare.cpu import CpuTime
+from zramfs.compare.figures import FIGURES, Spread, figures_of, shown_figures, spreads_of
+from zramfs.compare.fresh_mount import Snapshot, parse_counters
+from zramfs.compare.histogram import Histogram
+from zramfs.compare.workload import Served, WorkloadResult
+
+GIB_PAGES = 1 << 18
+
+
+def snapshot(at_s: float = 0, cpu: CpuTime | None = None, inflight_max: int = 0, **pages: int) -> Snapshot:
+    streams = {f"{kind}_pages": pages.get(kind, 0) for kind in ("managed", "percpu", "fallback")}
+    return Snapshot(at_s, cpu or CpuTime(), streams, {"inflight_max": inflight_max})
+
+
+def test_figures_have_rates_and_percentiles_by_kind_of_request() -> None:
+    served = {"sync": Served(4.096e6, 1000, Histogram({10_000: 98, 90_000: 2}))}
+    figures = figures_of(WorkloadResult(served=served), snapshot(), snapshot())
+    assert [figures[f"sync_{name}"] for name in ("mb_s", "iops", "p50_us", "p99_us")] == [4.096, 1000, 10, 90]
+    assert "async_mb_s" not in figures
+
+
+def test_cpu_time_is_by_gib_that_streams_took_or_readers_got() -> None:
+    result = WorkloadResult(served={"read": Served(1, 1)}, read_bytes=1 << 30)
+    after = snapshot(cpu=CpuTime(loop=4, other=1, engines=2), managed=GIB_PAGES // 2, fallback=GIB_PAGES // 2)
+    figures = figures_of(result, snapshot(), after)
+    assert [figures[f"cpu_{kind}_s_per_gib"] for kind in ("loop", "other", "engines")] == [2, 0.5, 1]
+
+
+def test_fallback_share_is_of_the_pages_that_wanted_a_managed_stream() -> None:
+    figures = figures_of(WorkloadResult(), snapshot(at_s=0), snapshot(at_s=1, managed=30, fallback=10, percpu=99))
+    assert figures["fallback_percent"] == 25
+
+
+def test_counters_before_the_run_do_not_count() -> None:
+    figures = figures_of(WorkloadResult(), snapshot(at_s=0, percpu=5), snapshot(at_s=1, percpu=7))
+    assert figures["percpu_pages"] == 2
+    assert figures["fallback_percent"] is None
+
+
+def test_workload_that_does_not_measure_itself_is_measured_by_its_pages() -> None:
+    figures = figures_of(WorkloadResult(), snapshot(at_s=1), snapshot(at_s=3, managed=500))
+    assert (figures["swap_iops"], figures["swap_mb_s"]) == (250, 250 * 4096 / 1e6)
+
+
+def test_spread_is_median_lowest_and_highest_of_the_rounds_that_have_it() -> None:
+    spreads = spreads_of([{"sync_iops": 5}, {"sync_iops": 1}, {"sync_iops": None}, {"sync_iops": 2}])
+    assert spreads == {"sync_iops": Spread(median=2, lowest=1, highest=5)}
+
+
+def test_events_that_did_not_happen_are_not_shown() -> None:
+    quiet = {"sync_iops": Spread(0, 0, 0), "completion_errors": Spread(0, 0, 0)}
+    eventful = {"completion_errors": Spread(0, 0, 3)}
+    assert [figure.key for figure in shown_figures([quiet])] == ["sync_iops"]
+    assert [figure.key for figure in shown_figures([quiet, eventful])] == ["sync_iops", "completion_errors"]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "-"), (0, "0"), (9_999.4, "9,999"), (10_000, "10.0k"), (999_949, "999.9k"), (1_234_567, "1.23M")],
+)
+def test_counts_are_written_short(value: float | None, written: str) -> None:
+    pages = next(figure for figure in FIGURES if figure.key == "managed_pages")
+    assert pages.written(value) == written
+
+
+def test_counters_that_are_no_numbers_are_left_out() -> None:
+    assert parse_counters("managed_pages 5\nmanaged_error no engines here\n") == {"managed_pages": 5}

@@ -1,0 +1,78 @@
+import pytest
+
+from zramfs.compare import report
+from zramfs.compare.fio import FioWorkload
+from zramfs.compare.histogram import Histogram
+from zramfs.compare.observation import Observation
+from zramfs.compare.report import Circumstances, render_report, require_report_libraries
+from zramfs.compare.rounds import Comparison, Run
+from zramfs.compare.settings import Variation, combine
+from zramfs.compare.trace import DepthOverTime
+from zramfs.compare.workload import Plan
+from zramfs.errors import CommandFailed
+
+CIRCUMSTANCES = Circumstances(
+    command="zramfs compare --workload '<own>.fio'",
+    when="today",
+    machine={"CPU": "a CPU", "CPUs": "2"},
+    versions={"zramfs": "0"},
+)
+DEPTH = DepthOverTime([0, 1], [1, 0], [0, 0])
+FIGURES = {
+    **{f"sync_{name}": 50.0 for name in ("mb_s", "iops", "p50_us", "p99_us")},
+    **{f"cpu_{kind}_s_per_gib": 0.5 for kind in ("loop", "other", "engines")},
+    **{f"{kind}_pages": 10 for kind in ("managed", "percpu", "fallback")},
+}
+
+
+def comparison(*, settings: int = 2, latencies: dict[str, Histogram] | None = None) -> Comparison:
+    depths = Variation("queue_depth", tuple(str(depth) for depth in range(1, settings + 1)))
+    made = Comparison.of(
+        FioWorkload("<own>.fio", "[job]\n# <b>\n"), Plan(size_bytes=1 << 20, runtime_s=1), 2, combine([depths], "ideal")
+    )
+    for row in made.rows:
+        row.runs.extend(
+            Run(figures={**FIGURES, "sync_mb_s": speed}, latencies=latencies or {}, commands=["zramfs mount x"])
+            for speed in (1.0, 3.0)
+        )
+    return made
+
+
+def test_report_has_medians_and_ranges() -> None:
+    page = render_report(comparison(), CIRCUMSTANCES)
+    assert '>2.0<span class="range">1.0 to 3.0</span>' in page
+
+
+def test_report_escapes_what_the_user_gave() -> None:
+    page = render_report(comparison(), CIRCUMSTANCES)
+    assert "&lt;own&gt;.fio" in page
+    assert "# &lt;b&gt;" in page
+    assert "<own>" not in page
+
+
+def test_report_leaves_out_what_was_not_measured() -> None:
+    page = render_report(comparison(), CIRCUMSTANCES)
+    assert "<h2>Latency distribution</h2>" not in page
+    assert "<h2>Queue depth over time</h2>" not in page
+
+
+def test_report_of_as_many_settings_as_there_may_be_names_them_all() -> None:
+    full = comparison(settings=32, latencies={"sync": Histogram({1000: 99, 50_000: 1})})
+    full.observations = [Observation(DEPTH, {"sync": {"submission": 1.0, "completion": 2.0, "answer": 3.0}})] * 32
+    page = render_report(full, CIRCUMSTANCES)
+    assert page.count("<svg") == 6
+    assert [depth for depth in range(1, 33) if f"queue_depth={depth}</summary>" not in page] == []
+
+
+def test_report_with_fewer_observations_than_settings_draws_those() -> None:
+    ended_early = comparison(settings=3)
+    ended_early.observations = [Observation(DEPTH, {})]
+    page = render_report(ended_early, CIRCUMSTANCES)
+    assert "<h2>Queue depth over time</h2>" in page
+    assert "<h2>Where a request's time goes</h2>" not in page
+
+
+def test_report_without_its_libraries_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "jinja2" else object())
+    with pytest.raises(CommandFailed, match=r"--report needs jinja2: pip install 'zramfs\[report\]'"):
+        require_report_libraries()

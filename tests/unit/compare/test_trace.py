@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+from typing import Any
+
+from zramfs.compare.trace import DepthOverTime, depth_over_time, mean_stages_us, read_trace
+
+
+def request(*times_us: float, op: str = "write", is_async: bool = False, **streams: int) -> dict[str, Any]:
+    moments = dict(zip(("arrival_us", "submit_us", "complete_us", "reply_us"), times_us, strict=True))
+    return {"op": op, "bytes": 4096, "async": is_async, "streams": streams, **moments}
+
+
+def test_trace_without_discards_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    requests = [request(1, 2, 3, 4), request(1, 2, 3, 4, op="discard"), request(2, 3, 4, 5, op="read")]
+    path.write_text("".join(json.dumps(each) + "\n" for each in requests))
+    assert read_trace(path) == [requests[0], requests[2]]
+
+
+def test_stages_are_means_by_kind_of_request() -> None:
+    requests = [
+        request(0, 10, 10, 12),
+        request(0, 20, 20, 26),
+        request(0, 1, 101, 102, is_async=True),
+        request(0, 5, 5, 6, op="read"),
+    ]
+    assert mean_stages_us(requests) == {
+        "sync": {"submission": 15, "completion": 0, "answer": 4},
+        "async": {"submission": 1, "completion": 100, "answer": 1},
+        "read": {"submission": 5, "completion": 0, "answer": 1},
+    }
+
+
+def test_depth_counts_requests_in_hand_and_those_at_the_accelerator() -> None:
+    requests = [
+        request(0, 1_000_000, 3_500_000, 4_000_000, managed=1),
+        request(1_000_000, 2_000_000, 3_500_000, 3_600_000),
+    ]
+    assert depth_over_time(requests, moments=5) == DepthOverTime([0, 1, 2, 3, 4], [1, 2, 2, 2, 0], [0, 1, 1, 1, 0])
+
+
+def test_depth_of_no_request_is_empty() -> None:
+    assert depth_over_time([]) == DepthOverTime()

@@ -1,0 +1,212 @@
+"""The figures of a comparison: which there are, what each means, and how one run's are computed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from zramfs.compare.fresh_mount import Snapshot
+from zramfs.compare.workload import ASYNC, KINDS, READ, SWAP, SYNC, Served, WorkloadResult
+from zramfs.units import PAGE_SIZE
+
+_MB: Final = 1e6
+_GIB: Final = 1 << 30
+
+CPU_KINDS: Final = ("loop", "other", "engines")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A column: its group in the table, its heading there (two lines), digits after the point, and its meaning."""
+
+    key: str
+    group: str
+    heading: str
+    digits: int
+    meaning: str
+    is_count: bool = False
+    only_if_any: bool = False
+    """Left out where it is 0 under every setting."""
+
+    def written(self, value: float | None) -> str:
+        """Return a value as the table has it; counts from 10,000 on in thousands or millions."""
+        if value is None:
+            return "-"
+        if not self.is_count or value < 10_000:
+            return f"{value:,.{self.digits}f}"
+        return f"{value / 1e3:,.1f}k" if value < 999_950 else f"{value / 1e6:,.2f}M"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure over all rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+_WHOSE: Final = {
+    SYNC: "synchronous writers",
+    ASYNC: "asynchronous writers",
+    READ: "readers",
+    SWAP: "the kernel, which swaps out",
+}
+
+
+def _figures_of_kind(kind: str) -> Iterator[Figure]:
+    per_request = "pages" if kind == SWAP else "requests"
+    yield Figure(
+        key=f"{kind}_mb_s",
+        group=kind,
+        heading=f"{kind}\nMB/s",
+        digits=1,
+        meaning=f"10^6 bytes a second of {_WHOSE[kind]}",
+    )
+    yield Figure(
+        key=f"{kind}_iops",
+        group=kind,
+        heading=f"{kind}\nIOPS",
+        digits=0,
+        is_count=True,
+        meaning=f"{per_request} a second of {_WHOSE[kind]}",
+    )
+    for percent in (50, 99):
+        yield Figure(
+            key=f"{kind}_p{percent}_us",
+            group=kind,
+            heading=f"{kind}\np{percent} µs",
+            digits=0,
+            is_count=True,
+            meaning=f"µs within which {percent} % of the requests of {_WHOSE[kind]} were complete",
+        )
+
+
+FIGURES: Final = (
+    *(figure for kind in KINDS for figure in _figures_of_kind(kind)),
+    Figure(
+        key="cpu_loop_s_per_gib",
+        group="cpu",
+        heading="loop\ns/GiB",
+        digits=2,
+        meaning="CPU seconds of the daemon's event loop for each GiB: requests, per-CPU streams, commits",
+    ),
+    Figure(
+        key="cpu_other_s_per_gib",
+        group="cpu",
+        heading="other\ns/GiB",
+        digits=2,
+        meaning="CPU seconds of the daemon's other threads for each GiB, such as the one that shares large reads",
+    ),
+    Figure(
+        key="cpu_engines_s_per_gib",
+        group="cpu",
+        heading="engines\ns/GiB",
+        digits=2,
+        meaning="CPU seconds for each GiB in the engine threads: emulation, with hardware they would not be there",
+    ),
+    Figure(
+        key="managed_pages",
+        group="pages",
+        heading="managed\npages",
+        digits=0,
+        is_count=True,
+        meaning="pages that managed streams took",
+    ),
+    Figure(
+        key="percpu_pages",
+        group="pages",
+        heading="per-CPU\npages",
+        digits=0,
+        is_count=True,
+        meaning="pages that were for per-CPU streams from the start",
+    ),
+    Figure(
+        key="fallback_pages",
+        group="pages",
+        heading="fallback\npages",
+        digits=0,
+        is_count=True,
+        meaning="pages that wanted a managed stream and got a per-CPU stream, because the accelerator's queue was full",
+    ),
+    Figure(
+        key="fallback_percent",
+        group="pages",
+        heading="fall-\nback %",
+        digits=1,
+        meaning="fallback pages of those that wanted a managed stream",
+    ),
+    Figure(
+        key="queue_depth_reached",
+        group="pages",
+        heading="depth\nreached",
+        digits=0,
+        meaning="most descriptors, a page each, that were in the accelerator's queue at a time",
+    ),
+    *(
+        Figure(key=key, group="events", heading=heading, digits=0, is_count=True, meaning=meaning, only_if_any=True)
+        for key, heading, meaning in (
+            ("completion_errors", "comple-\ntion errors", "descriptors that the accelerator completed with an error"),
+            ("software_redone", "redone in\nsoftware", "pages compressed again by the CPU after an error"),
+            ("late_completions", "late com-\npletions", "completions later than modelled: the emulation was too slow"),
+        )
+    ),
+)
+"""In the table's order."""
+
+
+def figures_of(result: WorkloadResult, before: Snapshot, after: Snapshot) -> dict[str, float | None]:
+    """Compute one run's figures; None where the workload does not have one, or the mount does not count it."""
+    streams = {key: after.streams[key] - before.streams.get(key, 0) for key in after.streams}
+    pages = sum(streams[f"{kind}_pages"] for kind in ("managed", "percpu", "fallback"))
+    wanted = streams["managed_pages"] + streams["fallback_pages"]
+    served = result.served or {SWAP: _swapped(pages, after.at_s - before.at_s)}
+    return {
+        **{key: value for kind, of_kind in served.items() for key, value in _figures_served(kind, of_kind).items()},
+        **_cpu_per_gib(before, after, pages * PAGE_SIZE + result.read_bytes),
+        **{f"{kind}_pages": streams[f"{kind}_pages"] for kind in ("managed", "percpu", "fallback")},
+        "fallback_percent": 100 * streams["fallback_pages"] / wanted if wanted else None,
+        "queue_depth_reached": after.accelerator.get("inflight_max"),
+        **{key: after.accelerator.get(key) for key in ("completion_errors", "software_redone", "late_completions")},
+    }
+
+
+def _swapped(pages: int, seconds: float) -> Served:
+    """Return what a workload that does not measure itself has stored: the pages that the streams took."""
+    return Served(pages * PAGE_SIZE / seconds, pages / seconds)
+
+
+def _figures_served(kind: str, served: Served) -> dict[str, float | None]:
+    latencies = served.latencies
+    return {
+        f"{kind}_mb_s": served.bytes_per_s / _MB,
+        f"{kind}_iops": served.requests_per_s,
+        **{f"{kind}_p{percent}_us": latencies.percentile_us(percent) if latencies else None for percent in (50, 99)},
+    }
+
+
+def _cpu_per_gib(before: Snapshot, after: Snapshot, moved_bytes: int) -> dict[str, float | None]:
+    spent = after.cpu - before.cpu
+    return {
+        f"cpu_{kind}_s_per_gib": getattr(spent, kind) * _GIB / moved_bytes if moved_bytes else None
+        for kind in CPU_KINDS
+    }
+
+
+def spreads_of(rounds: list[dict[str, float | None]]) -> dict[str, Spread]:
+    """Return median, lowest and highest of each figure that at least one round has."""
+    found: dict[str, Spread] = {}
+    for figure in FIGURES:
+        values = [value for each in rounds if (value := each.get(figure.key)) is not None]
+        if values:
+            found[figure.key] = Spread(median(values), min(values), max(values))
+    return found
+
+
+def shown_figures(spreads: list[Mapping[str, Spread]]) -> list[Figure]:
+    """Return the columns that say something: those that a setting has, and events that happened."""
+    return [
+        figure
+        for figure in FIGURES
+        if any(figure.key in each and (each[figure.key].highest or not figure.only_if_any) for each in spreads)
+    ]

@@ -1,0 +1,97 @@
+"""Fill memory and verify it from within a memory cgroup that is too small for it, so that most of it is swapped.
+
+    python -m zramfs.compare.memory_hog FILL_MIB LIMIT_MIB [RUNTIME_S]
+
+Fills and verifies at least once, and again until RUNTIME_S have passed. Prints what it verified; exit code 1 if a
+byte differs, 77 where no memory cgroup can be made.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+PAGE_BYTES: Final = 4096
+MIB: Final = 1 << 20
+CANNOT: Final = 77
+
+_V1: Final = Path("/sys/fs/cgroup/memory")
+_V2: Final = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def memory_limit(limit_bytes: int) -> Iterator[None]:
+    """Put this process into a new memory cgroup (v1 or v2), and back at the end."""
+    is_v1 = (_V1 / "memory.limit_in_bytes").exists()
+    parent = _V1 if is_v1 else _V2
+    group = parent / f"zramfs-hog-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if is_v1 else "memory.max")).write_text(str(limit_bytes))
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+    except OSError as error:
+        if group.exists():
+            group.rmdir()
+        print(f"no memory cgroup here: {error}", file=sys.stderr)
+        sys.exit(CANNOT)
+    try:
+        yield
+    finally:
+        (parent / "cgroup.procs").write_text(str(os.getpid()))
+        group.rmdir()
+
+
+def page(number: int, filler: bytes) -> bytes:
+    """Return a page that says which it is, compressible to about half."""
+    return (
+        number.to_bytes(8, "little") + filler[number % 64 : number % 64 + PAGE_BYTES // 2 - 8] + bytes(PAGE_BYTES // 2)
+    )
+
+
+def fill_and_verify(memory: bytearray, first: int, filler: bytes) -> int | None:
+    """Write pages that are called `first` and up, and read them back; the first one that differs, or None."""
+    names = range(first, first + len(memory) // PAGE_BYTES)
+    for place, name in enumerate(names):
+        memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES] = page(name, filler)
+    for place, name in enumerate(names):
+        if memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES] != page(name, filler):
+            return place
+    return None
+
+
+def swapped_bytes() -> int:
+    """Return how much of this process is swapped out."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmSwap:")) * 1024
+
+
+def main() -> int:
+    """Fill and verify until the time has passed."""
+    fill_bytes, limit_bytes = (int(argument) * MIB for argument in sys.argv[1:3])
+    ends_at = time.monotonic() + float(sys.argv[3] if len(sys.argv) > 3 else 0)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    filler = Random(1).randbytes(PAGE_BYTES)  # noqa: S311 - filler, not a secret
+    times = 0
+    with memory_limit(limit_bytes):
+        memory = bytearray(fill_bytes)
+        while times == 0 or time.monotonic() < ends_at:
+            differs = fill_and_verify(memory, times * (fill_bytes // PAGE_BYTES), filler)
+            if differs is not None:
+                print(f"page {differs} differs", file=sys.stderr)
+                return 1
+            times += 1
+        swapped_mib = swapped_bytes() // MIB
+        del memory
+    again = f" {times} times" if times > 1 else ""
+    what = f"{fill_bytes // MIB} MiB{again} within {limit_bytes // MIB} MiB of memory"
+    print(f"verified {what}; {swapped_mib} MiB swapped out")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""The report's plots, as SVG to stand in its page. Imports matplotlib, so it is imported for a report only."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice
+from math import ceil
+from typing import Any, Final, cast
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from zramfs.compare.figures import CPU_KINDS
+from zramfs.compare.observation import Observation
+from zramfs.compare.rounds import Row
+from zramfs.compare.trace import STAGES
+from zramfs.compare.workload import KINDS
+
+_WIDTH_IN: Final = 10.5
+_BAR_IN: Final = 0.42
+_MARGIN_IN: Final = 1.0
+_COLOURS: Final = ("#2563a8", "#d97706", "#2f855a", "#b83280", "#6b46c1", "#0e7490", "#9c4221", "#4a5568")
+_LEGEND_CHARACTERS: Final = 120
+_SEPARATOR: Final = " · "
+_DASHES: Final = ("-", "--", ":", "-.")
+_CPU_COLOURS: Final = {"loop": "#2563a8", "other": "#0e7490", "engines": "#f3c98b"}
+_STREAM_COLOURS: Final = {"managed": "#2f855a", "percpu": "#2563a8", "fallback": "#d97706"}
+_STAGE_COLOURS: Final = {"submission": "#2563a8", "completion": "#f3c98b", "answer": "#2f855a"}
+_STYLE: Final[dict[str, Any]] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#a0aec0",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e2e8f0",
+    "text.color": "#1a202c",
+    "axes.labelcolor": "#4a5568",
+    "xtick.color": "#4a5568",
+    "ytick.color": "#1a202c",
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+}
+
+
+def throughput_plot(rows: Sequence[Row]) -> str:
+    """Bars of the median MB/s for each kind of request, a dot for each round."""
+    kinds = [kind for kind in KINDS if any(f"{kind}_mb_s" in row.spreads for row in rows)]
+    with _drawing(1, len(kinds), _height_in(rows)) as (figure, panels):
+        for kind, axes in zip(kinds, panels, strict=True):
+            _bars_of_rounds(axes, rows, f"{kind}_mb_s")
+            axes.set(title=kind, xlabel="MB/s", xlim=(0, None))
+        _name_rows(panels, rows)
+        return _svg(figure)
+
+
+def latency_plot(rows: Sequence[Row]) -> str:
+    """For each kind of request, the share that took at least as long, both axes logarithmic: tails are what matters."""
+    kinds = [kind for kind in KINDS if any(row.latencies(kind) for row in rows)]
+    with _drawing(1, len(kinds), 4.2) as (figure, panels):
+        for kind, axes in zip(kinds, panels, strict=True):
+            _latency_lines(axes, rows, kind)
+        panels[0].set_ylabel("share of requests that took at least as long")
+        handles, labels = panels[0].get_legend_handles_labels()
+        columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=_keys(rows))
+        return _svg(figure)
+
+
+def cpu_plot(rows: Sequence[Row]) -> str:
+    """Bars of CPU time per GiB, the engines' hatched: emulation."""
+    labels = {
+        "loop": "event loop",
+        "other": "other threads",
+        "engines": "engines (emulation; hardware would not need it)",
+    }
+    parts = [
+        (labels[kind], _CPU_COLOURS[kind], [_median(row, f"cpu_{kind}_s_per_gib") for row in rows])
+        for kind in CPU_KINDS
+    ]
+    with _drawing(1, 1, _height_in(rows)) as (figure, panels):
+        _stacked_bars(panels[0], parts, hatched=labels["engines"])
+        panels[0].set(xlabel="CPU seconds per GiB")
+        _name_rows(panels, rows)
+        figure.legend(loc="outside lower center", ncols=3)
+        return _svg(figure)
+
+
+def streams_plot(rows: Sequence[Row]) -> str:
+    """Bars of the share of pages by the stream that took them."""
+    labels = {"managed": "managed", "percpu": "per-CPU", "fallback": "fallback to per-CPU (queue full)"}
+    totals = [sum(_median(row, f"{kind}_pages") for kind in labels) or 1 for row in rows]
+    parts = [
+        (
+            label,
+            _STREAM_COLOURS[kind],
+            [100 * _median(row, f"{kind}_pages") / total for row, total in zip(rows, totals, strict=True)],
+        )
+        for kind, label in labels.items()
+    ]
+    with _drawing(1, 1, _height_in(rows)) as (figure, panels):
+        _stacked_bars(panels[0], parts)
+        panels[0].set(xlabel="% of pages", xlim=(0, 100))
+        _name_rows(panels, rows)
+        figure.legend(loc="outside lower center", ncols=3)
+        return _svg(figure)
+
+
+def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
+    """One panel a setting that was observed, all with the same axes."""
+    columns = min(2, len(observations))
+    lines = ceil(len(observations) / columns)
+    with _drawing(lines, columns, 1.5 * lines + 0.6, share_axes=True) as (figure, panels):
+        colours = _colours(len(rows))
+        for axes, row, observation, colour in zip(panels, rows, observations, colours, strict=False):
+            depth = observation.depth
+            axes.fill_between(depth.at_s, depth.in_hand, color="#cbd5e0", linewidth=0, step="post")
+            axes.plot(depth.at_s, depth.at_accelerator, color=colour, linewidth=0.8, drawstyle="steps-post")
+            axes.set_title(row.setting.name, fontsize=9)
+        panels[0].set(ylim=(0, None), xlim=(0, None))  # all panels share these
+        panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+        for axes in panels[len(observations) :]:
+            axes.set_axis_off()
+        figure.supxlabel("seconds since the first request", fontsize=9, color="#4a5568")
+        figure.supylabel("requests", fontsize=9, color="#4a5568")
+        return _svg(figure)
+
+
+def stages_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
+    """Bars of the mean µs that requests spend in each stage, a panel for each kind."""
+    observed = rows[: len(observations)]
+    kinds = [kind for kind in KINDS if any(kind in each.stages_us for each in observations)]
+    with _drawing(1, len(kinds), _height_in(observed)) as (figure, panels):
+        for kind, axes in zip(kinds, panels, strict=True):
+            of_kind = [each.stages_us.get(kind, {}) for each in observations]
+            parts = [(name, _STAGE_COLOURS[name], [each.get(name, 0.0) for each in of_kind]) for name in STAGES]
+            _stacked_bars(axes, parts)
+            axes.set(title=kind, xlabel="mean µs a request")
+        _name_rows(panels, observed)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(STAGES))
+        return _svg(figure)
+
+
+@contextmanager
+def _drawing(
+    lines: int, columns: int, height_in: float, *, share_axes: bool = False
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    with mpl.rc_context(cast("Any", _STYLE)):  # its keys are literals to the type checker
+        figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=share_axes, sharey=share_axes)
+        yield figure, list(grid.flat)
+
+
+def _svg(figure: Figure) -> str:
+    """Return the drawing without the XML prologue, which has no place within a page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _height_in(rows: Sequence[Row]) -> float:
+    return _MARGIN_IN + _BAR_IN * max(2, len(rows))
+
+
+def _colours(count: int) -> Iterator[str]:
+    return islice(cycle(_COLOURS), count)
+
+
+def _median(row: Row, key: str) -> float:
+    spread = row.spreads.get(key)
+    return spread.median if spread else 0.0
+
+
+def _short_name(row: Row) -> str:
+    """Return the values alone; `_keys` tells once what they are."""
+    return _SEPARATOR.join(value for _, value in row.setting.values)
+
+
+def _keys(rows: Sequence[Row]) -> str:
+    return _SEPARATOR.join(key for key, _ in rows[0].setting.values)
+
+
+def _bars_of_rounds(axes: Axes, rows: Sequence[Row], key: str) -> None:
+    places = range(len(rows))
+    axes.barh(places, [_median(row, key) for row in rows], height=0.62, color=list(_colours(len(rows))), alpha=0.85)
+    for place, row in enumerate(rows):
+        values = [value for run in row.runs if (value := run.figures.get(key)) is not None]
+        axes.plot(values, [place] * len(values), "o", color="#1a202c", markersize=3.5, markerfacecolor="white")
+
+
+def _stacked_bars(axes: Axes, parts: Sequence[tuple[str, str, list[float]]], hatched: str = "") -> None:
+    left = [0.0] * len(parts[0][2])
+    for label, colour, values in parts:
+        hatch = "///" if label == hatched else ""
+        axes.barh(
+            range(len(values)),
+            values,
+            left=left,
+            height=0.62,
+            color=colour,
+            label=label,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+        )
+        left = [begin + value for begin, value in zip(left, values, strict=True)]
+
+
+def _name_rows(panels: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Name the bars at the left panel; the first setting is on top."""
+    for axes in panels:
+        axes.set_yticks(range(len(rows)), labels=[])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticklabels([_short_name(row) for row in rows])
+    panels[0].set_ylabel(_keys(rows), color="#4a5568")
+
+
+def _latency_lines(axes: Axes, rows: Sequence[Row], kind: str) -> None:
+    for number, (row, colour) in enumerate(zip(rows, _colours(len(rows)), strict=True)):
+        histogram = row.latencies(kind)
+        latencies_us, shares = histogram.slower_than() if histogram else ([], [])
+        dashes = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+        axes.plot(latencies_us, shares, dashes, color=colour, linewidth=1.6, label=_short_name(row))
+    axes.set(title=kind, xscale="log", yscale="log", xlabel="completion latency, µs")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))

@@ -1,0 +1,116 @@
+"""The report: a page that needs nothing beside it. Imports jinja2 and matplotlib only when it is made."""
+
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from itertools import groupby
+from typing import Any, Final
+
+from zramfs.compare.figures import Figure, Spread, shown_figures
+from zramfs.compare.fio import WRITER_RULE
+from zramfs.compare.observation import Observation
+from zramfs.compare.rounds import Comparison, Row
+from zramfs.compare.workload import KINDS
+from zramfs.errors import CommandFailed
+
+_LIBRARIES: Final = ("jinja2", "matplotlib")
+
+_OF_DAEMON: Final = ("cpu", "pages")
+_EVENTS: Final = ("events",)
+
+_GROUPS: Final = {
+    "sync": "synchronous writers",
+    "async": "asynchronous writers",
+    "read": "readers",
+    "swap": "swapped out",
+    "cpu": "CPU time",
+    "pages": "pages by stream",
+    "events": "events",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a reader needs to judge the figures, and to measure them again."""
+
+    command: str
+    when: str
+    machine: dict[str, str]
+    versions: dict[str, str]
+
+
+def require_report_libraries() -> None:
+    """Raise CommandFailed if a report cannot be made: better before the measuring than after it."""
+    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
+        raise CommandFailed(f"--report needs {' and '.join(missing)}: pip install 'zramfs[report]'")
+
+
+def render_report(comparison: Comparison, circumstances: Circumstances) -> str:
+    """Return the page; at least one run must be complete."""
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(resources.files("zramfs.compare").joinpath("templates/report.html").read_text())
+    rows = comparison.measured
+    return template.render(
+        comparison=comparison,
+        circumstances=circumstances,
+        rows=rows,
+        keys=[key for key, _ in rows[0].setting.values],
+        tables=_tables(rows),
+        writer_rule=WRITER_RULE,
+        plots=_plots(rows, comparison.observations),
+    )
+
+
+def _plots(rows: list[Row], observations: list[Observation]) -> dict[str, str]:
+    from zramfs.compare import plots  # noqa: PLC0415 - imports matplotlib
+
+    return {
+        "throughput": plots.throughput_plot(rows),
+        "latency": plots.latency_plot(rows) if any(run.latencies for row in rows for run in row.runs) else "",
+        "cpu": plots.cpu_plot(rows),
+        "streams": plots.streams_plot(rows),
+        "depth": plots.depth_plot(rows, observations) if observations else "",
+        "stages": plots.stages_plot(rows, observations) if any(each.stages_us for each in observations) else "",
+    }
+
+
+def _tables(rows: list[Row]) -> list[list[dict[str, Any]]]:
+    """Return groups of columns for three tables: what requests got, what the daemon did, and what went wrong."""
+    shown = shown_figures([row.spreads for row in rows])
+    groups = [
+        {"name": group, "title": _GROUPS[group], "columns": [_Column(figure) for figure in figures]}
+        for group, figures in groupby(shown, lambda figure: figure.group)
+    ]
+    tables = [[each for each in groups if each["name"] in names] for names in (KINDS, _OF_DAEMON, _EVENTS)]
+    return [table for table in tables if table]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the page's table."""
+
+    figure: Figure
+
+    @property
+    def label(self) -> str:
+        """The heading, below that of its group."""
+        return self.figure.heading.replace("-\n", "").replace("\n", " ").removeprefix(f"{self.figure.group} ")
+
+    @property
+    def meaning(self) -> str:
+        """What it is."""
+        return self.figure.meaning
+
+    def median(self, spreads: dict[str, Spread]) -> str:
+        """Return the median as the table has it."""
+        spread = spreads.get(self.figure.key)
+        return self.figure.written(spread.median if spread else None)
+
+    def range(self, spreads: dict[str, Spread]) -> str:
+        """Return the lowest and the highest, or nothing where they are the same."""
+        spread = spreads.get(self.figure.key)
+        if spread is None or spread.lowest == spread.highest:
+            return ""
+        return f"{self.figure.written(spread.lowest)} to {self.figure.written(spread.highest)}"

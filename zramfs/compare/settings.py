@@ -1,0 +1,101 @@
+"""What is compared: the variations that the user asks for, and the settings that they make together."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Final
+
+from zramfs.accel.profile import parse_accelerator
+from zramfs.backends.registry import load_backend
+from zramfs.contracts import StreamPolicy
+from zramfs.errors import InvalidValue
+
+MOST_SETTINGS: Final = 32
+"""Each is a row of the table and a line of the plots, and more than these cannot be told apart."""
+
+_POLICY: Final = "policy"
+_ALGORITHM: Final = "algorithm"
+_PROFILE: Final = "profile"
+_POLICIES: Final = tuple(policy.value for policy in StreamPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """One thing that varies, and its values in the user's order."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+POLICIES: Final = Variation(_POLICY, ("percpu", "managed", "auto"))
+"""What is compared unless the user says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One combination: a value for each key that varies, and the rest as `--accel` has it."""
+
+    values: tuple[tuple[str, str], ...]
+    accelerator: str
+
+    @property
+    def name(self) -> str:
+        """``policy=auto, queue_depth=16``."""
+        return ", ".join(f"{key}={value}" for key, value in self.values)
+
+    @property
+    def mount_options(self) -> list[str]:
+        """What `zramfs mount` is given."""
+        chosen = dict(self.values)
+        options = ["--accel", self.accelerator, "--stream-policy", chosen.get(_POLICY, StreamPolicy.AUTO.value)]
+        return [*options, "--algorithm", chosen[_ALGORITHM]] if _ALGORITHM in chosen else options
+
+
+def parse_variation(text: str) -> Variation:
+    """Read ``KEY=VALUE,VALUE…``; InvalidValue says what is wrong."""
+    key, equals, listed = text.partition("=")
+    values = tuple(listed.split(","))
+    if not key or not equals or "" in values:
+        raise InvalidValue(f"{text!r} is not KEY=VALUE,VALUE…, such as queue_depth=16,64,256")
+    if repeated := [value for value, times in Counter(values).items() if times > 1]:
+        raise InvalidValue(f"{key} has the value {repeated[0]} twice")
+    return Variation(key, values)
+
+
+def combine(variations: Sequence[Variation], accelerator: str) -> list[Setting]:
+    """Return every combination of values, on top of an ``NAME[,key=value…]`` as `--accel` takes it.
+
+    InvalidValue if there are more than `MOST_SETTINGS`, or a mount would refuse one of them.
+    """
+    keys = [variation.key for variation in variations]
+    if repeated := [key for key, times in Counter(keys).items() if times > 1]:
+        raise InvalidValue(f"{repeated[0]} is varied twice: give all its values at once")
+    count = prod(len(variation.values) for variation in variations)
+    if count > MOST_SETTINGS:
+        raise InvalidValue(f"{count} settings are too many: {MOST_SETTINGS} can be compared")
+    return [
+        _checked_setting(tuple(zip(keys, values, strict=True)), accelerator)
+        for values in product(*(variation.values for variation in variations))
+    ]
+
+
+def _checked_setting(values: tuple[tuple[str, str], ...], accelerator: str) -> Setting:
+    """Check what can be checked before the first mount: a refusal after minutes of measuring would waste them."""
+    for key, value in values:
+        if key == _POLICY and value not in _POLICIES:
+            raise InvalidValue(f"no stream policy {value!r}: there are {', '.join(_POLICIES)}")
+        if key == _ALGORITHM:
+            load_backend(value)
+    varied = _vary_accelerator(accelerator, values)
+    parse_accelerator(varied)
+    return Setting(values, varied)
+
+
+def _vary_accelerator(accelerator: str, values: tuple[tuple[str, str], ...]) -> str:
+    """Put another profile in the base's place, and other values after its own: the last one counts."""
+    profile, comma, assignments = accelerator.partition(",")
+    profile = dict(values).get(_PROFILE, profile)
+    own = [f"{key}={value}" for key, value in values if key not in (_POLICY, _ALGORITHM, _PROFILE)]
+    return ",".join([f"{profile}{comma}{assignments}", *own])

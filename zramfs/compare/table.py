@@ -1,0 +1,81 @@
+"""The comparison as text: one table where the terminal is wide enough, otherwise its groups of columns in several."""
+
+from itertools import groupby
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from zramfs.compare.figures import Figure, shown_figures
+from zramfs.compare.rounds import Comparison, Row
+
+_UNLIMITED: Final = 10_000
+
+
+def print_table(comparison: Comparison, console: Console) -> None:
+    """Print the medians, in as few tables as the console's width allows."""
+    rows = comparison.measured
+    groups = [
+        list(group) for _, group in groupby(shown_figures([row.spreads for row in rows]), lambda each: each.group)
+    ]
+    for columns in _pack(groups, rows, console):
+        console.print(_table(columns, rows))
+
+
+def _pack(groups: list[list[Figure]], rows: list[Row], console: Console) -> list[list[Figure]]:
+    """Put groups together as long as they fit; one that is too wide on its own is a table of its own all the same."""
+    packed: list[list[Figure]] = []
+    for group in groups:
+        together = [*packed[-1], *group] if packed else group
+        if packed and _width(_table(together, rows), console) <= console.width:
+            packed[-1] = together
+        else:
+            packed.append(group)
+    return packed
+
+
+def _width(table: Table, console: Console) -> int:
+    """Return how wide a table is where nothing has to be cut off."""
+    return console.measure(table, options=console.options.update(width=_UNLIMITED)).maximum
+
+
+def _table(columns: list[Figure], rows: list[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for key, _ in rows[0].setting.values:
+        table.add_column(key, no_wrap=True)
+    for figure in columns:
+        table.add_column(figure.heading, justify="right", no_wrap=True)
+    for row in rows:
+        spreads = row.spreads
+        cells = (figure.written(spreads[figure.key].median if figure.key in spreads else None) for figure in columns)
+        table.add_row(*(value for _, value in row.setting.values), *cells)
+    return table
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return everything that was measured: each figure's median, lowest and highest, and every round."""
+    return {
+        "workload": comparison.workload.name,
+        "size_bytes": comparison.plan.size_bytes,
+        "runtime_s": comparison.plan.runtime_s,
+        "rounds": comparison.rounds,
+        "complete": comparison.runs_done == comparison.runs_planned,
+        "figures": {
+            figure.key: figure.meaning for figure in shown_figures([row.spreads for row in comparison.measured])
+        },
+        "settings": [_row_as_json(row) for row in comparison.rows],
+    }
+
+
+def _row_as_json(row: Row) -> dict[str, Any]:
+    return {
+        "setting": dict(row.setting.values),
+        "accelerator": row.setting.accelerator,
+        "figures": {
+            key: {"median": spread.median, "lowest": spread.lowest, "highest": spread.highest}
+            for key, spread in row.spreads.items()
+        },
+        "rounds": [run.figures for run in row.runs],
+        "commands": row.runs[0].commands if row.runs else [],
+    }
