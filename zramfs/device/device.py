@@ -17,6 +17,7 @@ import trio
 from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
+from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
 from zramfs.device.slots import ReadHelper, SlotTable
@@ -70,7 +71,6 @@ class DeviceConfig:
 
     backend: Backend
     accelerator: Accelerator | None
-    level: int | None = None
     mem_limit_pages: int = 0
     policy: StreamPolicy = StreamPolicy.AUTO
 
@@ -89,7 +89,10 @@ class ZramDevice:
         self._trace = trace
         self._nursery = nursery
         self._config = config
-        self._default_backend = config.backend
+        self.algorithms = Algorithms(config.backend)
+        """What compresses its pages: chosen by priority, with parameters."""
+        self.active_algorithms: Mapping[int, ActiveAlgorithm] = {}
+        """Those set up, by priority; none until it is initialised."""
         self.store: PageStore | None = None
         """Its pages, and whatever is done to them without waiting; None until it is initialised."""
         self.disksize = 0
@@ -110,8 +113,8 @@ class ZramDevice:
 
     @property
     def backend(self) -> Backend:
-        """The algorithm in use, or that will be."""
-        return self._config.backend
+        """The primary algorithm, in use or that will be."""
+        return self.algorithms.backends[PRIMARY]
 
     @property
     def policy(self) -> StreamPolicy:
@@ -135,20 +138,36 @@ class ZramDevice:
             slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages)
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
-        zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
+        zcomp = self._activate_algorithms()
         self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
         self.store = PageStore(slots, zcomp, self.accounting, _start_read_helper(zcomp))
         if self._trace is not None:
             self.store.tracer = partial(TracedRequest, self._trace, self.name, zcomp.page_counts)
         self.disksize = size_bytes
 
+    def _activate_algorithms(self) -> Zcomp:
+        """Set the algorithms up, and return the primary one's streams; InvalidValue for parameters it cannot take."""
+        secondaries = self.algorithms.activate_secondaries()
+        try:
+            zcomp = Zcomp(
+                self.backend,
+                algorithm_params=self.algorithms.params(PRIMARY),
+                accelerator=self._config.accelerator,
+                policy=self._config.policy,
+            )
+        except BaseException:
+            release_secondaries(secondaries)
+            raise
+        primary = ActiveAlgorithm(zcomp.backend, zcomp.params, zcomp.codec)
+        self.active_algorithms = {PRIMARY: primary, **secondaries}
+        return zcomp
+
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
         if self._openers or self.accounting.in_flight:
             raise DeviceBusy(f"{self.name} is in use")
         self.close()
-        self._config.backend = self._default_backend
-        self._config.level = None
+        self.algorithms.reset()
         self._config.mem_limit_pages = 0
         self._forget_statistics()
 
@@ -156,6 +175,8 @@ class ZramDevice:
         """Stop the streams and give all memory back. Nothing is in flight."""
         if self.store is not None:
             self.store.close()
+            release_secondaries(self.active_algorithms)
+            self.active_algorithms = {}
         self.store = None
         self.disksize = 0
 
@@ -169,11 +190,11 @@ class ZramDevice:
 
     # ---- settings -----------------------------------------------------------------------------------------------
 
-    def set_backend(self, backend: Backend) -> None:
-        """Choose the algorithm; only before the device is initialised."""
+    def set_backend(self, backend: Backend, priority: int = PRIMARY) -> None:
+        """Choose the primary algorithm, or one to recompress with; only before the device is initialised."""
         if self.is_initialised:
-            raise DeviceBusy(f"{self.name} is initialised: its algorithm cannot change")
-        self._config.backend = backend
+            raise DeviceBusy(f"{self.name} is initialised: its algorithms cannot change")
+        self.algorithms.choose(priority, backend)
 
     def set_policy(self, policy: StreamPolicy) -> None:
         """Choose which streams writes use, from the next write on."""
