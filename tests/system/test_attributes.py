@@ -106,7 +106,7 @@ def test_statistics_of_an_uninitialised_device_are_zeros(mount: Mount) -> None:
     assert mounted.show("io_stat") == "       0        0 0        0\n"
     assert mounted.show("debug_stat") == "version: 1\n0        0\n"
     assert mounted.show("initstate") == "0\n"
-    assert mounted.show("comp_algorithm") == "[lz4] \n"
+    assert "[lz4] " in mounted.show("comp_algorithm")
     assert mounted.file.read_bytes() == b""
     with pytest.raises(OSError, match="No space left"), mounted.file.open("wb", buffering=0) as file:
         file.write(b"x")
@@ -211,7 +211,7 @@ def test_status_json_has_what_is_promised(mount: Mount) -> None:
     status = mount().status()
     assert set(status["daemon"]) == {"pid", "version", "rss_bytes"}
     device = status["devices"][0]
-    assert {"name", "disksize", "algorithm", "mm_stat", "io_stat", "streams", "accel"} <= set(device)
+    assert {"name", "disksize", "algorithm", "algorithms", "mm_stat", "io_stat", "streams", "accel"} <= set(device)
     assert {
         "percpu_pages", "managed_pages", "fallback_pages", "managed_streams", "percpu_streams", "inflight",
         "inflight_max",

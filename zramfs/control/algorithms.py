@@ -1,5 +1,6 @@
 """What compresses the pages of a device: the primary algorithm, those to recompress with, and their parameters."""
 
+import os
 from typing import Final
 
 import trio
@@ -64,11 +65,12 @@ class AlgorithmAttributes:
         can take them (zcomp_create). A dictionary is read now.
         """
         values = _named_values(text)
+        dictionary_path = os.fsdecode(values.get("dict", "").encode("latin-1"))
         params = AlgorithmParams(
             level=_optional_int(values.get("level")),
             winbits=_optional_int(values.get("deflate.winbits")),
-            dictionary_path=values.get("dict", ""),
-            dictionary=await _read_dictionary(values["dict"]) if "dict" in values else b"",
+            dictionary_path=dictionary_path,
+            dictionary=await _read_dictionary(dictionary_path) if dictionary_path else b"",
         )
         priority = parse_int(values.get("priority", f"{PRIMARY}"))
         algorithms = self._device.algorithms
@@ -114,5 +116,14 @@ async def _read_dictionary(path: str) -> bytes:
 
 def _describe(params: AlgorithmParams) -> str:
     """What is set, each as `algorithm_params` takes it, with a blank before it."""
-    named = {"level": params.level, "deflate.winbits": params.winbits, "dict": params.dictionary_path or None}
+    named = {
+        "level": params.level,
+        "deflate.winbits": params.winbits,
+        "dict": _printable(params.dictionary_path) or None,
+    }
     return "".join(f" {name}={value}" for name, value in named.items() if value is not None)
+
+
+def _printable(path: str) -> str:
+    """Write a path in one line, whatever its bytes are."""
+    return path.encode(errors="backslashreplace").decode().replace("\n", "\\n")
