@@ -7,7 +7,7 @@ scratch memory, belongs to one stream and is never shared; a stream belongs to w
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -109,11 +109,14 @@ class Backend(ABC):
 class Attribute:
     """A control file. Without `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
 
-    `store` is awaited with the text of one write(2), and may take its time without stopping other requests.
+    `show_portions` stands for `show` where the text is long: portions of it, each made within a fraction of a
+    millisecond as it is read. `store` is awaited with the text of one write(2), and may take its time without stopping
+    other requests.
     """
 
     mode: int
     show: Callable[[], str] | None = None
+    show_portions: Callable[[], Iterator[str]] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.accelerator import AcceleratorAttributes
 from zramfs.control.algorithms import AlgorithmAttributes
+from zramfs.control.idle import IdleAttributes
 from zramfs.control.life import LifeAttributes
 from zramfs.control.memory import MemoryAttributes
 from zramfs.control.requests import RequestAttributes
@@ -15,6 +16,7 @@ _FAMILIES: Final = (
     LifeAttributes,
     AlgorithmAttributes,
     MemoryAttributes,
+    IdleAttributes,
     RequestAttributes,
     StreamAttributes,
     AcceleratorAttributes,

@@ -6,7 +6,7 @@
 import errno
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
@@ -20,6 +20,7 @@ from zramfs.device.accounting import IoAccounting
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
+from zramfs.device.scan import describe_some, mark_idle_some
 from zramfs.device.slots import ReadHelper, SlotTable
 from zramfs.device.trace import RequestTrace, TracedRequest
 from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
@@ -218,6 +219,21 @@ class ZramDevice:
         slots = self._initialised().slots
         while self.is_initialised and slots.compact_some(_COMPACT_SLICE_OBJECTS):
             await trio.lowlevel.checkpoint()
+
+    async def mark_idle(self, age_s: int | None = None) -> None:
+        """Mark pages idle that were not accessed for `age_s` seconds, or all; others have their turn between."""
+        slots = self._initialised().slots
+        page = 0
+        while self.is_initialised and page < slots.page_count:
+            page = mark_idle_some(slots, page, age_s)
+            await trio.lowlevel.checkpoint()
+
+    def block_state(self) -> Iterator[str]:
+        """Tell of each page in use, in the kernel's lines, some pages at a time."""
+        page = 0
+        while page * PAGE_SIZE < self.disksize:
+            lines, page = describe_some(self._initialised().slots, page)
+            yield lines
 
     # ---- I/O ----------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,30 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
 from zramfs.pool.zspool cimport ZsPool
 from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
 
+cdef enum:
+    # Slots that share a count of those in use: a page's worth of table. What nothing was stored in is skipped by the
+    # count, so that discarding or searching an empty 1 TiB device touches 2 MiB instead of 4 GiB.
+    GROUP_SLOTS = 256
+
+cdef enum Kind:
+    EMPTY = 0       # never written, or discarded: reads as zeros
+    SAME = 1        # `value` is the word that fills it
+    STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
+
+cdef enum Mark:
+    IDLE = 1        # not accessed since it was marked (ZRAM_IDLE)
+    LASTING = 0     # what an access leaves
+
+# 16 bytes a slot, 0.4 % of what the device can hold, and only for those that were touched.
 cdef struct Slot:
     uint64_t value
+    uint32_t accessed_s     # when it was last read or written, by boot_time_s()
     uint16_t length
-    uint16_t kind
-    # 4 bytes to spare: 16 a slot, 0.4 % of what the device can hold, and only for those that were touched
+    uint8_t kind
+    uint8_t marks
 
 cdef class ReadHelper:
     cdef PageCodec codec
@@ -29,8 +45,9 @@ cdef class ReadHelper:
 
 cdef class SlotTable:
     cdef Slot *slots
+    cdef uint32_t now_s                 # when the read in progress began
     cdef uint16_t *group_use            # slots in use, of each group
-    cdef uint64_t page_count
+    cdef readonly uint64_t page_count
     cdef ZsPool pool
     cdef int huge_class_bytes
     cdef public uint64_t limit_pages
@@ -45,7 +62,7 @@ cdef class SlotTable:
 
     cdef uint64_t _table_bytes(self) noexcept nogil
     cpdef int store(self, uint64_t first_page, CompressedRun run) except -1
-    cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil
+    cdef int _store_page(self, uint64_t page, CompressedPage *compressed, uint32_t now_s) noexcept nogil
     cdef void _fill_slot(self, uint64_t page, Slot slot) noexcept nogil
     cdef void _free_slot(self, uint64_t page) noexcept nogil
     cpdef int read_into(self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=*) except -1

@@ -5,6 +5,7 @@ class ReadHelper:
     def close(self) -> None: ...
 
 class SlotTable:
+    page_count: int
     limit_pages: int
     stored_pages: int
     compressed_bytes: int

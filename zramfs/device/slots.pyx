@@ -8,9 +8,10 @@ new contents, and each object belongs to exactly one slot.
 import threading
 
 from cpython.buffer cimport PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from zramfs.clock cimport boot_time_s
 from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, CompressedRun, PageCodec
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
 from zramfs.threads cimport (
@@ -27,6 +28,8 @@ from zramfs.threads cimport (
 from zramfs.errors import CorruptPage, MemoryLimitReached, ZramError
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES
 
+assert sizeof(Slot) == 16
+
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *address, size_t length)
@@ -41,19 +44,9 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
 
 cdef enum:
-    # Slots that share a count of those in use: a page's worth of table. What nothing was stored in is skipped by the
-    # count, so that discarding or searching an empty 1 TiB device touches 2 MiB instead of 4 GiB.
-    GROUP_SLOTS = 256
-
-cdef enum:
     # A read of so many pages is worth a second thread: 64 pages take 35 to 100 µs, waking the helper about 10 µs.
     SHARED_READ_PAGES = 64
     SHARE_PAGES = 8
-
-cdef enum Kind:
-    EMPTY = 0       # never written, or discarded: reads as zeros
-    SAME = 1        # `value` is the word that fills it
-    STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
 
 cdef void relocate_slot(void *slots, uint64_t owner, uint64_t handle) noexcept nogil:
     (<Slot *>slots)[owner].value = handle
@@ -176,8 +169,9 @@ cdef class SlotTable:
         """
         cdef int i
         cdef int failure = 0
+        cdef uint32_t now_s = boot_time_s()
         for i in range(run.count):
-            failure = self._store_page(first_page + i, &run.pages[i])
+            failure = self._store_page(first_page + i, &run.pages[i], now_s)
             if failure:
                 break
         if failure == FAILED:
@@ -186,10 +180,10 @@ cdef class SlotTable:
             raise MemoryLimitReached(f"page {first_page + i} does not fit: {self.pool.used_pages} pages are in use")
         return 0
 
-    cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil:
+    cdef int _store_page(self, uint64_t page, CompressedPage *compressed, uint32_t now_s) noexcept nogil:
         """zram_write_page(): allocate, check the limit, free the old object, keep the new one. 0, FAILED or 1."""
         if compressed.length == SAME_FILLED:
-            self._fill_slot(page, Slot(value=compressed.fill, length=0, kind=SAME))
+            self._fill_slot(page, Slot(value=compressed.fill, accessed_s=now_s, length=0, kind=SAME, marks=0))
             self.same_pages += 1
             return 0
         if compressed.length < 0:
@@ -204,7 +198,7 @@ cdef class SlotTable:
             self.pool.free(handle)
             return 1
         memcpy(self.pool.payload(handle), compressed.page if huge else compressed.data, length)
-        self._fill_slot(page, Slot(value=handle, length=length, kind=STORED))
+        self._fill_slot(page, Slot(value=handle, accessed_s=now_s, length=length, kind=STORED, marks=0))
         self.compressed_bytes += length
         self.huge_pages += huge
         self.huge_pages_since += huge
@@ -274,6 +268,7 @@ cdef class SlotTable:
         cdef int64_t failed_page
         cdef uint64_t pages
         PyObject_GetBuffer(out, &room, PyBUF_WRITABLE)
+        self.now_s = boot_time_s()
         if helper is not None and room.len >= SHARED_READ_PAGES * PAGE_BYTES and (offset_bytes | room.len) % PAGE_BYTES == 0:
             pages = room.len // PAGE_BYTES
             failed_page = helper.read(self, offset_bytes // PAGE_BYTES, pages, <uint8_t *>room.buf, codec)
@@ -306,6 +301,9 @@ cdef class SlotTable:
         """zram_read_page(): 4096 bytes, or -1."""
         cdef Slot *slot = &self.slots[page]
         cdef int i
+        if slot.kind != EMPTY:
+            slot.accessed_s = self.now_s
+            slot.marks &= LASTING
         if slot.kind == EMPTY or (slot.kind == SAME and slot.value == 0):
             memset(out, 0, PAGE_BYTES)
         elif slot.kind == SAME:
