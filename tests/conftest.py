@@ -36,6 +36,7 @@ async def _open_device(
     policy: StreamPolicy = StreamPolicy.AUTO,
     backend: Backend = LZ4,
     mem_limit_pages: int = 0,
+    backing: Path | None = None,
 ) -> AsyncIterator[ZramDevice]:
     if isinstance(accelerator, str):
         profile = parse_accelerator(accelerator)
@@ -43,11 +44,14 @@ async def _open_device(
     config = DeviceConfig(backend=backend, accelerator=accelerator, policy=policy, mem_limit_pages=mem_limit_pages)
     async with trio.open_nursery() as nursery:
         device = ZramDevice("zram0", nursery=nursery, config=config)
+        if backing is not None:
+            await device.choose_backing(str(backing))
         device.initialise(pages * PAGE_SIZE)
         try:
             yield device
         finally:
             device.close()
+            await device.writeback.wait_until_released()
 
 
 def _compressible_pages(count: int, seed: int = 0) -> bytes:

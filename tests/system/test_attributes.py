@@ -20,6 +20,12 @@ MODES = {
     "mem_used_max": 0o200,
     "compact": 0o200,
     "idle": 0o200,
+    "backing_dev": 0o644,
+    "writeback": 0o200,
+    "writeback_limit": 0o644,
+    "writeback_limit_enable": 0o644,
+    "writeback_batch_size": 0o644,
+    "bd_stat": 0o444,
     "mm_stat": 0o444,
     "io_stat": 0o444,
     "debug_stat": 0o444,
@@ -61,6 +67,21 @@ def test_modes_are_the_kernels(mount: Mount) -> None:
         ("idle", "all", "EINVAL"),
         ("idle", "5", "EINVAL"),
         ("idle", "x", "EINVAL"),
+        ("backing_dev", "none\n", "ok(5)"),
+        ("backing_dev", "relative", "EINVAL"),
+        ("backing_dev", "/nonexistent", "ENOENT"),
+        ("backing_dev", "/dev/null", "ENOTBLK"),
+        ("backing_dev", "/", "ENOTBLK"),
+        ("writeback", "idle", "EINVAL"),
+        ("writeback_limit", "5", "ok(1)"),
+        ("writeback_limit", "x", "EINVAL"),
+        ("writeback_limit", "18446744073709551616", "EINVAL"),
+        ("writeback_limit_enable", "2", "ok(1)"),
+        ("writeback_limit_enable", "on", "EINVAL"),
+        ("writeback_batch_size", "0", "EINVAL"),
+        ("writeback_batch_size", "4294967296", "EINVAL"),
+        ("writeback_batch_size", "64\n", "ok(3)"),
+        ("bd_stat", "1", "EACCES"),
         ("reset", "0", "EINVAL"),
         ("reset", "x", "EINVAL"),
         ("reset", "-1", "EINVAL"),
@@ -99,6 +120,8 @@ def test_uninitialised_device_answers_as_the_kernels(mount: Mount, name: str, va
         ("idle", "all", "ok(3)"),
         ("idle", "3600\n", "ok(5)"),
         ("idle", "x", "EINVAL"),
+        ("backing_dev", "none", "EBUSY"),
+        ("writeback", "idle", "ENODEV"),
         ("mem_limit", "0", "ok(1)"),
         ("mem_limit", "8K and junk", "ok(11)"),
     ],
@@ -112,6 +135,8 @@ def test_statistics_of_an_uninitialised_device_are_zeros(mount: Mount) -> None:
     assert mounted.show("mm_stat") == " ".join(["       0"] * 9) + "\n"
     assert mounted.show("io_stat") == "       0        0 0        0\n"
     assert mounted.show("debug_stat") == "version: 1\n0        0\n"
+    assert mounted.show("bd_stat") == "       0        0        0\n"
+    assert mounted.show("backing_dev") == "none\n"
     assert mounted.show("initstate") == "0\n"
     assert "[lz4] " in mounted.show("comp_algorithm")
     assert mounted.file.read_bytes() == b""

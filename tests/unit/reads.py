@@ -14,6 +14,15 @@ def read(device: ZramDevice, offset: int, size: int) -> bytes:
     return bytes(out)
 
 
+async def read_back(device: ZramDevice, offset: int, size: int) -> bytes:
+    """Read as a request does that may have to wait for the backing device."""
+    out = bytearray(size)
+    assert device.store is not None
+    if not device.store.read_into(offset, out):
+        await device.read(offset, memoryview(out))
+    return bytes(out)
+
+
 def read_slots(
     slots: SlotTable, offset: int, size: int, codec: PageCodec | None = None, helper: ReadHelper | None = None
 ) -> bytes:

@@ -10,6 +10,7 @@ from zramfs.control.life import LifeAttributes
 from zramfs.control.memory import MemoryAttributes
 from zramfs.control.requests import RequestAttributes
 from zramfs.control.streams import StreamAttributes
+from zramfs.control.writeback import WritebackAttributes
 from zramfs.device.device import ZramDevice
 
 _FAMILIES: Final = (
@@ -17,6 +18,7 @@ _FAMILIES: Final = (
     AlgorithmAttributes,
     MemoryAttributes,
     IdleAttributes,
+    WritebackAttributes,
     RequestAttributes,
     StreamAttributes,
     AcceleratorAttributes,

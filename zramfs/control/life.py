@@ -38,3 +38,4 @@ class LifeAttributes:
         if not parse_flag_u16(text):
             raise InvalidValue("0 does not reset")
         self._device.reset()
+        await self._device.writeback.wait_until_released()

@@ -6,7 +6,7 @@
 import errno
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
@@ -23,6 +23,7 @@ from zramfs.device.page_write import PageWrite
 from zramfs.device.scan import describe_some, mark_idle_some
 from zramfs.device.slots import ReadHelper, SlotTable
 from zramfs.device.trace import RequestTrace, TracedRequest
+from zramfs.device.writeback import Selection, Writeback
 from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
@@ -98,7 +99,10 @@ class ZramDevice:
         """Its pages, and whatever is done to them without waiting; None until it is initialised."""
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
+        self.writeback = Writeback()
+        """Its backing device, and what may be written to it."""
         self._openers = 0
+        self._post_processing = trio.Lock()
         self._long_bios = trio.Lock()
         self._forget_statistics()
 
@@ -131,12 +135,14 @@ class ZramDevice:
         """Give the device its size, rounded up to a page, and set its streams up (disksize_store)."""
         if self.store is not None:
             raise DeviceBusy(f"{self.name} is initialised already")
+        if self._post_processing.locked():
+            raise DeviceBusy(f"{self.name} is being given a backing device")
         if not 0 < disksize <= _MAX_DISKSIZE:
             raise InvalidValue(f"{disksize} is not a size for {self.name}")
         size_bytes = round_up_to_page(disksize)
         config = self._config
         try:
-            slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages)
+            slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages, self.writeback.blocks)
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
         zcomp = self._activate_algorithms()
@@ -165,7 +171,7 @@ class ZramDevice:
 
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
-        if self._openers or self.accounting.in_flight:
+        if self._openers or self.accounting.in_flight or self._post_processing.locked():
             raise DeviceBusy(f"{self.name} is in use")
         self.close()
         self.algorithms.reset()
@@ -180,6 +186,7 @@ class ZramDevice:
             self.active_algorithms = {}
         self.store = None
         self.disksize = 0
+        self.writeback.reset()
 
     def open(self) -> None:
         """Note that somebody opened the block file."""
@@ -228,6 +235,18 @@ class ZramDevice:
             page = mark_idle_some(slots, page, age_s)
             await trio.lowlevel.checkpoint()
 
+    async def choose_backing(self, path: str | None) -> None:
+        """Choose the backing device, or none; only before the device is initialised, which it cannot be meanwhile."""
+        async with self._post_processing:
+            if self.is_initialised:
+                raise DeviceBusy(f"{self.name} is initialised: its backing device cannot change")
+            await self.writeback.choose_backing(path)
+
+    async def write_back(self, selections: Sequence[Selection]) -> None:
+        """Move the selected pages to the backing device (`Writeback.write_back`)."""
+        async with self._post_processing:
+            await self.writeback.write_back(self._initialised(), selections)
+
     def block_state(self) -> Iterator[str]:
         """Tell of each page in use, in the kernel's lines, some pages at a time."""
         page = 0
@@ -236,6 +255,24 @@ class ZramDevice:
             yield lines
 
     # ---- I/O ----------------------------------------------------------------------------------------------------
+
+    async def read(self, offset_bytes: int, out: memoryview) -> None:
+        """Fill `out` with what is stored from `offset_bytes` on, some of it perhaps in the backing device.
+
+        What needs no waiting, the store's `read_into` takes faster. Raises CorruptPage or BackingDeviceFailed.
+        """
+        store = self._initialised()
+        start_ns = self.accounting.begin()
+        request = store.tracer and store.tracer("read", len(out), start_ns)
+        try:
+            await self.writeback.read_into(store, offset_bytes, out)
+        except ZramError:
+            self.accounting.failed_reads += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.read, len(out), start_ns)
+            if request is not None:
+                request.answer(monotonic_ns())
 
     async def write(self, bio: WriteBio) -> None:
         """Store the whole of the bio, or raise: then some of its pages may be stored, and none is torn.
@@ -265,13 +302,24 @@ class ZramDevice:
         begin = 0
         if skip:
             begin = min(PAGE_SIZE - skip, len(bio.data))
-            _patch(store, page, skip, bio.data[:begin], request)
+            await self._patch(store, page, skip, bio.data[:begin], request)
             page += 1
         pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
         if pages:
             await self._write_run(store, bio, first_page=page, begin=begin, pages=pages, request=request)
         if tail_bytes:
-            _patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
+            await self._patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
+
+    async def _patch(
+        self, store: PageStore, page: int, skip: int, patch: BytesLike, request: TracedRequest | None = None
+    ) -> None:
+        """Patch a page, wherever it is, and note on which stream, if there is a trace."""
+        contents = await self.writeback.contents_of(store, page)
+        if request is not None:
+            request.resume()
+        store.patch_page(page, skip, patch, contents)
+        if request is not None:
+            request.pause()
 
     async def _write_run(
         self,
@@ -348,7 +396,7 @@ class ZramDevice:
         store = self._initialised()
         end_bytes = offset_bytes + size_bytes
         for begin, end in _partial_pages(offset_bytes, end_bytes):
-            store.patch_page(begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
+            await self._patch(store, begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
         await self.discard(offset_bytes, size_bytes)
 
     def find(self, offset_bytes: int, *, data: bool) -> int:
@@ -453,15 +501,6 @@ class _Landing:
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         if self._failure is not None:
             raise self._failure
-
-
-def _patch(store: PageStore, page: int, skip: int, patch: BytesLike, request: TracedRequest | None) -> None:
-    """Patch a page, and note on which stream, if there is a trace."""
-    if request is not None:
-        request.resume()
-    store.patch_page(page, skip, patch)
-    if request is not None:
-        request.pause()
 
 
 async def _free_stream(zcomp: Zcomp) -> None:

@@ -13,7 +13,7 @@ cdef class PageStore:
     cdef ReadHelper read_helper
     cdef public object tracer
 
-    cpdef int read_into(self, uint64_t offset_bytes, object out) except -1
+    cpdef bint read_into(self, uint64_t offset_bytes, object out) except -1
     cpdef bint write_nowait(self, WriteBio bio) except -1
     cpdef int commit(self, uint64_t page, Stream stream) except -1
     cdef int _write_pages(self, uint64_t page, object data, int pages, bint is_async) except -1

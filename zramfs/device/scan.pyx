@@ -9,21 +9,11 @@ from libc.stdio cimport snprintf
 
 from zramfs.clock cimport boot_time_s
 from zramfs.codec.run cimport PAGE_BYTES
-from zramfs.device.slots cimport EMPTY, GROUP_SLOTS, IDLE, SAME, STORED, Slot, SlotTable
+from zramfs.device.slots cimport EMPTY, IDLE, SAME, STORED, WRITTEN, Slot, SlotTable
 
 cdef enum:
-    SLICE_STEPS = 8192          # up to 0.1 ms
     PORTION_LINES = 256         # of block_state: 0.1 ms
     LINE_BYTES = 64             # room for one: 12 digits, 12 more, a fraction of 6, flags and blanks are 40
-
-
-cdef inline bint is_group_empty(SlotTable table, uint64_t page) noexcept:
-    """Whether nothing in the page's group is in use; then its slots need not be touched, which costs memory."""
-    return table.group_use[page // GROUP_SLOTS] == 0
-
-
-cdef inline uint64_t next_group(uint64_t page) noexcept:
-    return (page // GROUP_SLOTS + 1) * GROUP_SLOTS
 
 
 def mark_idle_some(SlotTable table not None, uint64_t page, age_s=None):
@@ -69,7 +59,7 @@ cdef int describe(uint64_t page, Slot *slot, char *line) noexcept:
     return snprintf(
         line, LINE_BYTES, b"%12zu %12u.%06d %c%c%c%c%c%c\n", <size_t>page, slot.accessed_s, 0,
         c"s" if slot.kind == SAME else c".",
-        c".",
+        c"w" if slot.kind == WRITTEN else c".",
         c"h" if slot.length == PAGE_BYTES else c".",
         c"i" if slot.marks & IDLE else c".",
         c".",

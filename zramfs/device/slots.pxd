@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
+from zramfs.device.blocks cimport BlockMap
 from zramfs.pool.zspool cimport ZsPool
 from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
 
@@ -13,9 +14,11 @@ cdef enum Kind:
     EMPTY = 0       # never written, or discarded: reads as zeros
     SAME = 1        # `value` is the word that fills it
     STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
+    WRITTEN = 3     # `value` is the backing device's block that has the page (ZRAM_WB)
 
 cdef enum Mark:
     IDLE = 1        # not accessed since it was marked (ZRAM_IDLE)
+    PENDING = 2     # chosen for being processed, and neither accessed nor freed since (ZRAM_PP_SLOT)
     LASTING = 0     # what an access leaves
 
 # 16 bytes a slot, 0.4 % of what the device can hold, and only for those that were touched.
@@ -49,6 +52,7 @@ cdef class SlotTable:
     cdef uint16_t *group_use            # slots in use, of each group
     cdef readonly uint64_t page_count
     cdef ZsPool pool
+    cdef BlockMap blocks                # those of the backing device; None without one
     cdef int huge_class_bytes
     cdef public uint64_t limit_pages
     cdef readonly uint64_t stored_pages
@@ -65,6 +69,7 @@ cdef class SlotTable:
     cdef int _store_page(self, uint64_t page, CompressedPage *compressed, uint32_t now_s) noexcept nogil
     cdef void _fill_slot(self, uint64_t page, Slot slot) noexcept nogil
     cdef void _free_slot(self, uint64_t page) noexcept nogil
-    cpdef int read_into(self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=*) except -1
+    cpdef bint read_into(self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=*) except -1
     cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil
     cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil
+    cdef int _decode_page(self, Slot *slot, PageCodec codec, uint8_t *out) noexcept nogil

@@ -81,7 +81,7 @@ cdef class ReadHelper:
         self.thread.join()
 
     cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, PageCodec codec):
-        """Load whole pages together with the helper; -1, or the number of a page that does not decompress."""
+        """Load whole pages together with the helper; -1, or the number of a page that is not to be had so."""
         cdef int64_t failed_page
         self.table = table
         with nogil:
@@ -133,13 +133,14 @@ cdef class ReadHelper:
 cdef class SlotTable:
     """The slots of `page_count` pages, with the pool that holds their objects and the statistics of both.
 
-    The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none. Raises MemoryError
-    when not even address space can be had.
+    The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none; `blocks` are those of
+    the backing device, if there is one. Raises MemoryError when not even address space can be had.
     """
 
-    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0):
+    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0, BlockMap blocks=None):
         self.page_count = page_count
         self.limit_pages = limit_pages
+        self.blocks = blocks
         self.huge_class_bytes = HUGE_CLASS_BYTES
         cdef uint8_t *table = <uint8_t *>mmap(
             NULL, self._table_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
@@ -217,6 +218,8 @@ cdef class SlotTable:
             return
         if slot.kind == SAME:
             self.same_pages -= 1
+        elif slot.kind == WRITTEN:
+            self.blocks.release(slot.value)
         else:
             self.pool.free(slot.value)
             self.compressed_bytes -= slot.length
@@ -224,6 +227,7 @@ cdef class SlotTable:
         self.group_use[page // GROUP_SLOTS] -= 1
         self.stored_pages -= 1
         slot.kind = EMPTY
+        slot.marks = 0
 
     def discard_some(self, uint64_t first_page, uint64_t pages, uint64_t most):
         """Free whole pages until `most` that were in use are freed; how many pages are done with, of `pages`.
@@ -257,12 +261,13 @@ cdef class SlotTable:
 
     # ---- reading ----------------------------------------------------------------------------------------------
 
-    cpdef int read_into(
+    cpdef bint read_into(
         self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=None
     ) except -1:
         """Fill `out`, a writable buffer, from `offset_bytes` on; CorruptPage at a page that does not decompress.
 
-        A large read of whole pages is shared with the `helper`, if there is one.
+        False, and `out` is worth nothing: a page is in the backing device (`written_back`). A large read of whole pages
+        is shared with the `helper`, if there is one.
         """
         cdef Py_buffer room
         cdef int64_t failed_page
@@ -275,12 +280,14 @@ cdef class SlotTable:
         else:
             failed_page = self._load(offset_bytes, room.len, codec, <uint8_t *>room.buf)
         PyBuffer_Release(&room)
-        if failed_page >= 0:
+        if failed_page < 0:
+            return True
+        if self.slots[failed_page].kind != WRITTEN:
             raise CorruptPage(f"page {failed_page} does not decompress")
-        return 0
+        return False
 
     cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil:
-        """Load any range, on this thread; -1, or the number of a page that does not decompress."""
+        """Load any range, on this thread; -1, or the number of a page that is not to be had so."""
         cdef uint8_t whole[PAGE_BYTES]
         cdef uint64_t page = offset_bytes // PAGE_BYTES
         cdef uint64_t skip = offset_bytes % PAGE_BYTES
@@ -298,22 +305,57 @@ cdef class SlotTable:
         return -1
 
     cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil:
-        """zram_read_page(): 4096 bytes, or -1."""
+        """zram_read_page(): 4096 bytes, or -1: it does not decompress, or is in the backing device."""
         cdef Slot *slot = &self.slots[page]
-        cdef int i
         if slot.kind != EMPTY:
             slot.accessed_s = self.now_s
             slot.marks &= LASTING
-        if slot.kind == EMPTY or (slot.kind == SAME and slot.value == 0):
+        return self._decode_page(slot, codec, out)
+
+    cdef int _decode_page(self, Slot *slot, PageCodec codec, uint8_t *out) noexcept nogil:
+        cdef int i
+        if slot.kind == STORED and slot.length == PAGE_BYTES:
+            memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
+        elif slot.kind == STORED:
+            return codec.decompress_page(self.pool.payload(slot.value), slot.length, out)
+        elif slot.kind == WRITTEN:
+            return -1
+        elif slot.kind == EMPTY or slot.value == 0:
             memset(out, 0, PAGE_BYTES)
-        elif slot.kind == SAME:
+        else:
             for i in range(0, PAGE_BYTES, 8):
                 memcpy(out + i, &slot.value, 8)  # `out` is aligned to nothing in an unaligned read
-        elif slot.length == PAGE_BYTES:
-            memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
-        else:
-            return codec.decompress_page(self.pool.payload(slot.value), slot.length, out)
         return 0
+
+    # ---- writeback ----------------------------------------------------------------------------------------------
+
+    def load_pending(self, uint64_t page, uint8_t[::1] out not None, PageCodec codec not None):
+        """Fill `out` with a page that is to be written back, and do not count that as an access; whether it could be."""
+        cdef Slot *slot = &self.slots[page]
+        return bool(slot.marks & PENDING) and self._decode_page(slot, codec, &out[0]) == 0
+
+    def commit_written_back(self, uint64_t page, uint64_t block):
+        """Let `block`, which has the page's contents now, stand for its object (zram_writeback_complete).
+
+        False, and nothing is done: the page was accessed or freed since it was loaded.
+        """
+        cdef Slot *slot = &self.slots[page]
+        cdef uint32_t accessed_s = slot.accessed_s
+        if not slot.marks & PENDING:
+            return False
+        self._fill_slot(page, Slot(value=block, accessed_s=accessed_s, length=0, kind=WRITTEN, marks=0))
+        return True
+
+    def written_back(self, uint64_t first_page, uint64_t end_page):
+        """Numbers of the pages in the range that are in the backing device, and of their blocks. Counts as an access."""
+        cdef uint64_t page
+        cdef uint32_t now_s = boot_time_s()
+        found = []
+        for page in range(first_page, end_page):
+            if self.slots[page].kind == WRITTEN:
+                self.slots[page].accessed_s = now_s
+                found.append((page, self.slots[page].value))
+        return found
 
     # ---- memory -----------------------------------------------------------------------------------------------
 

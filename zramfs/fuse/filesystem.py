@@ -211,9 +211,13 @@ class ZramFilesystem(pyfuse3.Operations):
 
     @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file or an attribute, where there is no companion: it does so itself."""
+        """Read from a block file what has to wait, or whatever it is without the companion."""
+        file = self.open_files[fh]
         room = memoryview(bytearray(size))
-        return bytes(room[: self.open_files[fh].read_into(off, room)])
+        size_read = file.read_into(off, room)
+        if size_read < 0:
+            size_read = await file.read(off, room)
+        return bytes(room[:size_read])
 
     @_answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:

@@ -34,7 +34,10 @@ class OpenFile(Protocol):
     """A file from open to release."""
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Fill `out`; how many bytes of it, fewer only at the end."""
+        """Fill `out` if that needs no waiting; how many bytes of it, fewer only at the end, or -1: it is for `read`."""
+
+    async def read(self, offset_bytes: int, out: memoryview) -> int:
+        """Fill `out`, however long that takes; how many bytes of it."""
 
     def write_nowait(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
         """Take the data if that needs no waiting; how many bytes of it, or -1: nothing is done, and it is for `write`.
@@ -108,6 +111,10 @@ class OpenAttribute:
         portion = self._shown[offset_bytes : offset_bytes + len(out)]
         out[: len(portion)] = portion
         return len(portion)
+
+    async def read(self, offset_bytes: int, out: memoryview) -> int:
+        """Show the value: it never has to wait."""
+        return self.read_into(offset_bytes, out)
 
     def write_nowait(self, _offset_bytes: int, _data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Refuse: whoever stores a value may take its time."""
