@@ -3,7 +3,7 @@
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import PageCodec
 from zramfs.device.device import ZramDevice
-from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 
 
 def read(device: ZramDevice, offset: int, size: int) -> bytes:
@@ -28,5 +28,5 @@ def read_slots(
 ) -> bytes:
     """Read from a table alone, with LZ4 unless told otherwise."""
     out = bytearray(size)
-    slots.read_into(offset, out, codec or Lz4Codec(), helper)
+    slots.read_into(offset, out, Codecs(codec or Lz4Codec()), helper)
     return bytes(out)

@@ -8,6 +8,7 @@ from zramfs.control.algorithms import AlgorithmAttributes
 from zramfs.control.idle import IdleAttributes
 from zramfs.control.life import LifeAttributes
 from zramfs.control.memory import MemoryAttributes
+from zramfs.control.recompress import RecompressAttributes
 from zramfs.control.requests import RequestAttributes
 from zramfs.control.streams import StreamAttributes
 from zramfs.control.writeback import WritebackAttributes
@@ -18,6 +19,7 @@ _FAMILIES: Final = (
     AlgorithmAttributes,
     MemoryAttributes,
     IdleAttributes,
+    RecompressAttributes,
     WritebackAttributes,
     RequestAttributes,
     StreamAttributes,

@@ -17,6 +17,7 @@ _MODES: Final = {
     "idle": {"idle": True},
     "huge": {"huge": True},
     "huge_idle": {"idle": True, "huge": True},
+    "incompressible": {"incompressible": True},
 }
 """What a page must be, by the name of the mode (parse_mode)."""
 

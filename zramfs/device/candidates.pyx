@@ -1,16 +1,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The pages that writeback chooses, the largest objects first (zram_pp_ctl)."""
+"""The pages that writeback or recompression chooses, the largest objects first (zram_pp_ctl)."""
 
 from array import array
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.device.scan cimport SLICE_STEPS, is_group_empty, next_group
-from zramfs.device.slots cimport IDLE, PENDING, STORED, Slot, SlotTable
+from zramfs.device.slots cimport IDLE, INCOMPRESSIBLE, PENDING, PRIORITY_SHIFT, STORED, Slot, SlotTable
 
 cdef enum:
     BUCKET_BYTES = 64       # PP_BUCKET_SIZE_RANGE: objects whose sizes differ by less are as good as each other
+    NO_PRIORITY = -1
+
+
+cdef inline bint can_improve(Slot *slot, int below_priority) noexcept:
+    """Whether an algorithm is left to try (scan_slots_for_recompress)."""
+    return not slot.marks & INCOMPRESSIBLE and (slot.marks >> PRIORITY_SHIFT) + 1 < below_priority
 
 
 cdef class Candidates:
@@ -28,12 +34,23 @@ cdef class Candidates:
         self.buckets = [array("Q") for _ in range(PAGE_BYTES // BUCKET_BYTES + 1)]
         self.taken = [0] * len(self.buckets)
 
-    def add_some(self, uint64_t page, uint64_t end, *, bint idle=False, bint huge=False):
-        """Choose pages with an object from `page` to before `end`, that are idle, huge or both if asked for.
+    def add_some(
+        self,
+        uint64_t page,
+        uint64_t end,
+        *,
+        bint idle=False,
+        bint huge=False,
+        bint incompressible=False,
+        int below_priority=NO_PRIORITY,
+    ):
+        """Choose pages with an object from `page` to before `end`, that are idle, huge or incompressible if asked for.
 
-        A slice of them; where to go on.
+        `below_priority`: for recompression, if algorithms before this priority are better than theirs. A slice of them;
+        where to go on.
         """
         cdef SlotTable table = self.table
+        cdef uint8_t required = (IDLE if idle else 0) | (INCOMPRESSIBLE if incompressible else 0)
         cdef int steps = 0
         cdef Slot *slot
         while page < end and steps < SLICE_STEPS:
@@ -42,7 +59,12 @@ cdef class Candidates:
                 page = next_group(page)
                 continue
             slot = &table.slots[page]
-            if slot.kind == STORED and (not idle or slot.marks & IDLE) and (not huge or slot.length == PAGE_BYTES):
+            if (
+                slot.kind == STORED
+                and slot.marks & required == required
+                and (not huge or slot.length == PAGE_BYTES)
+                and (below_priority == NO_PRIORITY or can_improve(slot, below_priority))
+            ):
                 slot.marks |= PENDING
                 self.buckets[slot.length // BUCKET_BYTES].append(page)
             page += 1

@@ -20,14 +20,15 @@ from zramfs.device.accounting import IoAccounting
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
+from zramfs.device.recompression import Recompression, recompress
 from zramfs.device.scan import describe_some, mark_idle_some
-from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.trace import RequestTrace, TracedRequest
 from zramfs.device.writeback import Selection, Writeback
 from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
-from zramfs.zcomp.zcomp import Zcomp
+from zramfs.zcomp.zcomp import PercpuStream, Zcomp
 
 _log: Final = logging.getLogger(__name__)
 
@@ -147,7 +148,8 @@ class ZramDevice:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
         zcomp = self._activate_algorithms()
         self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
-        self.store = PageStore(slots, zcomp, self.accounting, _start_read_helper(zcomp))
+        read_helper = _start_read_helper(self.active_algorithms)
+        self.store = PageStore(slots, zcomp, self.accounting, read_helper, self._secondary_streams())
         if self._trace is not None:
             self.store.tracer = partial(TracedRequest, self._trace, self.name, zcomp.page_counts)
         self.disksize = size_bytes
@@ -168,6 +170,11 @@ class ZramDevice:
         primary = ActiveAlgorithm(zcomp.backend, zcomp.params, zcomp.codec)
         self.active_algorithms = {PRIMARY: primary, **secondaries}
         return zcomp
+
+    def _secondary_streams(self) -> dict[int, PercpuStream]:
+        """Make a stream for each algorithm of recompression: that of the CPU which runs the loop."""
+        algorithms = self.active_algorithms.items()
+        return {priority: PercpuStream(each.codec) for priority, each in algorithms if priority != PRIMARY}
 
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
@@ -246,6 +253,16 @@ class ZramDevice:
         """Move the selected pages to the backing device (`Writeback.write_back`)."""
         async with self._post_processing:
             await self.writeback.write_back(self._initialised(), selections)
+
+    @property
+    def secondaries(self) -> Mapping[int, Backend]:
+        """The algorithms of recompression, by priority."""
+        return {priority: each for priority, each in self.algorithms.backends.items() if priority != PRIMARY}
+
+    async def recompress(self, wanted: Recompression) -> None:
+        """Make objects smaller by the algorithms of recompression (`recompress`)."""
+        async with self._post_processing:
+            await recompress(self._initialised(), wanted)
 
     def block_state(self) -> Iterator[str]:
         """Tell of each page in use, in the kernel's lines, some pages at a time."""
@@ -463,7 +480,7 @@ class _NoAddressSpace(ZramError):  # noqa: N818
     errno = errno.ENOMEM
 
 
-def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
+def _start_read_helper(algorithms: Mapping[int, ActiveAlgorithm]) -> ReadHelper | None:
     """Start the second thread of large reads, where there is a second CPU for it; they work without it, too.
 
     1M reads at depth 4, medians of six interleaved rounds: 2.50 GB/s with it, 2.08 without, the kernel's zram 2.40.
@@ -471,7 +488,8 @@ def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
     if len(os.sched_getaffinity(0)) < 2:
         return None
     try:
-        return ReadHelper(zcomp.backend.create_context(zcomp.params))
+        codecs = {priority: each.create_codec() for priority, each in algorithms.items()}
+        return ReadHelper(Codecs(codecs.pop(PRIMARY), codecs))
     except RuntimeError as error:
         _log.warning("large reads have one thread only: %s", error)
         return None

@@ -2,13 +2,15 @@ from libc.stdint cimport uint64_t
 
 from zramfs.bio cimport WriteBio
 from zramfs.device.accounting cimport IoAccounting
-from zramfs.device.slots cimport ReadHelper, SlotTable
+from zramfs.device.slots cimport Codecs, ReadHelper, SlotTable
 from zramfs.streams cimport Stream
 from zramfs.zcomp.zcomp cimport Zcomp
 
 cdef class PageStore:
     cdef readonly SlotTable slots
     cdef readonly Zcomp zcomp
+    cdef readonly dict secondaries
+    cdef readonly Codecs codecs
     cdef readonly IoAccounting accounting
     cdef ReadHelper read_helper
     cdef public object tracer

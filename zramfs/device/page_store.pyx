@@ -17,15 +17,22 @@ assert PAGE_SHIFT == _PAGE_SHIFT
 cdef class PageStore:
     """The slots of a device, the streams that fill them, and the count of requests.
 
-    `read_helper` shares large reads; None on a single CPU. `tracer` makes a `TracedRequest` for each request, if there
-    is a trace.
+    `read_helper` shares large reads; None on a single CPU. `secondaries` are the per-CPU streams of
+    recompression, by the priority of their algorithm. `tracer` makes a `TracedRequest` for each request, if there is a trace.
     """
 
     def __init__(
-        self, SlotTable slots not None, Zcomp zcomp not None, IoAccounting accounting not None, ReadHelper read_helper
+        self,
+        SlotTable slots not None,
+        Zcomp zcomp not None,
+        IoAccounting accounting not None,
+        ReadHelper read_helper,
+        secondaries=None,
     ):
         self.slots = slots
         self.zcomp = zcomp
+        self.secondaries = dict(secondaries or {})
+        self.codecs = Codecs(zcomp.codec, {priority: each.codec for priority, each in self.secondaries.items()})
         self.accounting = accounting
         self.read_helper = read_helper
         self.tracer = None
@@ -40,7 +47,7 @@ cdef class PageStore:
         start_ns = self.accounting.begin()
         request = None if self.tracer is None else self.tracer("read", size_bytes, start_ns)
         try:
-            is_done = self.slots.read_into(offset_bytes, out, self.zcomp.codec, self.read_helper)
+            is_done = self.slots.read_into(offset_bytes, out, self.codecs, self.read_helper)
         except CorruptPage:
             self.accounting.failed_reads += 1
             raise
@@ -96,7 +103,7 @@ cdef class PageStore:
         """
         if contents is None:
             contents = bytearray(PAGE_BYTES)
-            self.slots.read_into(page << PAGE_SHIFT, contents, self.zcomp.codec)
+            self.slots.read_into(page << PAGE_SHIFT, contents, self.codecs)
         contents[skip:skip + len(patch)] = patch
         self.commit(page, self.zcomp.submit_patched_page(contents))
 

@@ -9,7 +9,7 @@ from libc.stdio cimport snprintf
 
 from zramfs.clock cimport boot_time_s
 from zramfs.codec.run cimport PAGE_BYTES
-from zramfs.device.slots cimport EMPTY, IDLE, SAME, STORED, WRITTEN, Slot, SlotTable
+from zramfs.device.slots cimport EMPTY, IDLE, INCOMPRESSIBLE, PRIORITY, SAME, STORED, WRITTEN, Slot, SlotTable
 
 cdef enum:
     PORTION_LINES = 256         # of block_state: 0.1 ms
@@ -62,6 +62,6 @@ cdef int describe(uint64_t page, Slot *slot, char *line) noexcept:
         c"w" if slot.kind == WRITTEN else c".",
         c"h" if slot.length == PAGE_BYTES else c".",
         c"i" if slot.marks & IDLE else c".",
-        c".",
-        c".",
+        c"r" if slot.marks & PRIORITY else c".",
+        c"n" if slot.marks & INCOMPRESSIBLE else c".",
     )

@@ -19,7 +19,12 @@ cdef enum Kind:
 cdef enum Mark:
     IDLE = 1        # not accessed since it was marked (ZRAM_IDLE)
     PENDING = 2     # chosen for being processed, and neither accessed nor freed since (ZRAM_PP_SLOT)
-    LASTING = 0     # what an access leaves
+    INCOMPRESSIBLE = 4  # no algorithm makes its object smaller (ZRAM_INCOMPRESSIBLE)
+    PRIORITY = 48   # that of the algorithm that compressed the page: 0 for the primary one, or 1 to 3
+    LASTING = INCOMPRESSIBLE | PRIORITY     # what an access leaves
+
+cdef enum:
+    PRIORITY_SHIFT = 4
 
 # 16 bytes a slot, 0.4 % of what the device can hold, and only for those that were touched.
 cdef struct Slot:
@@ -29,8 +34,16 @@ cdef struct Slot:
     uint8_t kind
     uint8_t marks
 
+cdef class Codecs:
+    cdef PageCodec primary
+    cdef PageCodec first
+    cdef PageCodec second
+    cdef PageCodec third
+
+    cdef int decompress(self, uint8_t priority, const uint8_t *data, int length, uint8_t *page) noexcept nogil
+
 cdef class ReadHelper:
-    cdef PageCodec codec
+    cdef Codecs codecs
     cdef object thread
     cdef SlotTable table                # of the read in progress; its pages and where they go
     cdef uint64_t first_page
@@ -43,8 +56,8 @@ cdef class ReadHelper:
     cdef pthread_mutex_t lock
     cdef pthread_cond_t changed
 
-    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, PageCodec codec)
-    cdef void _load_shares(self, PageCodec codec) noexcept nogil
+    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, Codecs codecs)
+    cdef void _load_shares(self, Codecs codecs) noexcept nogil
 
 cdef class SlotTable:
     cdef Slot *slots
@@ -69,7 +82,7 @@ cdef class SlotTable:
     cdef int _store_page(self, uint64_t page, CompressedPage *compressed, uint32_t now_s) noexcept nogil
     cdef void _fill_slot(self, uint64_t page, Slot slot) noexcept nogil
     cdef void _free_slot(self, uint64_t page) noexcept nogil
-    cpdef bint read_into(self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=*) except -1
-    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil
-    cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil
-    cdef int _decode_page(self, Slot *slot, PageCodec codec, uint8_t *out) noexcept nogil
+    cpdef bint read_into(self, uint64_t offset_bytes, object out, Codecs codecs, ReadHelper helper=*) except -1
+    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, Codecs codecs, uint8_t *out) noexcept nogil
+    cdef int _load_page(self, uint64_t page, Codecs codecs, uint8_t *out) noexcept nogil
+    cdef int _decode_page(self, Slot *slot, Codecs codecs, uint8_t *out) noexcept nogil

@@ -52,19 +52,38 @@ cdef void relocate_slot(void *slots, uint64_t owner, uint64_t handle) noexcept n
     (<Slot *>slots)[owner].value = handle
 
 
+cdef class Codecs:
+    """What decompresses the pages of a device: the codec of its primary algorithm, and those of others by priority."""
+
+    def __init__(self, PageCodec primary not None, others=None):
+        others = others or {}
+        self.primary = primary
+        self.first, self.second, self.third = (others.get(priority) for priority in (1, 2, 3))
+
+    cdef int decompress(self, uint8_t priority, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
+        """0, or -1 if `data` does not give exactly one page. A page has the priority of an algorithm that there is."""
+        if priority == 0:
+            return self.primary.decompress_page(data, length, page)
+        if priority == 1:
+            return self.first.decompress_page(data, length, page)
+        if priority == 2:
+            return self.second.decompress_page(data, length, page)
+        return self.third.decompress_page(data, length, page)
+
+
 cdef class ReadHelper:
     """A thread that takes its share of large reads; between them it sleeps.
 
     Whoever reads waits until the helper has left the read again, and nobody else runs meanwhile: the slots stay as they
-    are. `codec` is the helper's own.
+    are. `codecs` are the helper's own.
     """
 
-    def __cinit__(self, PageCodec codec not None):
-        self.codec = codec
+    def __cinit__(self, Codecs codecs not None):
+        self.codecs = codecs
         pthread_mutex_init(&self.lock, NULL)
         pthread_cond_init(&self.changed, NULL)
 
-    def __init__(self, PageCodec codec not None):
+    def __init__(self, Codecs codecs not None):
         self.thread = threading.Thread(target=self._run, name="read-helper", daemon=True)
         self.thread.start()
 
@@ -80,7 +99,7 @@ cdef class ReadHelper:
         pthread_mutex_unlock(&self.lock)
         self.thread.join()
 
-    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, PageCodec codec):
+    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, Codecs codecs):
         """Load whole pages together with the helper; -1, or the number of a page that is not to be had so."""
         cdef int64_t failed_page
         self.table = table
@@ -90,7 +109,7 @@ cdef class ReadHelper:
             self.next_page = 0
             self.failed_page = -1
             pthread_cond_broadcast(&self.changed)
-            self._load_shares(codec)
+            self._load_shares(codecs)
             while self.is_helping:
                 pthread_cond_wait(&self.changed, &self.lock)
             failed_page = self.failed_page
@@ -98,7 +117,7 @@ cdef class ReadHelper:
         self.table = None
         return failed_page
 
-    cdef void _load_shares(self, PageCodec codec) noexcept nogil:
+    cdef void _load_shares(self, Codecs codecs) noexcept nogil:
         """Load shares of the read until none is left. The lock is held, but for the work itself."""
         cdef uint64_t page, end
         cdef int64_t failed
@@ -109,7 +128,7 @@ cdef class ReadHelper:
             pthread_mutex_unlock(&self.lock)
             failed = -1
             while page < end:
-                if self.table._load_page(self.first_page + page, codec, self.out + page * PAGE_BYTES):
+                if self.table._load_page(self.first_page + page, codecs, self.out + page * PAGE_BYTES):
                     failed = self.first_page + page
                 page += 1
             pthread_mutex_lock(&self.lock)
@@ -122,7 +141,7 @@ cdef class ReadHelper:
             while not self.closing:
                 if self.next_page < self.pages:
                     self.is_helping = True
-                    self._load_shares(self.codec)
+                    self._load_shares(self.codecs)
                     self.is_helping = False
                     pthread_cond_broadcast(&self.changed)
                 else:
@@ -262,7 +281,7 @@ cdef class SlotTable:
     # ---- reading ----------------------------------------------------------------------------------------------
 
     cpdef bint read_into(
-        self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=None
+        self, uint64_t offset_bytes, object out, Codecs codecs, ReadHelper helper=None
     ) except -1:
         """Fill `out`, a writable buffer, from `offset_bytes` on; CorruptPage at a page that does not decompress.
 
@@ -276,9 +295,9 @@ cdef class SlotTable:
         self.now_s = boot_time_s()
         if helper is not None and room.len >= SHARED_READ_PAGES * PAGE_BYTES and (offset_bytes | room.len) % PAGE_BYTES == 0:
             pages = room.len // PAGE_BYTES
-            failed_page = helper.read(self, offset_bytes // PAGE_BYTES, pages, <uint8_t *>room.buf, codec)
+            failed_page = helper.read(self, offset_bytes // PAGE_BYTES, pages, <uint8_t *>room.buf, codecs)
         else:
-            failed_page = self._load(offset_bytes, room.len, codec, <uint8_t *>room.buf)
+            failed_page = self._load(offset_bytes, room.len, codecs, <uint8_t *>room.buf)
         PyBuffer_Release(&room)
         if failed_page < 0:
             return True
@@ -286,7 +305,7 @@ cdef class SlotTable:
             raise CorruptPage(f"page {failed_page} does not decompress")
         return False
 
-    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil:
+    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, Codecs codecs, uint8_t *out) noexcept nogil:
         """Load any range, on this thread; -1, or the number of a page that is not to be had so."""
         cdef uint8_t whole[PAGE_BYTES]
         cdef uint64_t page = offset_bytes // PAGE_BYTES
@@ -294,7 +313,7 @@ cdef class SlotTable:
         cdef uint64_t portion
         while size_bytes:
             portion = min(PAGE_BYTES - skip, size_bytes)
-            if self._load_page(page, codec, out if portion == PAGE_BYTES else <uint8_t *>whole):
+            if self._load_page(page, codecs, out if portion == PAGE_BYTES else <uint8_t *>whole):
                 return page
             if portion < PAGE_BYTES:
                 memcpy(out, whole + skip, portion)
@@ -304,20 +323,20 @@ cdef class SlotTable:
             page += 1
         return -1
 
-    cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil:
+    cdef int _load_page(self, uint64_t page, Codecs codecs, uint8_t *out) noexcept nogil:
         """zram_read_page(): 4096 bytes, or -1: it does not decompress, or is in the backing device."""
         cdef Slot *slot = &self.slots[page]
         if slot.kind != EMPTY:
             slot.accessed_s = self.now_s
             slot.marks &= LASTING
-        return self._decode_page(slot, codec, out)
+        return self._decode_page(slot, codecs, out)
 
-    cdef int _decode_page(self, Slot *slot, PageCodec codec, uint8_t *out) noexcept nogil:
+    cdef int _decode_page(self, Slot *slot, Codecs codecs, uint8_t *out) noexcept nogil:
         cdef int i
         if slot.kind == STORED and slot.length == PAGE_BYTES:
             memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
         elif slot.kind == STORED:
-            return codec.decompress_page(self.pool.payload(slot.value), slot.length, out)
+            return codecs.decompress(slot.marks >> PRIORITY_SHIFT, self.pool.payload(slot.value), slot.length, out)
         elif slot.kind == WRITTEN:
             return -1
         elif slot.kind == EMPTY or slot.value == 0:
@@ -326,36 +345,6 @@ cdef class SlotTable:
             for i in range(0, PAGE_BYTES, 8):
                 memcpy(out + i, &slot.value, 8)  # `out` is aligned to nothing in an unaligned read
         return 0
-
-    # ---- writeback ----------------------------------------------------------------------------------------------
-
-    def load_pending(self, uint64_t page, uint8_t[::1] out not None, PageCodec codec not None):
-        """Fill `out` with a page that is to be written back, and do not count that as an access; whether it could be."""
-        cdef Slot *slot = &self.slots[page]
-        return bool(slot.marks & PENDING) and self._decode_page(slot, codec, &out[0]) == 0
-
-    def commit_written_back(self, uint64_t page, uint64_t block):
-        """Let `block`, which has the page's contents now, stand for its object (zram_writeback_complete).
-
-        False, and nothing is done: the page was accessed or freed since it was loaded.
-        """
-        cdef Slot *slot = &self.slots[page]
-        cdef uint32_t accessed_s = slot.accessed_s
-        if not slot.marks & PENDING:
-            return False
-        self._fill_slot(page, Slot(value=block, accessed_s=accessed_s, length=0, kind=WRITTEN, marks=0))
-        return True
-
-    def written_back(self, uint64_t first_page, uint64_t end_page):
-        """Numbers of the pages in the range that are in the backing device, and of their blocks. Counts as an access."""
-        cdef uint64_t page
-        cdef uint32_t now_s = boot_time_s()
-        found = []
-        for page in range(first_page, end_page):
-            if self.slots[page].kind == WRITTEN:
-                self.slots[page].accessed_s = now_s
-                found.append((page, self.slots[page].value))
-        return found
 
     # ---- memory -----------------------------------------------------------------------------------------------
 

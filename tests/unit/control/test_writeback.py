@@ -13,6 +13,7 @@ PAGES = 100
         ("", []),
         ("idle\n", [Selection(0, PAGES, idle=True)]),
         ("huge", [Selection(0, PAGES, huge=True)]),
+        ("incompressible", [Selection(0, PAGES, incompressible=True)]),
         ("type=huge_idle", [Selection(0, PAGES, idle=True, huge=True)]),
         ("page_index=99", [Selection(99, 100)]),
         ("page_index=1 page_index=5\n", [Selection(1, 2), Selection(5, 6)]),
