@@ -80,6 +80,12 @@ class WritebackLimitSpent(ZramError):  # noqa: N818
     """writeback_limit allows no further page (EIO); what is in memory stays there."""
 
 
+class Interrupted(ZramError):  # noqa: N818
+    """The daemon is about to end, and what takes its time ended before it was done. Programs would repeat an EINTR."""
+
+    errno = errno.ECANCELED
+
+
 class AcceleratorUnavailable(ZramError):  # noqa: N818
     """The accelerator could not be set up; the device then runs on its per-CPU streams alone."""
 

@@ -1,6 +1,7 @@
 """Writeback on real mounts: by a file, by a block device, under load, and with a backing device that fails."""
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -164,6 +165,25 @@ def test_writeback_under_load_loses_nothing(
     assert mounted.device()["io_stat"]["failed_reads"] == 0
 
 
+def test_the_daemon_ends_by_sigterm_while_it_writes_back(mount: Mount, backing_file: Path) -> None:
+    mounted = mount_backed(mount, backing_file)
+    with mounted.file.open("r+b", buffering=0) as file:
+        for megabyte in range(128):
+            os.pwrite(file.fileno(), os.urandom(MIB), megabyte * MIB)
+        os.fsync(file.fileno())
+    mounted.attribute("writeback_batch_size").write_text("1")
+    answers: list[str] = []
+    writer = threading.Thread(target=lambda: answers.append(answer(mounted, "writeback", "huge")))
+    writer.start()
+    while bd_stat(mounted)[2] == 0:
+        pass
+    os.kill(mounted.pid, signal.SIGTERM)
+    writer.join()
+    mounted.wait_until_unmounted()
+    mounted.wait_for_daemon_end()
+    assert answers == ["ECANCELED"]
+
+
 def test_the_daemon_killed_while_it_writes_back_leaves_no_mount(mount: Mount, backing_file: Path) -> None:
     mounted = mount_backed(mount, backing_file)
     with mounted.file.open("r+b", buffering=0) as file:
@@ -176,7 +196,7 @@ def test_the_daemon_killed_while_it_writes_back_leaves_no_mount(mount: Mount, ba
     writer.start()
     while bd_stat(mounted)[2] == 0:
         pass
-    os.kill(mounted.pid, 9)
+    os.kill(mounted.pid, signal.SIGKILL)
     writer.join()
     mounted.wait_until_unmounted()
     assert answers in (["ECONNABORTED"], ["ENOTCONN"])

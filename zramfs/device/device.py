@@ -6,7 +6,8 @@
 import errno
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
@@ -25,7 +26,7 @@ from zramfs.device.scan import describe_some, mark_idle_some
 from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.trace import RequestTrace, TracedRequest
 from zramfs.device.writeback import Selection, Writeback
-from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
+from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
 from zramfs.zcomp.zcomp import PercpuStream, Zcomp
@@ -104,6 +105,7 @@ class ZramDevice:
         """Its backing device, and what may be written to it."""
         self._openers = 0
         self._post_processing = trio.Lock()
+        self._interruption = trio.CancelScope()
         self._long_bios = trio.Lock()
         self._forget_statistics()
 
@@ -251,7 +253,7 @@ class ZramDevice:
 
     async def write_back(self, selections: Sequence[Selection]) -> None:
         """Move the selected pages to the backing device (`Writeback.write_back`)."""
-        async with self._post_processing:
+        async with self._alone():
             await self.writeback.write_back(self._initialised(), selections)
 
     @property
@@ -261,8 +263,21 @@ class ZramDevice:
 
     async def recompress(self, wanted: Recompression) -> None:
         """Make objects smaller by the algorithms of recompression (`recompress`)."""
-        async with self._post_processing:
+        async with self._alone():
             await recompress(self._initialised(), wanted)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Let one post-processing run at a time; Interrupted if it does not come to its end."""
+        async with self._post_processing:
+            with trio.CancelScope() as self._interruption:
+                yield
+            if self._interruption.cancelled_caught:
+                raise Interrupted(f"{self.name}: the daemon ends")
+
+    def interrupt(self) -> None:
+        """End the post-processing that runs after the pages that it has in hand."""
+        self._interruption.cancel()
 
     def block_state(self) -> Iterator[str]:
         """Tell of each page in use, in the kernel's lines, some pages at a time."""

@@ -94,6 +94,11 @@ class ZramFilesystem(pyfuse3.Operations):
         """Do a little of what the devices' accelerators have to do; False if that is nothing."""
         return any(device.help() for device in self._devices)
 
+    def interrupt_devices(self) -> None:
+        """Let writeback and recompression end early: the daemon is about to."""
+        for device in self._devices:
+            device.interrupt()
+
     async def settle(self) -> None:
         """Return when every request that arrived is answered: some are, without a task, when their device is done."""
         while any(device.accounting.in_flight for device in self._devices):  # noqa: ASYNC110 - an event would cost each

@@ -20,6 +20,7 @@ from zramfs.errors import (
     BackingDeviceFailed,
     BackingDeviceFull,
     DeviceBusy,
+    Interrupted,
     NoBackingDevice,
     WritebackLimitSpent,
 )
@@ -446,6 +447,29 @@ async def test_reset_is_refused_while_pages_are_written_back(
                     device.reset()
                 gate.open()
         device.reset()
+
+
+async def test_an_interrupted_writeback_ends_after_its_batch(
+    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as device:
+        device.interrupt()  # nothing
+        device.writeback.batch_pages = 16
+        await write(device, 0, random_pages(PAGES))
+        with held(monkeypatch, backing_of(device), "_write_runs") as gate:
+            async with trio.open_nursery() as nursery:
+
+                async def be_interrupted() -> None:
+                    with pytest.raises(Interrupted) as raised:
+                        await device.write_back([ALL])
+                    assert raised.value.errno == errno.ECANCELED
+
+                nursery.start_soon(be_interrupted)
+                await gate.reached()
+                device.interrupt()
+                gate.open()
+        assert device.writeback.statistics() == BdStat(16, 0, 16)
+        assert await read_back(device, 0, PAGES * PAGE) == random_pages(PAGES)
 
 
 async def test_a_cancelled_writeback_gives_its_blocks_back(
