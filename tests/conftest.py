@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -36,18 +36,30 @@ async def _open_device(
     policy: StreamPolicy = StreamPolicy.AUTO,
     backend: Backend = LZ4,
     mem_limit_pages: int = 0,
+    backing: Path | None = None,
+    secondaries: Mapping[int, Backend] | None = None,
 ) -> AsyncIterator[ZramDevice]:
     if isinstance(accelerator, str):
         profile = parse_accelerator(accelerator)
         accelerator = None if profile is None else EmulatedAccelerator(profile)
-    config = DeviceConfig(backend=backend, accelerator=accelerator, policy=policy, mem_limit_pages=mem_limit_pages)
+    config = DeviceConfig(
+        backend=backend,
+        accelerator=accelerator,
+        policy=policy,
+        mem_limit_pages=mem_limit_pages,
+    )
     async with trio.open_nursery() as nursery:
         device = ZramDevice("zram0", nursery=nursery, config=config)
+        for priority, secondary in (secondaries or {}).items():
+            device.set_backend(secondary, priority)
+        if backing is not None:
+            await device.choose_backing(str(backing))
         device.initialise(pages * PAGE_SIZE)
         try:
             yield device
         finally:
             device.close()
+            await device.writeback.wait_until_released()
 
 
 def _compressible_pages(count: int, seed: int = 0) -> bytes:

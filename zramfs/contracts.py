@@ -7,12 +7,13 @@ scratch memory, belongs to one stream and is never shared; a stream belongs to w
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from zramfs.codec.run import PageCodec
+from zramfs.errors import InvalidValue
 from zramfs.streams import StreamManager
 
 
@@ -41,12 +42,35 @@ class Accelerator(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackendParams:
-    """What a backend's `setup_params` made: fixed while the device lives, shared by all its streams."""
+class AlgorithmParams:
+    """What an algorithm is asked for (`algorithm_params`); None, or no dictionary, leaves it the algorithm's default.
 
-    level: int
+    `winbits` is deflate's, as zlib's deflateInit2() takes it.
+    """
+
+    level: int | None = None
+    dictionary: bytes = field(default=b"", repr=False)
+    dictionary_path: str = ""
+    winbits: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendParams:
+    """What a backend's `setup_params` made: fixed while the device lives, shared by all its streams.
+
+    `algorithm` has the defaults in the place of what was not asked for; `digest` is what the backend made of the
+    dictionary, for its contexts to share.
+    """
+
+    algorithm: AlgorithmParams
+    digest: object = None
     manager: StreamManager | None = None
     manager_error: str = ""
+
+    @property
+    def level(self) -> int:
+        """The level in use; 0 for an algorithm without."""
+        return self.algorithm.level or 0
 
     @property
     def zstrm_mgmt(self) -> bool:
@@ -58,12 +82,20 @@ class Backend(ABC):
     """A compression algorithm: the RFC's table of operations. Its `get_stream` and `put_stream` are the manager's."""
 
     name: str
-    default_level: int = 0
 
-    def setup_params(self, *, level: int | None, accelerator: Accelerator | None) -> BackendParams:
-        """Fix the parameters. A backend that manages no streams leaves the accelerator alone."""
+    def setup_params(self, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
+        """Fix the parameters; InvalidValue for one that the algorithm does not have, or a value that it cannot take.
+
+        A backend that manages no streams leaves the accelerator alone.
+        """
         del accelerator
-        return BackendParams(level=self.default_level if level is None else level)
+        return BackendParams(algorithm=self.resolve_params(requested))
+
+    def resolve_params(self, requested: AlgorithmParams) -> AlgorithmParams:
+        """Put the defaults in; what is written here is for an algorithm without parameters."""
+        if requested != AlgorithmParams():
+            raise InvalidValue(f"{self.name} has no parameters")
+        return requested
 
     def release_params(self, params: BackendParams) -> None:  # noqa: B027 - most have nothing to release
         """Undo `setup_params`, when no stream is in use any more."""
@@ -77,11 +109,14 @@ class Backend(ABC):
 class Attribute:
     """A control file. Without `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
 
-    `store` is awaited with the text of one write(2), and may take its time without stopping other requests.
+    `show_portions` stands for `show` where the text is long: portions of it, each made within a fraction of a
+    millisecond as it is read. `store` is awaited with the text of one write(2), and may take its time without stopping
+    other requests.
     """
 
     mode: int
     show: Callable[[], str] | None = None
+    show_portions: Callable[[], Iterator[str]] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
 
 

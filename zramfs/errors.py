@@ -56,6 +56,36 @@ class CorruptPage(ZramError):  # noqa: N818
     """A stored page did not decompress to 4096 bytes. The reader sees EIO, failed_reads counts it."""
 
 
+class NoBackingDevice(ZramError):  # noqa: N818
+    """Writeback was asked for, and there is nothing to write back to."""
+
+    errno = errno.ENODEV
+
+
+class BackingDeviceFull(ZramError):  # noqa: N818
+    """Every block of the backing device is in use; what is in memory stays there."""
+
+    errno = errno.ENOSPC
+
+
+class BackingDeviceFailed(ZramError):  # noqa: N818
+    """The backing device cannot be opened, read or written. `error_number` is the system's; no other page suffers."""
+
+    def __init__(self, text: str, error_number: int) -> None:
+        super().__init__(text)
+        self.errno = error_number
+
+
+class WritebackLimitSpent(ZramError):  # noqa: N818
+    """writeback_limit allows no further page (EIO); what is in memory stays there."""
+
+
+class Interrupted(ZramError):  # noqa: N818
+    """The daemon is about to end, and what takes its time ended before it was done. Programs would repeat an EINTR."""
+
+    errno = errno.ECANCELED
+
+
 class AcceleratorUnavailable(ZramError):  # noqa: N818
     """The accelerator could not be set up; the device then runs on its per-CPU streams alone."""
 

@@ -13,9 +13,20 @@ MODES = {
     "initstate": 0o444,
     "reset": 0o200,
     "comp_algorithm": 0o644,
+    "recomp_algorithm": 0o644,
+    "algorithm_params": 0o200,
+    "algorithm_stat": 0o444,
     "mem_limit": 0o200,
     "mem_used_max": 0o200,
     "compact": 0o200,
+    "idle": 0o200,
+    "recompress": 0o200,
+    "backing_dev": 0o644,
+    "writeback": 0o200,
+    "writeback_limit": 0o644,
+    "writeback_limit_enable": 0o644,
+    "writeback_batch_size": 0o644,
+    "bd_stat": 0o444,
     "mm_stat": 0o444,
     "io_stat": 0o444,
     "debug_stat": 0o444,
@@ -54,6 +65,25 @@ def test_modes_are_the_kernels(mount: Mount) -> None:
         ("mem_used_max", "99999999999999999999999", "EINVAL"),
         ("mem_used_max", "0", "ok(1)"),
         ("compact", "1", "EINVAL"),
+        ("idle", "all", "EINVAL"),
+        ("idle", "5", "EINVAL"),
+        ("idle", "x", "EINVAL"),
+        ("backing_dev", "none\n", "ok(5)"),
+        ("backing_dev", "relative", "EINVAL"),
+        ("backing_dev", "/nonexistent", "ENOENT"),
+        ("backing_dev", "/dev/null", "ENOTBLK"),
+        ("backing_dev", "/", "ENOTBLK"),
+        ("recompress", "type=idle", "EINVAL"),
+        ("writeback", "idle", "EINVAL"),
+        ("writeback_limit", "5", "ok(1)"),
+        ("writeback_limit", "x", "EINVAL"),
+        ("writeback_limit", "18446744073709551616", "EINVAL"),
+        ("writeback_limit_enable", "2", "ok(1)"),
+        ("writeback_limit_enable", "on", "EINVAL"),
+        ("writeback_batch_size", "0", "EINVAL"),
+        ("writeback_batch_size", "4294967296", "EINVAL"),
+        ("writeback_batch_size", "64\n", "ok(3)"),
+        ("bd_stat", "1", "EACCES"),
         ("reset", "0", "EINVAL"),
         ("reset", "x", "EINVAL"),
         ("reset", "-1", "EINVAL"),
@@ -62,6 +92,16 @@ def test_modes_are_the_kernels(mount: Mount) -> None:
         ("comp_algorithm", "nope", "EINVAL"),
         ("comp_algorithm", "x" * 200, "E2BIG"),
         ("comp_algorithm", "lz4\n", "ok(4)"),
+        ("algorithm_params", "level", "EINVAL"),
+        ("algorithm_params", "level=x", "EINVAL"),
+        ("algorithm_params", "priority=9", "EINVAL"),
+        ("algorithm_params", "algo=zstd level=1", "EINVAL"),
+        ("algorithm_params", "algo=lz4 level=1", "ok(16)"),
+        ("algorithm_params", "bogus=1", "ok(7)"),
+        ("algorithm_params", "dict=/nonexistent", "EINVAL"),
+        ("recomp_algorithm", "algo=nope", "EINVAL"),
+        ("recomp_algorithm", "algo=lz4 priority=3", "ok(19)"),
+        ("recomp_algorithm", "algo=lz4 priority=4", "EINVAL"),
         ("stream_policy", "nope", "EINVAL"),
         ("mm_stat", "1", "EACCES"),
     ],
@@ -76,7 +116,15 @@ def test_uninitialised_device_answers_as_the_kernels(mount: Mount, name: str, va
         ("disksize", "1M", "EBUSY"),
         ("disksize", "junk", "EINVAL"),
         ("comp_algorithm", "lz4", "EBUSY"),
+        ("recomp_algorithm", "algo=lz4", "EBUSY"),
+        ("algorithm_params", "algo=lz4 level=3", "ok(16)"),
         ("compact", "any text", "ok(8)"),
+        ("idle", "all", "ok(3)"),
+        ("idle", "3600\n", "ok(5)"),
+        ("idle", "x", "EINVAL"),
+        ("recompress", "type=idle", "EINVAL"),
+        ("backing_dev", "none", "EBUSY"),
+        ("writeback", "idle", "ENODEV"),
         ("mem_limit", "0", "ok(1)"),
         ("mem_limit", "8K and junk", "ok(11)"),
     ],
@@ -90,8 +138,10 @@ def test_statistics_of_an_uninitialised_device_are_zeros(mount: Mount) -> None:
     assert mounted.show("mm_stat") == " ".join(["       0"] * 9) + "\n"
     assert mounted.show("io_stat") == "       0        0 0        0\n"
     assert mounted.show("debug_stat") == "version: 1\n0        0\n"
+    assert mounted.show("bd_stat") == "       0        0        0\n"
+    assert mounted.show("backing_dev") == "none\n"
     assert mounted.show("initstate") == "0\n"
-    assert mounted.show("comp_algorithm") == "[lz4] \n"
+    assert "[lz4] " in mounted.show("comp_algorithm")
     assert mounted.file.read_bytes() == b""
     with pytest.raises(OSError, match="No space left"), mounted.file.open("wb", buffering=0) as file:
         file.write(b"x")
@@ -196,7 +246,7 @@ def test_status_json_has_what_is_promised(mount: Mount) -> None:
     status = mount().status()
     assert set(status["daemon"]) == {"pid", "version", "rss_bytes"}
     device = status["devices"][0]
-    assert {"name", "disksize", "algorithm", "mm_stat", "io_stat", "streams", "accel"} <= set(device)
+    assert {"name", "disksize", "algorithm", "algorithms", "mm_stat", "io_stat", "streams", "accel"} <= set(device)
     assert {
         "percpu_pages", "managed_pages", "fallback_pages", "managed_streams", "percpu_streams", "inflight",
         "inflight_max",

@@ -1,11 +1,14 @@
 """The lz4 backend: the kernel's default compressor, and the one that manages streams when it has an accelerator."""
 
 import logging
+from dataclasses import replace
 from typing import Final
 
+from zramfs.backends.params import level_within, refuse_dictionary, refuse_winbits
 from zramfs.codec.lz4 import Lz4Codec
-from zramfs.contracts import Accelerator, Backend, BackendParams
-from zramfs.errors import AcceleratorUnavailable, InvalidValue
+from zramfs.codec.run import PageCodec
+from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
+from zramfs.errors import AcceleratorUnavailable
 
 _log: Final = logging.getLogger(__name__)
 
@@ -16,28 +19,30 @@ class Lz4Backend(Backend):
     """LZ4 blocks. `level` is the acceleration: 1 (the default, as the kernel's) compresses best."""
 
     name = "lz4"
-    default_level = 1
 
-    def setup_params(self, *, level: int | None, accelerator: Accelerator | None) -> BackendParams:
+    def setup_params(self, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
         """Fix the acceleration and attach the accelerator; without one the streams are per-CPU only."""
-        acceleration = self.default_level if level is None else level
-        if not 1 <= acceleration <= _MAX_ACCELERATION:
-            raise InvalidValue(f"lz4 level {acceleration} is not an acceleration of 1 to {_MAX_ACCELERATION}")
+        params = BackendParams(algorithm=self.resolve_params(requested))
         if accelerator is None:
-            return BackendParams(level=acceleration)
+            return params
         try:
-            manager = accelerator.attach(lambda: Lz4Codec(acceleration))
+            return replace(params, manager=accelerator.attach(lambda: self.create_context(params)))
         except AcceleratorUnavailable as error:
             _log.warning("%s: per-CPU streams only", error)
-            return BackendParams(level=acceleration, manager_error=str(error))
-        return BackendParams(level=acceleration, manager=manager)
+            return replace(params, manager_error=str(error))
+
+    def resolve_params(self, requested: AlgorithmParams) -> AlgorithmParams:
+        """Put the default acceleration in."""
+        refuse_dictionary(self.name, requested)
+        refuse_winbits(self.name, requested)
+        return AlgorithmParams(level=level_within(self.name, requested, default=1, least=1, most=_MAX_ACCELERATION))
 
     def release_params(self, params: BackendParams) -> None:
         """Stop the accelerator."""
         if params.manager is not None:
             params.manager.close()
 
-    def create_context(self, params: BackendParams) -> Lz4Codec:
+    def create_context(self, params: BackendParams) -> PageCodec:
         """Hash-table memory of one stream."""
         return Lz4Codec(params.level)
 

@@ -25,7 +25,7 @@ _MM_STAT: Final = (
     "huge_pages_since",
 )
 _IO_STAT: Final = ("failed_reads", "failed_writes", "notify_free")
-_TEXT_COLUMNS: Final = ("alg", "policy", "profile", "state")
+_TEXT_COLUMNS: Final = ("alg", "parameters", "policy", "profile", "state")
 _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
 
 
@@ -44,7 +44,8 @@ def status(mountpoint: Path, *, as_json: bool) -> None:
         f"{mountpoint}: zramfs {daemon['version']}, "
         f"daemon {daemon['pid']} with {format_bytes(daemon['rss_bytes'])} resident"
     )
-    for table in (_memory_table(report), _stream_table(report), _accelerator_table(report), _emulation_table(report)):
+    for make_table in (_memory_table, _algorithm_table, _stream_table, _accelerator_table, _emulation_table):
+        table = make_table(report)
         if table is not None:
             console.print(table)
 
@@ -67,6 +68,7 @@ def _read_device(mounted: MountedZramfs, name: str) -> dict[str, Any]:
         "name": name,
         "disksize": int(mounted.attribute(name, "disksize")),
         "algorithm": _chosen(mounted.attribute(name, "comp_algorithm")),
+        "algorithms": [_read_algorithm(line) for line in mounted.attribute(name, "algorithm_stat").splitlines()],
         "mm_stat": dict(zip(_MM_STAT, map(int, mounted.attribute(name, "mm_stat").split()), strict=True)),
         "io_stat": {key: int(io_stat[field]) for key, field in zip(_IO_STAT, _IO_STAT_FIELDS, strict=True)},
         "streams": {
@@ -75,6 +77,15 @@ def _read_device(mounted: MountedZramfs, name: str) -> dict[str, Any]:
         },
         "accel": _read_accelerator(mounted, name),
     }
+
+
+def _read_algorithm(line: str) -> dict[str, float | str]:
+    """Read a line of algorithm_stat; parameters have the names of algorithm_params, and the dictionary comes last."""
+    words, _, dictionary_path = line.partition(" dict=")
+    priority, name, *parameters = words.split()
+    pairs = (parameter.partition("=") for parameter in parameters)
+    algorithm = {"priority": int(priority), "name": name, **{key: _number_or_text(value) for key, _, value in pairs}}
+    return algorithm | ({"dict": dictionary_path} if dictionary_path else {})
 
 
 def _read_accelerator(mounted: MountedZramfs, name: str) -> dict[str, float | str]:
@@ -123,6 +134,17 @@ def _memory_table(report: dict[str, Any]) -> Table:
             format_bytes(memory["same_pages"] * PAGE_SIZE),
             format_bytes(memory["huge_pages"] * PAGE_SIZE),
         )
+    return table
+
+
+def _algorithm_table(report: dict[str, Any]) -> Table:
+    """What compresses: priority 0 each write, the others when pages are recompressed."""
+    table = _table("algorithms", "priority", "alg", "parameters")
+    for device in report["devices"]:
+        for algorithm in device["algorithms"]:
+            parameters = {key: value for key, value in algorithm.items() if key not in ("priority", "name")}
+            described = " ".join(f"{key}={value}" for key, value in parameters.items()) or "none"
+            table.add_row(device["name"], str(algorithm["priority"]), algorithm["name"], described)
     return table
 
 

@@ -4,13 +4,27 @@ from typing import Final
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.accelerator import AcceleratorAttributes
+from zramfs.control.algorithms import AlgorithmAttributes
+from zramfs.control.idle import IdleAttributes
 from zramfs.control.life import LifeAttributes
 from zramfs.control.memory import MemoryAttributes
+from zramfs.control.recompress import RecompressAttributes
 from zramfs.control.requests import RequestAttributes
 from zramfs.control.streams import StreamAttributes
+from zramfs.control.writeback import WritebackAttributes
 from zramfs.device.device import ZramDevice
 
-_FAMILIES: Final = (LifeAttributes, MemoryAttributes, RequestAttributes, StreamAttributes, AcceleratorAttributes)
+_FAMILIES: Final = (
+    LifeAttributes,
+    AlgorithmAttributes,
+    MemoryAttributes,
+    IdleAttributes,
+    RecompressAttributes,
+    WritebackAttributes,
+    RequestAttributes,
+    StreamAttributes,
+    AcceleratorAttributes,
+)
 
 
 def device_attributes(device: ZramDevice) -> ControlTree:

@@ -1,9 +1,8 @@
-"""From disksize to reset (Documentation/admin-guide/blockdev/zram.rst), and the algorithm in between."""
+"""From disksize to reset (Documentation/admin-guide/blockdev/zram.rst)."""
 
-from zramfs.backends.registry import backend_names, load_backend
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
-from zramfs.control.values import choice, parse_flag_u16, parse_name
+from zramfs.control.values import parse_flag_u16
 from zramfs.device.device import ZramDevice
 from zramfs.errors import InvalidValue
 from zramfs.units import memparse
@@ -21,9 +20,6 @@ class LifeAttributes:
             "disksize": Attribute(mode=READ_WRITE, show=self.show_disksize, store=self.store_disksize),
             "initstate": Attribute(mode=READ_ONLY, show=lambda: f"{self._device.is_initialised:d}\n"),
             "reset": Attribute(mode=WRITE_ONLY, store=self.store_reset),
-            "comp_algorithm": Attribute(
-                mode=READ_WRITE, show=self.show_comp_algorithm, store=self.store_comp_algorithm
-            ),
         }
 
     def show_disksize(self) -> str:
@@ -42,11 +38,4 @@ class LifeAttributes:
         if not parse_flag_u16(text):
             raise InvalidValue("0 does not reset")
         self._device.reset()
-
-    def show_comp_algorithm(self) -> str:
-        """zcomp_available_show: each name with a blank behind it."""
-        return choice(backend_names(), self._device.backend.name) + " \n"
-
-    async def store_comp_algorithm(self, text: str) -> None:
-        """comp_algorithm_store: a known name; EBUSY once initialised."""
-        self._device.set_backend(load_backend(parse_name(text)))
+        await self._device.writeback.wait_until_released()

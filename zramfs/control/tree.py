@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from zramfs import __version__
 from zramfs.contracts import Attribute, ControlTree
+from zramfs.control.block_state import debug_attributes
 from zramfs.control.device_attributes import device_attributes
 from zramfs.control.modes import READ_ONLY, READ_WRITE
 from zramfs.control.values import parse_flag_u16
@@ -18,6 +19,7 @@ def control_tree(devices: Sequence[ZramDevice], swap_guard: SwapGuard) -> Contro
         "sys": {
             "block": {device.name: device_attributes(device) for device in devices},
             "fs": {"zramfs": _daemon_tree(swap_guard)},
+            "kernel": {"debug": {"zram": {device.name: debug_attributes(device) for device in devices}}},
         }
     }
 

@@ -5,10 +5,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from zramfs.errors import InvalidValue, ValueOutOfRange, ValueTooLong
+from zramfs.units import memparse
 
 _U16_MAX: Final = (1 << 16) - 1
+_U32_MAX: Final = (1 << 32) - 1
 _MAX_NAME_BYTES: Final = 128  # CRYPTO_MAX_ALG_NAME
+_INT_MAX: Final = (1 << 31) - 1
 _UNSIGNED: Final = re.compile(r"\+?([0-9]+)\n?")
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+\n?", re.ASCII)
+_PARAMETER: Final = re.compile(r'(?:"[^"]*(?:"|$)|[^\s"])+', re.ASCII)
+_UNSIGNED_OF_ANY_BASE: Final = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|0[0-7]*|[1-9][0-9]{,18})\n?")
 
 
 def parse_unsigned(text: str, *, most: int | None = None) -> int:
@@ -20,6 +26,39 @@ def parse_unsigned(text: str, *, most: int | None = None) -> int:
     if most is not None and value > most:
         raise ValueOutOfRange(f"{value} is more than {most}")
     return value
+
+
+def parse_int(text: str) -> int:
+    """Read a decimal number as kstrtoint() does: no junk; ValueOutOfRange for what is not a C int."""
+    if _INTEGER.fullmatch(text) is None:
+        raise InvalidValue(f"{text!r} is not a number")
+    value = int(text)
+    if not -_INT_MAX - 1 <= value <= _INT_MAX:
+        raise ValueOutOfRange(f"{value} is not an int")
+    return value
+
+
+def parse_parameters(text: str) -> list[tuple[str, str | None]]:
+    """Read `name=value` words as next_arg() does, quotes around blanks; None is the value of a word without `=`."""
+    words = (word.partition("=") for word in _PARAMETER.findall(text))
+    return [(name, value.replace('"', "") if separator else None) for name, separator, value in words]
+
+
+def parse_within(text: str, most: int) -> int:
+    """Read a decimal number from 0 to `most`, where the kernel answers EINVAL whatever is wrong."""
+    try:
+        return parse_unsigned(text, most=most)
+    except ValueOutOfRange as error:
+        raise InvalidValue(str(error)) from error
+
+
+def parse_age(text: str) -> int:
+    """Read a number of seconds, a u32 whose base is C's, where the kernel answers EINVAL whatever is wrong."""
+    number = _UNSIGNED_OF_ANY_BASE.fullmatch(text)
+    age_s = memparse(number.group(1)) if number else None
+    if age_s is None or age_s > _U32_MAX:
+        raise InvalidValue(f"{text!r} is not an age in seconds")
+    return age_s
 
 
 def parse_flag_u16(text: str) -> bool:

@@ -18,3 +18,5 @@ cdef class IoAccounting:
 
     cpdef int64_t begin(self) noexcept
     cpdef void end(self, OperationCount operation, uint64_t size_bytes, int64_t start_ns) noexcept
+    cpdef void abandon(self) noexcept
+    cdef void _leave(self, int64_t now_ns) noexcept

@@ -45,12 +45,19 @@ cdef class IoAccounting:
     cpdef void end(self, OperationCount operation, uint64_t size_bytes, int64_t start_ns) noexcept:
         """Note that a request was answered, well or not."""
         cdef int64_t now_ns = monotonic_ns()
-        self.in_flight -= 1
-        if self.in_flight == 0:
-            self.busy_ns += now_ns - self.busy_since_ns
+        self._leave(now_ns)
         operation.ios += 1
         operation.sectors += size_bytes // SECTOR_BYTES
         operation.time_ns += now_ns - start_ns
+
+    cpdef void abandon(self) noexcept:
+        """Note that a request which began is none yet: it begins anew when it can be waited for."""
+        self._leave(monotonic_ns())
+
+    cdef void _leave(self, int64_t now_ns) noexcept:
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self.busy_ns += now_ns - self.busy_since_ns
 
     @property
     def busy_ms(self):

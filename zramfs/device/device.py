@@ -6,7 +6,8 @@
 import errno
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
@@ -17,14 +18,18 @@ import trio
 from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
+from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
-from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.recompression import Recompression, recompress
+from zramfs.device.scan import describe_some, mark_idle_some
+from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.trace import RequestTrace, TracedRequest
-from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised, ZramError
+from zramfs.device.writeback import Selection, Writeback
+from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
-from zramfs.zcomp.zcomp import Zcomp
+from zramfs.zcomp.zcomp import PercpuStream, Zcomp
 
 _log: Final = logging.getLogger(__name__)
 
@@ -70,7 +75,6 @@ class DeviceConfig:
 
     backend: Backend
     accelerator: Accelerator | None
-    level: int | None = None
     mem_limit_pages: int = 0
     policy: StreamPolicy = StreamPolicy.AUTO
 
@@ -89,12 +93,19 @@ class ZramDevice:
         self._trace = trace
         self._nursery = nursery
         self._config = config
-        self._default_backend = config.backend
+        self.algorithms = Algorithms(config.backend)
+        """What compresses its pages: chosen by priority, with parameters."""
+        self.active_algorithms: Mapping[int, ActiveAlgorithm] = {}
+        """Those set up, by priority; none until it is initialised."""
         self.store: PageStore | None = None
         """Its pages, and whatever is done to them without waiting; None until it is initialised."""
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
+        self.writeback = Writeback()
+        """Its backing device, and what may be written to it."""
         self._openers = 0
+        self._post_processing = trio.Lock()
+        self._interruption = trio.CancelScope()
         self._long_bios = trio.Lock()
         self._forget_statistics()
 
@@ -110,8 +121,8 @@ class ZramDevice:
 
     @property
     def backend(self) -> Backend:
-        """The algorithm in use, or that will be."""
-        return self._config.backend
+        """The primary algorithm, in use or that will be."""
+        return self.algorithms.backends[PRIMARY]
 
     @property
     def policy(self) -> StreamPolicy:
@@ -127,28 +138,52 @@ class ZramDevice:
         """Give the device its size, rounded up to a page, and set its streams up (disksize_store)."""
         if self.store is not None:
             raise DeviceBusy(f"{self.name} is initialised already")
+        if self._post_processing.locked():
+            raise DeviceBusy(f"{self.name} is being given a backing device")
         if not 0 < disksize <= _MAX_DISKSIZE:
             raise InvalidValue(f"{disksize} is not a size for {self.name}")
         size_bytes = round_up_to_page(disksize)
         config = self._config
         try:
-            slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages)
+            slots = SlotTable(size_bytes // PAGE_SIZE, config.mem_limit_pages, self.writeback.blocks)
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
-        zcomp = Zcomp(config.backend, level=config.level, accelerator=config.accelerator, policy=config.policy)
+        zcomp = self._activate_algorithms()
         self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
-        self.store = PageStore(slots, zcomp, self.accounting, _start_read_helper(zcomp))
+        read_helper = _start_read_helper(self.active_algorithms)
+        self.store = PageStore(slots, zcomp, self.accounting, read_helper, self._secondary_streams())
         if self._trace is not None:
             self.store.tracer = partial(TracedRequest, self._trace, self.name, zcomp.page_counts)
         self.disksize = size_bytes
 
+    def _activate_algorithms(self) -> Zcomp:
+        """Set the algorithms up, and return the primary one's streams; InvalidValue for parameters it cannot take."""
+        secondaries = self.algorithms.activate_secondaries()
+        try:
+            zcomp = Zcomp(
+                self.backend,
+                algorithm_params=self.algorithms.params(PRIMARY),
+                accelerator=self._config.accelerator,
+                policy=self._config.policy,
+            )
+        except BaseException:
+            release_secondaries(secondaries)
+            raise
+        primary = ActiveAlgorithm(zcomp.backend, zcomp.params, zcomp.codec)
+        self.active_algorithms = {PRIMARY: primary, **secondaries}
+        return zcomp
+
+    def _secondary_streams(self) -> dict[int, PercpuStream]:
+        """Make a stream for each algorithm of recompression: that of the CPU which runs the loop."""
+        algorithms = self.active_algorithms.items()
+        return {priority: PercpuStream(each.codec) for priority, each in algorithms if priority != PRIMARY}
+
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
-        if self._openers or self.accounting.in_flight:
+        if self._openers or self.accounting.in_flight or self._post_processing.locked():
             raise DeviceBusy(f"{self.name} is in use")
         self.close()
-        self._config.backend = self._default_backend
-        self._config.level = None
+        self.algorithms.reset()
         self._config.mem_limit_pages = 0
         self._forget_statistics()
 
@@ -156,8 +191,11 @@ class ZramDevice:
         """Stop the streams and give all memory back. Nothing is in flight."""
         if self.store is not None:
             self.store.close()
+            release_secondaries(self.active_algorithms)
+            self.active_algorithms = {}
         self.store = None
         self.disksize = 0
+        self.writeback.reset()
 
     def open(self) -> None:
         """Note that somebody opened the block file."""
@@ -169,11 +207,11 @@ class ZramDevice:
 
     # ---- settings -----------------------------------------------------------------------------------------------
 
-    def set_backend(self, backend: Backend) -> None:
-        """Choose the algorithm; only before the device is initialised."""
+    def set_backend(self, backend: Backend, priority: int = PRIMARY) -> None:
+        """Choose the primary algorithm, or one to recompress with; only before the device is initialised."""
         if self.is_initialised:
-            raise DeviceBusy(f"{self.name} is initialised: its algorithm cannot change")
-        self._config.backend = backend
+            raise DeviceBusy(f"{self.name} is initialised: its algorithms cannot change")
+        self.algorithms.choose(priority, backend)
 
     def set_policy(self, policy: StreamPolicy) -> None:
         """Choose which streams writes use, from the next write on."""
@@ -198,7 +236,75 @@ class ZramDevice:
         while self.is_initialised and slots.compact_some(_COMPACT_SLICE_OBJECTS):
             await trio.lowlevel.checkpoint()
 
+    async def mark_idle(self, age_s: int | None = None) -> None:
+        """Mark pages idle that were not accessed for `age_s` seconds, or all; others have their turn between."""
+        slots = self._initialised().slots
+        page = 0
+        while self.is_initialised and page < slots.page_count:
+            page = mark_idle_some(slots, page, age_s)
+            await trio.lowlevel.checkpoint()
+
+    async def choose_backing(self, path: str | None) -> None:
+        """Choose the backing device, or none; only before the device is initialised, which it cannot be meanwhile."""
+        async with self._post_processing:
+            if self.is_initialised:
+                raise DeviceBusy(f"{self.name} is initialised: its backing device cannot change")
+            await self.writeback.choose_backing(path)
+
+    async def write_back(self, selections: Sequence[Selection]) -> None:
+        """Move the selected pages to the backing device (`Writeback.write_back`)."""
+        async with self._alone():
+            await self.writeback.write_back(self._initialised(), selections)
+
+    @property
+    def secondaries(self) -> Mapping[int, Backend]:
+        """The algorithms of recompression, by priority."""
+        return {priority: each for priority, each in self.algorithms.backends.items() if priority != PRIMARY}
+
+    async def recompress(self, wanted: Recompression) -> None:
+        """Make objects smaller by the algorithms of recompression (`recompress`)."""
+        async with self._alone():
+            await recompress(self._initialised(), wanted)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Let one post-processing run at a time; Interrupted if it does not come to its end."""
+        async with self._post_processing:
+            with trio.CancelScope() as self._interruption:
+                yield
+            if self._interruption.cancelled_caught:
+                raise Interrupted(f"{self.name}: the daemon ends")
+
+    def interrupt(self) -> None:
+        """End the post-processing that runs after the pages that it has in hand."""
+        self._interruption.cancel()
+
+    def block_state(self) -> Iterator[str]:
+        """Tell of each page in use, in the kernel's lines, some pages at a time."""
+        page = 0
+        while page * PAGE_SIZE < self.disksize:
+            lines, page = describe_some(self._initialised().slots, page)
+            yield lines
+
     # ---- I/O ----------------------------------------------------------------------------------------------------
+
+    async def read(self, offset_bytes: int, out: memoryview) -> None:
+        """Fill `out` with what is stored from `offset_bytes` on, some of it perhaps in the backing device.
+
+        What needs no waiting, the store's `read_into` takes faster. Raises CorruptPage or BackingDeviceFailed.
+        """
+        store = self._initialised()
+        start_ns = self.accounting.begin()
+        request = store.tracer and store.tracer("read", len(out), start_ns)
+        try:
+            await self.writeback.read_into(store, offset_bytes, out)
+        except ZramError:
+            self.accounting.failed_reads += 1
+            raise
+        finally:
+            self.accounting.end(self.accounting.read, len(out), start_ns)
+            if request is not None:
+                request.answer(monotonic_ns())
 
     async def write(self, bio: WriteBio) -> None:
         """Store the whole of the bio, or raise: then some of its pages may be stored, and none is torn.
@@ -228,13 +334,24 @@ class ZramDevice:
         begin = 0
         if skip:
             begin = min(PAGE_SIZE - skip, len(bio.data))
-            _patch(store, page, skip, bio.data[:begin], request)
+            await self._patch(store, page, skip, bio.data[:begin], request)
             page += 1
         pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
         if pages:
             await self._write_run(store, bio, first_page=page, begin=begin, pages=pages, request=request)
         if tail_bytes:
-            _patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
+            await self._patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
+
+    async def _patch(
+        self, store: PageStore, page: int, skip: int, patch: BytesLike, request: TracedRequest | None = None
+    ) -> None:
+        """Patch a page, wherever it is, and note on which stream, if there is a trace."""
+        contents = await self.writeback.contents_of(store, page)
+        if request is not None:
+            request.resume()
+        store.patch_page(page, skip, patch, contents)
+        if request is not None:
+            request.pause()
 
     async def _write_run(
         self,
@@ -311,7 +428,7 @@ class ZramDevice:
         store = self._initialised()
         end_bytes = offset_bytes + size_bytes
         for begin, end in _partial_pages(offset_bytes, end_bytes):
-            store.patch_page(begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
+            await self._patch(store, begin // PAGE_SIZE, begin % PAGE_SIZE, bytes(end - begin))
         await self.discard(offset_bytes, size_bytes)
 
     def find(self, offset_bytes: int, *, data: bool) -> int:
@@ -378,7 +495,7 @@ class _NoAddressSpace(ZramError):  # noqa: N818
     errno = errno.ENOMEM
 
 
-def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
+def _start_read_helper(algorithms: Mapping[int, ActiveAlgorithm]) -> ReadHelper | None:
     """Start the second thread of large reads, where there is a second CPU for it; they work without it, too.
 
     1M reads at depth 4, medians of six interleaved rounds: 2.50 GB/s with it, 2.08 without, the kernel's zram 2.40.
@@ -386,7 +503,8 @@ def _start_read_helper(zcomp: Zcomp) -> ReadHelper | None:
     if len(os.sched_getaffinity(0)) < 2:
         return None
     try:
-        return ReadHelper(zcomp.backend.create_context(zcomp.params))
+        codecs = {priority: each.create_codec() for priority, each in algorithms.items()}
+        return ReadHelper(Codecs(codecs.pop(PRIMARY), codecs))
     except RuntimeError as error:
         _log.warning("large reads have one thread only: %s", error)
         return None
@@ -416,15 +534,6 @@ class _Landing:
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         if self._failure is not None:
             raise self._failure
-
-
-def _patch(store: PageStore, page: int, skip: int, patch: BytesLike, request: TracedRequest | None) -> None:
-    """Patch a page, and note on which stream, if there is a trace."""
-    if request is not None:
-        request.resume()
-    store.patch_page(page, skip, patch)
-    if request is not None:
-        request.pause()
 
 
 async def _submit_when_free(zcomp: Zcomp, write: PageWrite) -> None:

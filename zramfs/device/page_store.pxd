@@ -2,18 +2,20 @@ from libc.stdint cimport uint64_t
 
 from zramfs.bio cimport WriteBio
 from zramfs.device.accounting cimport IoAccounting
-from zramfs.device.slots cimport ReadHelper, SlotTable
+from zramfs.device.slots cimport Codecs, ReadHelper, SlotTable
 from zramfs.streams cimport Stream
 from zramfs.zcomp.zcomp cimport Zcomp
 
 cdef class PageStore:
     cdef readonly SlotTable slots
     cdef readonly Zcomp zcomp
+    cdef readonly dict secondaries
+    cdef readonly Codecs codecs
     cdef readonly IoAccounting accounting
     cdef ReadHelper read_helper
     cdef public object tracer
 
-    cpdef int read_into(self, uint64_t offset_bytes, object out) except -1
+    cpdef bint read_into(self, uint64_t offset_bytes, object out) except -1
     cpdef bint write_nowait(self, WriteBio bio) except -1
     cpdef int commit(self, uint64_t page, Stream stream) except -1
     cdef int _write_pages(self, uint64_t page, object data, int pages, bint is_async) except -1

@@ -1,23 +1,30 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from zramfs.bio import WriteBio
 from zramfs.device.accounting import IoAccounting
-from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.trace import TracedRequest
 from zramfs.streams import Stream
 from zramfs.units import BytesLike
-from zramfs.zcomp.zcomp import Zcomp
+from zramfs.zcomp.zcomp import PercpuStream, Zcomp
 
 class PageStore:
     slots: SlotTable
     zcomp: Zcomp
+    secondaries: dict[int, PercpuStream]
+    codecs: Codecs
     accounting: IoAccounting
     tracer: Callable[..., TracedRequest] | None
     def __init__(
-        self, slots: SlotTable, zcomp: Zcomp, accounting: IoAccounting, read_helper: ReadHelper | None
+        self,
+        slots: SlotTable,
+        zcomp: Zcomp,
+        accounting: IoAccounting,
+        read_helper: ReadHelper | None,
+        secondaries: Mapping[int, PercpuStream] | None = None,
     ) -> None: ...
-    def read_into(self, offset_bytes: int, out: bytearray | memoryview) -> None: ...
+    def read_into(self, offset_bytes: int, out: bytearray | memoryview) -> bool: ...
     def write_nowait(self, bio: WriteBio) -> bool: ...
     def commit(self, page: int, stream: Stream) -> None: ...
-    def patch_page(self, page: int, skip: int, patch: BytesLike) -> None: ...
+    def patch_page(self, page: int, skip: int, patch: BytesLike, contents: bytearray | None = None) -> None: ...
     def close(self) -> None: ...

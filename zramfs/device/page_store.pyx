@@ -17,34 +17,48 @@ assert PAGE_SHIFT == _PAGE_SHIFT
 cdef class PageStore:
     """The slots of a device, the streams that fill them, and the count of requests.
 
-    `read_helper` shares large reads; None on a single CPU. `tracer` makes a `TracedRequest` for each request, if there
-    is a trace.
+    `read_helper` shares large reads; None on a single CPU. `secondaries` are the per-CPU streams of
+    recompression, by the priority of their algorithm. `tracer` makes a `TracedRequest` for each request, if there is a trace.
     """
 
     def __init__(
-        self, SlotTable slots not None, Zcomp zcomp not None, IoAccounting accounting not None, ReadHelper read_helper
+        self,
+        SlotTable slots not None,
+        Zcomp zcomp not None,
+        IoAccounting accounting not None,
+        ReadHelper read_helper,
+        secondaries=None,
     ):
         self.slots = slots
         self.zcomp = zcomp
+        self.secondaries = dict(secondaries or {})
+        self.codecs = Codecs(zcomp.codec, {priority: each.codec for priority, each in self.secondaries.items()})
         self.accounting = accounting
         self.read_helper = read_helper
         self.tracer = None
 
-    cpdef int read_into(self, uint64_t offset_bytes, object out) except -1:
-        """Fill `out` with what is stored from `offset_bytes` on; CorruptPage at a page that does not decompress."""
+    cpdef bint read_into(self, uint64_t offset_bytes, object out) except -1:
+        """Fill `out` with what is stored from `offset_bytes` on; CorruptPage at a page that does not decompress.
+
+        False: a page is in the backing device, which has to be waited for; nothing is done.
+        """
         cdef uint64_t size_bytes = len(out)
+        cdef bint is_done = True
         start_ns = self.accounting.begin()
         request = None if self.tracer is None else self.tracer("read", size_bytes, start_ns)
         try:
-            self.slots.read_into(offset_bytes, out, self.zcomp.codec, self.read_helper)
+            is_done = self.slots.read_into(offset_bytes, out, self.codecs, self.read_helper)
         except CorruptPage:
             self.accounting.failed_reads += 1
             raise
         finally:
-            self.accounting.end(self.accounting.read, size_bytes, start_ns)
-            if request is not None:
+            if is_done:
+                self.accounting.end(self.accounting.read, size_bytes, start_ns)
+            else:
+                self.accounting.abandon()
+            if request is not None and is_done:
                 request.answer()
-        return 0
+        return is_done
 
     cpdef bint write_nowait(self, WriteBio bio) except -1:
         """Store the bio if that needs no waiting: a few whole pages. False: nothing is done."""
@@ -82,12 +96,16 @@ cdef class PageStore:
             self.zcomp.put_stream(stream)
         return 0
 
-    def patch_page(self, uint64_t page, Py_ssize_t skip, patch):
-        """Read, patch, compress and store one page, in one step for everybody else."""
-        cdef bytearray patched = bytearray(PAGE_BYTES)
-        self.slots.read_into(page << PAGE_SHIFT, patched, self.zcomp.codec)
-        patched[skip:skip + len(patch)] = patch
-        self.commit(page, self.zcomp.submit_patched_page(patched))
+    def patch_page(self, uint64_t page, Py_ssize_t skip, patch, bytearray contents=None):
+        """Read, patch, compress and store one page, in one step for everybody else.
+
+        `contents` are those of a page that is in the backing device.
+        """
+        if contents is None:
+            contents = bytearray(PAGE_BYTES)
+            self.slots.read_into(page << PAGE_SHIFT, contents, self.codecs)
+        contents[skip:skip + len(patch)] = patch
+        self.commit(page, self.zcomp.submit_patched_page(contents))
 
     def close(self):
         """Stop the streams and give all memory back. Nothing is in flight."""

@@ -8,9 +8,10 @@ new contents, and each object belongs to exactly one slot.
 import threading
 
 from cpython.buffer cimport PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from zramfs.clock cimport boot_time_s
 from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, CompressedRun, PageCodec
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
 from zramfs.threads cimport (
@@ -27,6 +28,8 @@ from zramfs.threads cimport (
 from zramfs.errors import CorruptPage, MemoryLimitReached, ZramError
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES
 
+assert sizeof(Slot) == 16
+
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *address, size_t length)
@@ -41,37 +44,46 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
 
 cdef enum:
-    # Slots that share a count of those in use: a page's worth of table. What nothing was stored in is skipped by the
-    # count, so that discarding or searching an empty 1 TiB device touches 2 MiB instead of 4 GiB.
-    GROUP_SLOTS = 256
-
-cdef enum:
     # A read of so many pages is worth a second thread: 64 pages take 35 to 100 µs, waking the helper about 10 µs.
     SHARED_READ_PAGES = 64
     SHARE_PAGES = 8
 
-cdef enum Kind:
-    EMPTY = 0       # never written, or discarded: reads as zeros
-    SAME = 1        # `value` is the word that fills it
-    STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
-
 cdef void relocate_slot(void *slots, uint64_t owner, uint64_t handle) noexcept nogil:
     (<Slot *>slots)[owner].value = handle
+
+
+cdef class Codecs:
+    """What decompresses the pages of a device: the codec of its primary algorithm, and those of others by priority."""
+
+    def __init__(self, PageCodec primary not None, others=None):
+        others = others or {}
+        self.primary = primary
+        self.first, self.second, self.third = (others.get(priority) for priority in (1, 2, 3))
+
+    cdef int decompress(self, uint8_t priority, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
+        """0, or -1 if `data` does not give exactly one page. A page has the priority of an algorithm that there is."""
+        if priority == 0:
+            return self.primary.decompress_page(data, length, page)
+        if priority == 1:
+            return self.first.decompress_page(data, length, page)
+        if priority == 2:
+            return self.second.decompress_page(data, length, page)
+        return self.third.decompress_page(data, length, page)
 
 
 cdef class ReadHelper:
     """A thread that takes its share of large reads; between them it sleeps.
 
     Whoever reads waits until the helper has left the read again, and nobody else runs meanwhile: the slots stay as they
-    are. `codec` is the helper's own.
+    are. `codecs` are the helper's own.
     """
 
-    def __cinit__(self, PageCodec codec not None):
-        self.codec = codec
+    def __cinit__(self, Codecs codecs not None):
+        self.codecs = codecs
         pthread_mutex_init(&self.lock, NULL)
         pthread_cond_init(&self.changed, NULL)
 
-    def __init__(self, PageCodec codec not None):
+    def __init__(self, Codecs codecs not None):
         self.thread = threading.Thread(target=self._run, name="read-helper", daemon=True)
         self.thread.start()
 
@@ -87,8 +99,8 @@ cdef class ReadHelper:
         pthread_mutex_unlock(&self.lock)
         self.thread.join()
 
-    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, PageCodec codec):
-        """Load whole pages together with the helper; -1, or the number of a page that does not decompress."""
+    cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, Codecs codecs):
+        """Load whole pages together with the helper; -1, or the number of a page that is not to be had so."""
         cdef int64_t failed_page
         self.table = table
         with nogil:
@@ -97,7 +109,7 @@ cdef class ReadHelper:
             self.next_page = 0
             self.failed_page = -1
             pthread_cond_broadcast(&self.changed)
-            self._load_shares(codec)
+            self._load_shares(codecs)
             while self.is_helping:
                 pthread_cond_wait(&self.changed, &self.lock)
             failed_page = self.failed_page
@@ -105,7 +117,7 @@ cdef class ReadHelper:
         self.table = None
         return failed_page
 
-    cdef void _load_shares(self, PageCodec codec) noexcept nogil:
+    cdef void _load_shares(self, Codecs codecs) noexcept nogil:
         """Load shares of the read until none is left. The lock is held, but for the work itself."""
         cdef uint64_t page, end
         cdef int64_t failed
@@ -116,7 +128,7 @@ cdef class ReadHelper:
             pthread_mutex_unlock(&self.lock)
             failed = -1
             while page < end:
-                if self.table._load_page(self.first_page + page, codec, self.out + page * PAGE_BYTES):
+                if self.table._load_page(self.first_page + page, codecs, self.out + page * PAGE_BYTES):
                     failed = self.first_page + page
                 page += 1
             pthread_mutex_lock(&self.lock)
@@ -129,7 +141,7 @@ cdef class ReadHelper:
             while not self.closing:
                 if self.next_page < self.pages:
                     self.is_helping = True
-                    self._load_shares(self.codec)
+                    self._load_shares(self.codecs)
                     self.is_helping = False
                     pthread_cond_broadcast(&self.changed)
                 else:
@@ -140,13 +152,14 @@ cdef class ReadHelper:
 cdef class SlotTable:
     """The slots of `page_count` pages, with the pool that holds their objects and the statistics of both.
 
-    The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none. Raises MemoryError
-    when not even address space can be had.
+    The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none; `blocks` are those of
+    the backing device, if there is one. Raises MemoryError when not even address space can be had.
     """
 
-    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0):
+    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0, BlockMap blocks=None):
         self.page_count = page_count
         self.limit_pages = limit_pages
+        self.blocks = blocks
         self.huge_class_bytes = HUGE_CLASS_BYTES
         cdef uint8_t *table = <uint8_t *>mmap(
             NULL, self._table_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
@@ -176,8 +189,9 @@ cdef class SlotTable:
         """
         cdef int i
         cdef int failure = 0
+        cdef uint32_t now_s = boot_time_s()
         for i in range(run.count):
-            failure = self._store_page(first_page + i, &run.pages[i])
+            failure = self._store_page(first_page + i, &run.pages[i], now_s)
             if failure:
                 break
         if failure == FAILED:
@@ -186,10 +200,10 @@ cdef class SlotTable:
             raise MemoryLimitReached(f"page {first_page + i} does not fit: {self.pool.used_pages} pages are in use")
         return 0
 
-    cdef int _store_page(self, uint64_t page, CompressedPage *compressed) noexcept nogil:
+    cdef int _store_page(self, uint64_t page, CompressedPage *compressed, uint32_t now_s) noexcept nogil:
         """zram_write_page(): allocate, check the limit, free the old object, keep the new one. 0, FAILED or 1."""
         if compressed.length == SAME_FILLED:
-            self._fill_slot(page, Slot(value=compressed.fill, length=0, kind=SAME))
+            self._fill_slot(page, Slot(value=compressed.fill, accessed_s=now_s, length=0, kind=SAME, marks=0))
             self.same_pages += 1
             return 0
         if compressed.length < 0:
@@ -204,7 +218,7 @@ cdef class SlotTable:
             self.pool.free(handle)
             return 1
         memcpy(self.pool.payload(handle), compressed.page if huge else compressed.data, length)
-        self._fill_slot(page, Slot(value=handle, length=length, kind=STORED))
+        self._fill_slot(page, Slot(value=handle, accessed_s=now_s, length=length, kind=STORED, marks=0))
         self.compressed_bytes += length
         self.huge_pages += huge
         self.huge_pages_since += huge
@@ -223,6 +237,8 @@ cdef class SlotTable:
             return
         if slot.kind == SAME:
             self.same_pages -= 1
+        elif slot.kind == WRITTEN:
+            self.blocks.release(slot.value)
         else:
             self.pool.free(slot.value)
             self.compressed_bytes -= slot.length
@@ -230,6 +246,7 @@ cdef class SlotTable:
         self.group_use[page // GROUP_SLOTS] -= 1
         self.stored_pages -= 1
         slot.kind = EMPTY
+        slot.marks = 0
 
     def discard_some(self, uint64_t first_page, uint64_t pages, uint64_t most):
         """Free whole pages until `most` that were in use are freed; how many pages are done with, of `pages`.
@@ -263,36 +280,40 @@ cdef class SlotTable:
 
     # ---- reading ----------------------------------------------------------------------------------------------
 
-    cpdef int read_into(
-        self, uint64_t offset_bytes, object out, PageCodec codec, ReadHelper helper=None
+    cpdef bint read_into(
+        self, uint64_t offset_bytes, object out, Codecs codecs, ReadHelper helper=None
     ) except -1:
         """Fill `out`, a writable buffer, from `offset_bytes` on; CorruptPage at a page that does not decompress.
 
-        A large read of whole pages is shared with the `helper`, if there is one.
+        False, and `out` is worth nothing: a page is in the backing device (`written_back`). A large read of whole pages
+        is shared with the `helper`, if there is one.
         """
         cdef Py_buffer room
         cdef int64_t failed_page
         cdef uint64_t pages
         PyObject_GetBuffer(out, &room, PyBUF_WRITABLE)
+        self.now_s = boot_time_s()
         if helper is not None and room.len >= SHARED_READ_PAGES * PAGE_BYTES and (offset_bytes | room.len) % PAGE_BYTES == 0:
             pages = room.len // PAGE_BYTES
-            failed_page = helper.read(self, offset_bytes // PAGE_BYTES, pages, <uint8_t *>room.buf, codec)
+            failed_page = helper.read(self, offset_bytes // PAGE_BYTES, pages, <uint8_t *>room.buf, codecs)
         else:
-            failed_page = self._load(offset_bytes, room.len, codec, <uint8_t *>room.buf)
+            failed_page = self._load(offset_bytes, room.len, codecs, <uint8_t *>room.buf)
         PyBuffer_Release(&room)
-        if failed_page >= 0:
+        if failed_page < 0:
+            return True
+        if self.slots[failed_page].kind != WRITTEN:
             raise CorruptPage(f"page {failed_page} does not decompress")
-        return 0
+        return False
 
-    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, PageCodec codec, uint8_t *out) noexcept nogil:
-        """Load any range, on this thread; -1, or the number of a page that does not decompress."""
+    cdef int64_t _load(self, uint64_t offset_bytes, uint64_t size_bytes, Codecs codecs, uint8_t *out) noexcept nogil:
+        """Load any range, on this thread; -1, or the number of a page that is not to be had so."""
         cdef uint8_t whole[PAGE_BYTES]
         cdef uint64_t page = offset_bytes // PAGE_BYTES
         cdef uint64_t skip = offset_bytes % PAGE_BYTES
         cdef uint64_t portion
         while size_bytes:
             portion = min(PAGE_BYTES - skip, size_bytes)
-            if self._load_page(page, codec, out if portion == PAGE_BYTES else <uint8_t *>whole):
+            if self._load_page(page, codecs, out if portion == PAGE_BYTES else <uint8_t *>whole):
                 return page
             if portion < PAGE_BYTES:
                 memcpy(out, whole + skip, portion)
@@ -302,19 +323,27 @@ cdef class SlotTable:
             page += 1
         return -1
 
-    cdef int _load_page(self, uint64_t page, PageCodec codec, uint8_t *out) noexcept nogil:
-        """zram_read_page(): 4096 bytes, or -1."""
+    cdef int _load_page(self, uint64_t page, Codecs codecs, uint8_t *out) noexcept nogil:
+        """zram_read_page(): 4096 bytes, or -1: it does not decompress, or is in the backing device."""
         cdef Slot *slot = &self.slots[page]
+        if slot.kind != EMPTY:
+            slot.accessed_s = self.now_s
+            slot.marks &= LASTING
+        return self._decode_page(slot, codecs, out)
+
+    cdef int _decode_page(self, Slot *slot, Codecs codecs, uint8_t *out) noexcept nogil:
         cdef int i
-        if slot.kind == EMPTY or (slot.kind == SAME and slot.value == 0):
+        if slot.kind == STORED and slot.length == PAGE_BYTES:
+            memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
+        elif slot.kind == STORED:
+            return codecs.decompress(slot.marks >> PRIORITY_SHIFT, self.pool.payload(slot.value), slot.length, out)
+        elif slot.kind == WRITTEN:
+            return -1
+        elif slot.kind == EMPTY or slot.value == 0:
             memset(out, 0, PAGE_BYTES)
-        elif slot.kind == SAME:
+        else:
             for i in range(0, PAGE_BYTES, 8):
                 memcpy(out + i, &slot.value, 8)  # `out` is aligned to nothing in an unaligned read
-        elif slot.length == PAGE_BYTES:
-            memcpy(out, self.pool.payload(slot.value), PAGE_BYTES)
-        else:
-            return codec.decompress_page(self.pool.payload(slot.value), slot.length, out)
         return 0
 
     # ---- memory -----------------------------------------------------------------------------------------------

@@ -20,17 +20,29 @@ cdef class BlockIo:
         self.device = device
         self.opened_async = opened_async
 
-    cpdef Py_ssize_t read_into(self, uint64_t offset_bytes, object out) except -1:
-        """Fill `out` with what lies before the end; how many bytes of it."""
+    cpdef Py_ssize_t read_into(self, uint64_t offset_bytes, object out) except -2:
+        """Fill `out` with what lies before the end; how many bytes of it, or -1: nothing is done, it has to wait."""
+        cdef Py_ssize_t size_bytes = self.bytes_before_end(offset_bytes, len(out))
+        if size_bytes == 0:
+            return 0
+        if size_bytes < len(out):
+            out = out[:size_bytes]
+        if (<PageStore?>self.device.store).read_into(offset_bytes, out):
+            return size_bytes
+        return HAS_TO_WAIT
+
+    async def read(self, offset_bytes, out):
+        """Fill `out` with what lies before the end, however long that takes; how many bytes of it."""
+        size_bytes = self.bytes_before_end(offset_bytes, len(out))
+        if size_bytes:
+            await self.device.read(offset_bytes, out[:size_bytes])
+        return size_bytes
+
+    cdef Py_ssize_t bytes_before_end(self, uint64_t offset_bytes, Py_ssize_t size_bytes):
         cdef uint64_t disksize = self.device.disksize
-        cdef uint64_t size_bytes = len(out)
         if offset_bytes >= disksize:
             return 0
-        if size_bytes > disksize - offset_bytes:
-            size_bytes = disksize - offset_bytes
-            out = out[:size_bytes]
-        (<PageStore?>self.device.store).read_into(offset_bytes, out)
-        return size_bytes
+        return <Py_ssize_t>min(<uint64_t>size_bytes, disksize - offset_bytes)
 
     cpdef Py_ssize_t write_nowait(self, uint64_t offset_bytes, object data, object is_async) except -2:
         """Store what lies before the end if that needs no waiting; how many bytes, or -1: nothing is done.

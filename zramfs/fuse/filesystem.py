@@ -94,6 +94,11 @@ class ZramFilesystem(pyfuse3.Operations):
         """Do a little of what the devices' accelerators have to do; False if that is nothing."""
         return any(device.help() for device in self._devices)
 
+    def interrupt_devices(self) -> None:
+        """Let writeback and recompression end early: the daemon is about to."""
+        for device in self._devices:
+            device.interrupt()
+
     async def settle(self) -> None:
         """Return when every request that arrived is answered: some are, without a task, when their device is done."""
         while any(device.accounting.in_flight for device in self._devices):  # noqa: ASYNC110 - an event would cost each
@@ -211,9 +216,13 @@ class ZramFilesystem(pyfuse3.Operations):
 
     @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file or an attribute, where there is no companion: it does so itself."""
+        """Read from a block file what has to wait, or whatever it is without the companion."""
+        file = self.open_files[fh]
         room = memoryview(bytearray(size))
-        return bytes(room[: self.open_files[fh].read_into(off, room)])
+        size_read = file.read_into(off, room)
+        if size_read < 0:
+            size_read = await file.read(off, room)
+        return bytes(room[:size_read])
 
     @_answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:

@@ -292,9 +292,10 @@ cdef void hook_init(void *userdata, fuse_conn_info *conn) noexcept:
 
 
 cdef void hook_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, fuse_file_info *fi) noexcept:
-    global reply_room, reply_room_bytes
+    """Answer a read at once if that can be; else let pyfuse3 call its handler."""
+    global has_to_wait, reply_room, reply_room_bytes
     cdef void *larger
-    cdef int64_t result
+    cdef int64_t result = -1
     if size > reply_room_bytes:
         larger = realloc(reply_room, size)
         if larger == NULL:
@@ -302,15 +303,21 @@ cdef void hook_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, fuse
             return
         reply_room, reply_room_bytes = <char *>larger, size
     try:
-        out = PyMemoryView_FromMemory(reply_room, size, PyBUF_WRITE)
-        file = open_files[fi.fh]
-        result = (<BlockIo>file).read_into(off, out) if isinstance(file, BlockIo) else file.read_into(off, out)
+        if not has_to_wait:
+            out = PyMemoryView_FromMemory(reply_room, size, PyBUF_WRITE)
+            file = open_files[fi.fh]
+            result = (<BlockIo>file).read_into(off, out) if isinstance(file, BlockIo) else file.read_into(off, out)
     except Exception as error:
-        result = -errno_of(error, "read")
-    if result < 0:
-        fuse_reply_err(req, <int>-result)
-    else:
+        fuse_reply_err(req, errno_of(error, "read"))
+        return
+    if result >= 0:
         fuse_reply_buf(req, reply_room, result)
+    elif must_not_wait:
+        has_to_wait = True
+        fuse_reply_none(req)
+    else:
+        has_to_wait = False
+        theirs.read(req, ino, size, off, fi)
 
 
 cdef void hook_write_buf(

@@ -3,12 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol
 
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import ZramError
+from zramfs.errors import InvalidValue, ZramError
 from zramfs.fuse.block_io import BlockIo
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE, BytesLike
 
@@ -18,6 +18,10 @@ _ZERO_RANGE: Final = 16  # FALLOC_FL_ZERO_RANGE
 
 _ATTRIBUTE_TIMEOUT_S: Final = 3600.0
 """How long the kernel may trust what it knows of a node. Only a block file's size changes, and that is announced."""
+
+
+_LONGEST_READ_BYTES: Final = 128 * 1024
+"""What one read of a long text gives: a millisecond of block_state."""
 
 
 class AccessDenied(ZramError):  # noqa: N818
@@ -30,7 +34,10 @@ class OpenFile(Protocol):
     """A file from open to release."""
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Fill `out`; how many bytes of it, fewer only at the end."""
+        """Fill `out` if that needs no waiting; how many bytes of it, fewer only at the end, or -1: it is for `read`."""
+
+    async def read(self, offset_bytes: int, out: memoryview) -> int:
+        """Fill `out`, however long that takes; how many bytes of it."""
 
     def write_nowait(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
         """Take the data if that needs no waiting; how many bytes of it, or -1: nothing is done, and it is for `write`.
@@ -80,10 +87,12 @@ class AttributeFile:
     def open(self, flags: int) -> "OpenAttribute":
         """Open for reading what can be shown, and for writing what can be stored."""
         access = flags & os.O_ACCMODE
-        if access != os.O_WRONLY and self.attribute.show is None:
+        if access != os.O_WRONLY and not (self.attribute.show or self.attribute.show_portions):
             raise AccessDenied("this attribute cannot be read")
         if access != os.O_RDONLY and self.attribute.store is None:
             raise AccessDenied("this attribute cannot be written")
+        if self.attribute.show_portions is not None:
+            return OpenLongAttribute(self.attribute, self._on_stored, self.attribute.show_portions)
         return OpenAttribute(self.attribute, self._on_stored)
 
 
@@ -103,6 +112,10 @@ class OpenAttribute:
         out[: len(portion)] = portion
         return len(portion)
 
+    async def read(self, offset_bytes: int, out: memoryview) -> int:
+        """Show the value: it never has to wait."""
+        return self.read_into(offset_bytes, out)
+
     def write_nowait(self, _offset_bytes: int, _data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Refuse: whoever stores a value may take its time."""
         return -1
@@ -120,6 +133,45 @@ class OpenAttribute:
 
     def release(self) -> None:
         """Return: nothing is held."""
+
+
+class OpenLongAttribute(OpenAttribute):
+    """Reading goes from the beginning on, anew at offset 0; what was read is forgotten."""
+
+    def __init__(
+        self,
+        attribute: Attribute,
+        on_stored: Callable[[], Awaitable[None]],
+        show_portions: Callable[[], Iterator[str]],
+    ) -> None:
+        super().__init__(attribute, on_stored)
+        self._show_portions = show_portions
+        self._portions: Iterator[str] = iter(())
+        self._shown = b""
+        self._shown_from = 0
+
+    def read_into(self, offset_bytes: int, out: memoryview) -> int:
+        """Show what follows, of as many portions as one read may take; InvalidValue for what is forgotten."""
+        if offset_bytes == 0:
+            self._portions, self._shown, self._shown_from = self._show_portions(), b"", 0
+        if offset_bytes < self._shown_from:
+            raise InvalidValue("this attribute is read from its beginning on")
+        out = out[:_LONGEST_READ_BYTES]
+        while self._shown_from + len(self._shown) < offset_bytes + len(out):
+            portion = next(self._portions, None)
+            if portion is None:
+                break
+            self._forget_before(offset_bytes)
+            self._shown += portion.encode()
+        self._forget_before(offset_bytes)
+        shown = self._shown[: len(out)] if offset_bytes == self._shown_from else b""
+        out[: len(shown)] = shown
+        return len(shown)
+
+    def _forget_before(self, offset_bytes: int) -> None:
+        count = min(offset_bytes - self._shown_from, len(self._shown))
+        self._shown = self._shown[count:]
+        self._shown_from += count
 
 
 class BlockFile:

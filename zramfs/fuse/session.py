@@ -56,7 +56,7 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     pyfuse3.trio = reader  # type: ignore[attr-defined]
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_unmount_on_signal, mount, reader)
+            nursery.start_soon(_unmount_on_signal, mount, filesystem, reader)
             await _answer_requests(filesystem, max_tasks=options.background + _FOREGROUND_TASKS)
             nursery.cancel_scope.cancel()
     finally:
@@ -92,7 +92,7 @@ def _is_still_there(mount: Mount) -> bool:
     return find_mount_at(mount.path) == mount
 
 
-async def _unmount_on_signal(mount: Mount, reader: PollingTrio) -> None:
+async def _unmount_on_signal(mount: Mount, filesystem: ZramFilesystem, reader: PollingTrio) -> None:
     """At SIGTERM or SIGINT unmount; if that cannot be, because it is in use for instance, end it all the same.
 
     Either way every request that has arrived is answered before the loop ends.
@@ -100,6 +100,7 @@ async def _unmount_on_signal(mount: Mount, reader: PollingTrio) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             _log.info("%s: unmounting", signal.Signals(number).name)
+            filesystem.interrupt_devices()
             if not await trio.to_thread.run_sync(_try_to_unmount, mount):
                 reader.close()
                 pyfuse3.terminate()

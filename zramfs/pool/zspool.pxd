@@ -47,6 +47,7 @@ cdef class ZsPool:
     cdef readonly uint64_t object_count
 
     cdef uint64_t allocate(self, uint32_t payload_bytes, uint64_t owner) noexcept nogil
+    cdef uint32_t class_of(self, uint32_t payload_bytes) noexcept nogil
     cdef void free(self, uint64_t handle) noexcept nogil
     cdef uint8_t *payload(self, uint64_t handle) noexcept nogil
     cdef uint64_t compact_some(self, uint64_t max_objects, Relocate relocate, void *owners) noexcept nogil

@@ -130,14 +130,18 @@ cdef class ZsPool:
 
     cdef uint64_t allocate(self, uint32_t payload_bytes, uint64_t owner) noexcept nogil:
         """Room for 1 to 4096 bytes, or NO_HANDLE when the system gives no more memory (zs_malloc)."""
-        cdef uint32_t step = 0
-        if payload_bytes + 8 > 32:
-            step = (payload_bytes + 8 - 32 + 15) // 16
-        step = self.class_of_step[min(step, <uint32_t>(CLASS_STEPS - 1))]
+        cdef uint32_t step = self.class_of(payload_bytes)
         cdef uint32_t index = self._first_partial(&self.classes[step], FULLEST_GROUP, EMPTY_GROUP, -1)
         if index == NONE:
             index = self._new_zspage(step)
         return NO_HANDLE if index == NONE else self._take_object(index, owner)
+
+    cdef uint32_t class_of(self, uint32_t payload_bytes) noexcept nogil:
+        """The size class for 1 to 4096 bytes; of two the smaller has the smaller objects (get_size_class_index)."""
+        cdef uint32_t step = 0
+        if payload_bytes + 8 > 32:
+            step = (payload_bytes + 8 - 32 + 15) // 16
+        return self.class_of_step[min(step, <uint32_t>(CLASS_STEPS - 1))]
 
     cdef void free(self, uint64_t handle) noexcept nogil:
         """Give an object back; its zspage too when that was its last (zs_free)."""

@@ -2,7 +2,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from zramfs.codec.run import PageCodec
-from zramfs.contracts import Accelerator, Backend, BackendParams, StreamPolicy
+from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams, StreamPolicy
 from zramfs.streams import Stream
 from zramfs.units import BytesLike
 from zramfs.zcomp.statistics import StreamStatistics
@@ -23,7 +23,7 @@ class Zcomp:
         self,
         backend: Backend,
         *,
-        level: int | None = None,
+        algorithm_params: AlgorithmParams = ...,
         accelerator: Accelerator | None = None,
         policy: StreamPolicy = ...,
     ) -> None: ...

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from zramfs.clock cimport NEVER_NS
 from zramfs.codec.run cimport sched_getcpu
 
-from zramfs.contracts import StreamPolicy
+from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.zcomp.statistics import StreamStatistics
 
 cdef enum:
@@ -19,6 +19,8 @@ cdef enum:
 
 PERCPU_RUN_PAGES = PERCPU_PAGES
 FALLBACK_RUN_PAGES = FALLBACK_PAGES
+
+_DEFAULTS = AlgorithmParams()
 
 
 cdef class PercpuStream(Stream):
@@ -45,9 +47,9 @@ cdef class Zcomp:
     `codec` is the context that decompresses: software, on the caller's CPU.
     """
 
-    def __init__(self, backend, *, level=None, accelerator=None, policy=StreamPolicy.AUTO):
+    def __init__(self, backend, *, algorithm_params=_DEFAULTS, accelerator=None, policy=StreamPolicy.AUTO):
         self.backend = backend
-        self.params = backend.setup_params(level=level, accelerator=accelerator)
+        self.params = backend.setup_params(algorithm_params, accelerator=accelerator)
         self.manager = self.params.manager
         try:
             cpus = len(os.sched_getaffinity(0))

@@ -16,7 +16,7 @@ from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import load_profile
 from zramfs.backends.registry import backend_names, load_backend
 from zramfs.codec.run import PageCodec
-from zramfs.contracts import Backend, BackendParams
+from zramfs.contracts import AlgorithmParams, Backend, BackendParams
 from zramfs.device.slots import SlotTable
 from zramfs.errors import AcceleratorUnavailable
 from zramfs.streams import Stream, StreamManager
@@ -66,7 +66,7 @@ async def streams(
     backend: Backend, kind: type[PercpuKind] | type[ManagedKind], profile: str = "ideal"
 ) -> AsyncIterator[tuple[Kind, PageCodec]]:
     """Give one kind of stream, and a context that decompresses."""
-    params = backend.setup_params(level=None, accelerator=EmulatedAccelerator(load_profile(profile)))
+    params = backend.setup_params(AlgorithmParams(), accelerator=EmulatedAccelerator(load_profile(profile)))
     try:
         if kind is ManagedKind and not params.zstrm_mgmt:
             pytest.skip(f"{backend.name} manages no streams")
@@ -108,7 +108,7 @@ def test_backend_has_the_name_that_it_is_announced_by(backend: Backend) -> None:
 
 @given(seed=st.binary(min_size=1, max_size=4096))
 def test_context_gives_back_what_it_compressed(backend: Backend, seed: bytes) -> None:
-    context = backend.create_context(backend.setup_params(level=None, accelerator=None))
+    context = backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None))
     page = (seed * PAGE)[:PAGE]
     compressed = context.compress(page)
     assert len(compressed) <= PAGE
@@ -117,7 +117,7 @@ def test_context_gives_back_what_it_compressed(backend: Backend, seed: bytes) ->
 
 @given(junk=st.binary(max_size=5000))
 def test_context_takes_junk_for_an_error_or_a_page(backend: Backend, junk: bytes) -> None:
-    context = backend.create_context(backend.setup_params(level=None, accelerator=None))
+    context = backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None))
     try:
         assert len(context.decompress(junk)) == PAGE
     except ValueError as error:
@@ -125,12 +125,12 @@ def test_context_takes_junk_for_an_error_or_a_page(backend: Backend, junk: bytes
 
 
 def test_contexts_are_not_shared(backend: Backend) -> None:
-    params = backend.setup_params(level=None, accelerator=None)
+    params = backend.setup_params(AlgorithmParams(), accelerator=None)
     assert backend.create_context(params) is not backend.create_context(params)
 
 
 def test_backend_without_an_accelerator_manages_no_streams(backend: Backend) -> None:
-    params = backend.setup_params(level=None, accelerator=None)
+    params = backend.setup_params(AlgorithmParams(), accelerator=None)
     assert not params.zstrm_mgmt
     assert params.manager_error == ""
     assert params.manager is None
@@ -148,7 +148,7 @@ def test_backend_lives_on_when_the_accelerator_is_unavailable(backend: Backend) 
             attached.append(create_context)
             raise AcceleratorUnavailable("out of order")
 
-    params = backend.setup_params(level=None, accelerator=Broken())
+    params = backend.setup_params(AlgorithmParams(), accelerator=Broken())
     if attached:
         assert not params.zstrm_mgmt
         assert params.manager_error == "out of order"

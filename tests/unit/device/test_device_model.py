@@ -1,20 +1,22 @@
-"""The device against a plain bytearray: any history of writes, reads, discards and compactions."""
+"""The device against a plain bytearray: any history of writes, reads, discards, compactions and writebacks."""
 
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reads import read
+from reads import read_back
 
 from zramfs.bio import WriteBio
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.contracts import StreamPolicy
 from zramfs.device.device import ZramDevice
+from zramfs.device.writeback import Selection
 
 PAGE = 4096
 PAGES = 320
@@ -97,31 +99,58 @@ class Compact:
 
 
 @dataclass(frozen=True)
+class MarkIdle:
+    pass
+
+
+@dataclass(frozen=True)
+class WriteBack:
+    """Pages of a span that are to leave memory."""
+
+    span: Span
+    idle: bool
+    huge: bool
+
+    def selection(self) -> Selection:
+        first, end = self.span.offset // PAGE, -(-(self.span.offset + self.span.size) // PAGE)
+        return Selection(first, end, idle=self.idle, huge=self.huge)
+
+
+@dataclass(frozen=True)
 class SetPolicy:
     policy: StreamPolicy
 
 
-Step = Write | Together | Read | Discard | Punch | Find | Compact | SetPolicy
+Step = Write | Together | Read | Discard | Punch | Find | Compact | MarkIdle | WriteBack | SetPolicy
 
 
 @dataclass
 class Model:
-    """What the device must hold, and which pages were written since they were last discarded."""
+    """What the device must hold, and which pages were written since they were last discarded.
+
+    `idle` pages were not accessed since they were marked; `backed` ones are in the backing device.
+    """
 
     contents: bytearray = field(default_factory=lambda: bytearray(SIZE))
     stored: set[int] = field(default_factory=set)
+    idle: set[int] = field(default_factory=set)
+    backed: set[int] = field(default_factory=set)
     notified: int = 0
 
     def write(self, bio: WriteBio) -> None:
         end = bio.offset_bytes + len(bio.data)
         self.contents[bio.offset_bytes : end] = bio.data
-        self.stored.update(range(bio.offset_bytes // PAGE, -(-end // PAGE)))
+        pages = range(bio.offset_bytes // PAGE, -(-end // PAGE))
+        self.stored.update(pages)
+        self.idle.difference_update(pages)
+        self.backed.difference_update(pages)
 
     def discard(self, span: Span) -> None:
         first, end = -(-span.offset // PAGE), (span.offset + span.size) // PAGE
         for page in range(first, end):
             self.contents[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
-        self.stored.difference_update(range(first, end))
+        for pages in (self.stored, self.idle, self.backed):
+            pages.difference_update(range(first, end))
         self.notified += max(0, end - first)
 
     def punch(self, span: Span) -> None:
@@ -131,6 +160,24 @@ class Model:
         self.stored.difference_update(range(-(-span.offset // PAGE), end // PAGE))
         self.notified += max(0, end // PAGE - -(-span.offset // PAGE))
 
+    def read(self, span: Span) -> bytes:
+        end = span.offset + span.size
+        self.idle.difference_update(range(span.offset // PAGE, -(-end // PAGE)))
+        return bytes(self.contents[span.offset : end])
+
+    def mark_idle(self) -> None:
+        self.idle = {page for page, length in self.page_lengths().items() if length}
+
+    def write_back(self, selection: Selection) -> None:
+        for page, length in self.page_lengths().items():
+            if (
+                selection.first_page <= page < selection.end_page
+                and length
+                and ((not selection.idle or page in self.idle) and (not selection.huge or length == PAGE))
+            ):
+                self.backed.add(page)
+                self.idle.discard(page)
+
     def find(self, offset: int, *, data: bool) -> int:
         for page in range(offset // PAGE, PAGES):
             if (page in self.stored) == data:
@@ -138,9 +185,9 @@ class Model:
         return SIZE
 
     def page_lengths(self) -> dict[int, int]:
-        """Stored bytes of each stored page: 0 when same-filled, 4096 when huge."""
+        """Stored bytes of each page in memory: 0 when same-filled, 4096 when huge."""
         codec, lengths = Lz4Codec(), {}
-        for page in self.stored:
+        for page in self.stored - self.backed:
             contents = bytes(self.contents[page * PAGE : (page + 1) * PAGE])
             length = 0 if contents == contents[:8] * 512 else len(codec.compress(contents))
             lengths[page] = PAGE if length >= HUGE_CLASS_BYTES else length
@@ -180,6 +227,8 @@ steps = st.one_of(
     st.builds(Punch, spans()),
     st.builds(Find, st.integers(0, SIZE - 1), st.booleans()),
     st.builds(Compact),
+    st.builds(MarkIdle),
+    st.builds(WriteBack, spans(), st.booleans(), st.booleans()),
     st.builds(SetPolicy, st.sampled_from(StreamPolicy)),
 )
 
@@ -195,7 +244,7 @@ async def do(device: ZramDevice, model: Model, step: Step) -> None:
                     model.write(write.bio())
                     nursery.start_soon(device.write, write.bio())
         case Read(span):
-            assert read(device, span.offset, span.size) == model.contents[span.offset : span.offset + span.size]
+            assert await read_back(device, span.offset, span.size) == model.read(span)
         case Discard(span):
             model.discard(span)
             await device.discard(span.offset, span.size)
@@ -204,18 +253,38 @@ async def do(device: ZramDevice, model: Model, step: Step) -> None:
             await device.punch(span.offset, span.size)
         case Find(offset, wants_data):
             assert device.find(offset, data=wants_data) == model.find(offset, data=wants_data)
+        case _:
+            await look_after(device, model, step)
+
+
+async def look_after(device: ZramDevice, model: Model, step: Step) -> None:
+    """What changes no contents."""
+    match step:
         case Compact():
             used = device.mm_stat().mem_used_total
             await device.compact()
             assert device.mm_stat().mem_used_total <= used
+        case MarkIdle():
+            model.mark_idle()
+            await device.mark_idle()
+        case WriteBack():
+            model.write_back(step.selection())
+            await device.write_back([step.selection()])
         case SetPolicy(policy):
             device.set_policy(policy)
 
 
-def check(device: ZramDevice, model: Model) -> None:
+def idle_pages(device: ZramDevice) -> set[int]:
+    lines = (line.split() for line in "".join(device.block_state()).splitlines())
+    return {int(page) for page, _, flags in lines if "i" in flags}
+
+
+async def check(device: ZramDevice, model: Model) -> None:
     lengths = model.page_lengths()
     statistics = device.mm_stat()
-    assert read(device, 0, SIZE) == model.contents
+    assert idle_pages(device) == model.idle
+    assert device.writeback.statistics().bd_count == len(model.backed)
+    assert await read_back(device, 0, SIZE) == model.contents
     assert statistics.orig_data_size == len(model.stored) * PAGE
     assert statistics.compr_data_size == sum(lengths.values())
     assert statistics.same_pages == sum(length == 0 for length in lengths.values())
@@ -226,19 +295,30 @@ def check(device: ZramDevice, model: Model) -> None:
     assert device.stream_statistics().inflight == 0
 
 
+@pytest.fixture(scope="session")
+def backing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a backing file that has room for every page."""
+    path = tmp_path_factory.mktemp("backing") / "file"
+    path.write_bytes(bytes(SIZE))
+    return path
+
+
 @pytest.mark.parametrize(
     "accelerator", ["none", "ideal", "poc", "poc,queue_depth=3", "ideal,queue_depth=16,polled_run_pages=0"]
 )
 @settings(max_examples=100)
 @given(history=st.lists(steps, max_size=25))
-def test_device_is_as_good_as_a_bytearray(open_device: OpenDevice, accelerator: str, history: list[Step]) -> None:
+def test_device_is_as_good_as_a_bytearray(
+    open_device: OpenDevice, backing: Path, accelerator: str, history: list[Step]
+) -> None:
     async def live() -> None:
         model = Model()
-        async with open_device(PAGES, accelerator=accelerator) as device:
+        async with open_device(PAGES, accelerator=accelerator, backing=backing) as device:
             for step in history:
                 await do(device, model, step)
-            check(device, model)
+            await check(device, model)
             await device.discard(0, SIZE)
             assert device.mm_stat().mem_used_total == 0
+            assert device.writeback.statistics().bd_count == 0
 
     trio.run(live)

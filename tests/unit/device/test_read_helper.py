@@ -7,7 +7,7 @@ from reads import read_slots
 
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import FunctionCodec, PageCodec, RunCompressor
-from zramfs.device.slots import ReadHelper, SlotTable
+from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.errors import CorruptPage
 from zramfs.units import PAGE_SIZE
 
@@ -16,7 +16,7 @@ PAGES = 300
 
 @pytest.fixture
 def helper() -> Iterator[ReadHelper]:
-    helper = ReadHelper(Lz4Codec())
+    helper = ReadHelper(Codecs(Lz4Codec()))
     yield helper
     helper.close()
 
@@ -58,7 +58,7 @@ def test_page_that_does_not_decompress_fails_the_read_and_only_this() -> None:
     broken = FunctionCodec(lambda page: page[:100], fail)
     slots = SlotTable(PAGES)
     stored(slots, os.urandom(PAGE_SIZE) * 64, broken)
-    helper = ReadHelper(broken)
+    helper = ReadHelper(Codecs(broken))
     try:
         with pytest.raises(CorruptPage):
             read_slots(slots, 0, 64 * PAGE_SIZE, broken, helper)
@@ -72,7 +72,7 @@ def test_helper_and_reader_both_may_need_the_interpreter() -> None:
     slots = SlotTable(PAGES)
     page = os.urandom(2048) * 2
     stored(slots, page * 200, plain)
-    helper = ReadHelper(plain)
+    helper = ReadHelper(Codecs(plain))
     try:
         for _ in range(20):
             assert read_slots(slots, 0, 200 * PAGE_SIZE, plain, helper) == page * 200
@@ -82,7 +82,7 @@ def test_helper_and_reader_both_may_need_the_interpreter() -> None:
 
 def test_close_ends_the_thread() -> None:
     before = threading.active_count()
-    helper = ReadHelper(Lz4Codec())
+    helper = ReadHelper(Codecs(Lz4Codec()))
     assert threading.active_count() == before + 1
     helper.close()
     assert threading.active_count() == before

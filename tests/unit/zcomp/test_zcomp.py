@@ -11,7 +11,7 @@ from zramfs.accel.managed import ManagedStream
 from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
 from zramfs.codec.run import PageCodec
-from zramfs.contracts import StreamPolicy
+from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.errors import AcceleratorUnavailable, InvalidValue
 from zramfs.streams import StreamManager
 from zramfs.zcomp.zcomp import PERCPU_RUN_PAGES, PercpuStream, Zcomp
@@ -155,4 +155,4 @@ async def test_an_accelerator_that_is_unavailable_leaves_the_per_cpu_streams() -
 
 def test_a_level_that_the_backend_refuses_is_an_error() -> None:
     with pytest.raises(InvalidValue):
-        Zcomp(LZ4, level=0)
+        Zcomp(LZ4, algorithm_params=AlgorithmParams(level=0))

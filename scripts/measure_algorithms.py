@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Measures every algorithm on pages of the programs in /usr/bin: ratio, and µs a page both ways, on one thread.
+
+.venv/bin/python scripts/measure_algorithms.py [FOLDER]    prints the table of docs/algorithms.md
+"""
+
+import statistics
+import sys
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final
+
+import lz4.block
+
+from zramfs.backends.registry import backend_names, load_backend
+from zramfs.codec.run import FunctionCodec, PageCodec, RunCompressor
+from zramfs.contracts import AlgorithmParams
+from zramfs.device.slots import SlotTable
+from zramfs.units import PAGE_SIZE
+
+_PAGES: Final = 8192
+_PAGES_OF_A_FILE: Final = 64
+_RUN_PAGES: Final = 32
+_REPEATS: Final = 5
+_DICTIONARY_PAGES: Final = 16
+
+_VARIANTS: Final = {
+    "lz4": [AlgorithmParams(level=8)],
+    "lz4hc": [AlgorithmParams(level=3), AlgorithmParams(level=12)],
+    "zstd": [AlgorithmParams(level=-1), AlgorithmParams(level=1), AlgorithmParams(level=9), AlgorithmParams(level=19)],
+    "deflate": [AlgorithmParams(level=1), AlgorithmParams(level=9, winbits=-15)],
+}
+
+
+def main(folder: Path) -> None:
+    pages = list(islice(distinct_pages(folder), _PAGES + _DICTIONARY_PAGES))
+    dictionary, source = b"".join(pages[:_DICTIONARY_PAGES]), b"".join(pages[_DICTIONARY_PAGES:])
+    print(f"{len(source) // PAGE_SIZE} pages of {folder}, medians of {_REPEATS} rounds\n")
+    print("| algorithm | parameters | ratio | compress, µs | decompress, µs |")
+    print("|---|---|---|---|---|")
+    for name in backend_names():
+        variants = [AlgorithmParams(), *_VARIANTS.get(name, [])]
+        if name == "zstd":
+            variants.append(AlgorithmParams(dictionary=dictionary, dictionary_path="64 KiB"))
+        for requested in variants:
+            backend = load_backend(name)
+            params = backend.setup_params(requested, accelerator=None)
+            report(name, describe(params.algorithm), backend.create_context(params), source)
+    for name, codec in python_codecs():
+        report(name, "through Python", codec, source)
+
+
+def distinct_pages(folder: Path) -> Iterator[bytes]:
+    """Pages from all over the folder, the first ones of each file, without those that zram stores as one word."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.is_symlink():
+            continue
+        with path.open("rb") as file:
+            for page in islice(iter(partial(file.read, PAGE_SIZE), b""), _PAGES_OF_A_FILE):
+                if len(page) == PAGE_SIZE and page != page[:8] * (PAGE_SIZE // 8):
+                    yield page
+
+
+def python_codecs() -> Iterator[tuple[str, PageCodec]]:
+    """What the well-known Python modules would do in the place of our compiled codecs."""
+    compress = partial(lz4.block.compress, mode="high_compression", compression=9, store_size=False)
+    yield "lz4hc", FunctionCodec(compress, partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE))
+
+    def deflate(page: bytes) -> bytes:
+        compressor = zlib.compressobj(wbits=-11)
+        return compressor.compress(page) + compressor.flush()
+
+    yield "deflate", FunctionCodec(deflate, partial(zlib.decompress, wbits=-11))
+
+
+def describe(params: AlgorithmParams) -> str:
+    named = {"level": params.level, "winbits": params.winbits, "dict": params.dictionary_path or None}
+    return " ".join(f"{name}={value}" for name, value in named.items() if value is not None) or "none"
+
+
+def report(name: str, parameters: str, codec: PageCodec, source: bytes) -> None:
+    count = len(source) // PAGE_SIZE
+    compressor = RunCompressor(codec, _RUN_PAGES)
+    slots = SlotTable(count)
+    out = bytearray(_RUN_PAGES * PAGE_SIZE)
+    compress_us, decompress_us = [], []
+    for _ in range(_REPEATS):
+        spent_ns = 0
+        for page in range(0, count - _RUN_PAGES + 1, _RUN_PAGES):
+            start_ns = perf_counter_ns()
+            compressor.compress(source, page * PAGE_SIZE, _RUN_PAGES)
+            spent_ns += perf_counter_ns() - start_ns
+            slots.store(page, compressor.run)
+        compress_us.append(spent_ns / count / 1000)
+        start_ns = perf_counter_ns()
+        for page in range(0, count - _RUN_PAGES + 1, _RUN_PAGES):
+            slots.read_into(page * PAGE_SIZE, out, codec)
+        decompress_us.append((perf_counter_ns() - start_ns) / count / 1000)
+    ratio = slots.stored_pages * PAGE_SIZE / slots.compressed_bytes
+    figures = f"{ratio:.2f} | {statistics.median(compress_us):.1f} | {statistics.median(decompress_us):.1f}"
+    print(f"| {name} | {parameters} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "/usr/bin"))

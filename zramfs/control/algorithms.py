@@ -1,0 +1,129 @@
+"""What compresses the pages of a device: the primary algorithm, those to recompress with, and their parameters."""
+
+import os
+from typing import Final
+
+import trio
+
+from zramfs.backends.registry import backend_names, load_backend
+from zramfs.contracts import AlgorithmParams, Attribute, Backend, ControlTree
+from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
+from zramfs.control.values import choice, parse_int, parse_name, parse_parameters
+from zramfs.device.algorithms import PRIMARY, PRIORITIES
+from zramfs.device.device import ZramDevice
+from zramfs.errors import InvalidValue
+
+_SECONDARY: Final = 1  # ZRAM_SECONDARY_COMP
+
+
+class AlgorithmAttributes:
+    """Algorithms by priority. Each `store_…` takes the text of one write(2); errors carry their errno."""
+
+    def __init__(self, device: ZramDevice) -> None:
+        self._device = device
+
+    def tree(self) -> ControlTree:
+        """Return the family's files."""
+        return {
+            "comp_algorithm": Attribute(
+                mode=READ_WRITE, show=self.show_comp_algorithm, store=self.store_comp_algorithm
+            ),
+            "recomp_algorithm": Attribute(
+                mode=READ_WRITE, show=self.show_recomp_algorithm, store=self.store_recomp_algorithm
+            ),
+            "algorithm_params": Attribute(mode=WRITE_ONLY, store=self.store_algorithm_params),
+            "algorithm_stat": Attribute(mode=READ_ONLY, show=self.show_algorithm_stat),
+        }
+
+    def show_comp_algorithm(self) -> str:
+        """zcomp_available_show: each name with a blank behind it."""
+        return _available(self._device.backend)
+
+    async def store_comp_algorithm(self, text: str) -> None:
+        """comp_algorithm_store: a known name; EBUSY once initialised."""
+        self._device.set_backend(load_backend(parse_name(text)))
+
+    def show_recomp_algorithm(self) -> str:
+        """recomp_algorithm_show: a line for each priority that has an algorithm."""
+        backends = self._device.algorithms.backends.items()
+        return "".join(f"#{priority}: {_available(backend)}" for priority, backend in backends if priority != PRIMARY)
+
+    async def store_recomp_algorithm(self, text: str) -> None:
+        """recomp_algorithm_store: `algo=`, and `priority=` 1 (the default) to 3; EBUSY once initialised."""
+        values = _named_values(text)
+        priority = parse_int(values.get("priority", f"{_SECONDARY}"))
+        if "algo" not in values:
+            raise InvalidValue(f"{text!r} names no algo")
+        if priority == PRIMARY or priority not in PRIORITIES:
+            raise InvalidValue(f"{priority} is not a priority from {_SECONDARY} to {PRIORITIES[-1]}")
+        self._device.set_backend(load_backend(parse_name(values["algo"])), priority)
+
+    async def store_algorithm_params(self, text: str) -> None:
+        """algorithm_params_store: all parameters of one priority at once; what is not given is the default again.
+
+        Allowed at any time, and used when the device is initialised: until then nothing tells whether the algorithm
+        can take them (zcomp_create). A dictionary is read now.
+        """
+        values = _named_values(text)
+        dictionary_path = os.fsdecode(values.get("dict", "").encode("latin-1"))
+        params = AlgorithmParams(
+            level=_optional_int(values.get("level")),
+            winbits=_optional_int(values.get("deflate.winbits")),
+            dictionary_path=dictionary_path,
+            dictionary=await _read_dictionary(dictionary_path) if dictionary_path else b"",
+        )
+        priority = parse_int(values.get("priority", f"{PRIMARY}"))
+        algorithms = self._device.algorithms
+        algorithms.set_params(algorithms.priority_of(values["algo"]) if "algo" in values else priority, params)
+
+    def show_algorithm_stat(self) -> str:
+        """Ours: priority, algorithm and parameters a line; with the defaults once the device is initialised."""
+        active, algorithms = self._device.active_algorithms, self._device.algorithms
+        return "".join(
+            f"{priority} {backend.name}"
+            f"{_describe(active[priority].params.algorithm if active else algorithms.params(priority))}\n"
+            for priority, backend in algorithms.backends.items()
+        )
+
+
+def _available(chosen: Backend) -> str:
+    return choice(backend_names(), chosen.name) + " \n"
+
+
+def _named_values(text: str) -> dict[str, str]:
+    """Read `name=value` words; of a name that comes twice the last one counts. InvalidValue where there is no value."""
+    values: dict[str, str] = {}
+    for name, value in parse_parameters(text):
+        if not value:
+            raise InvalidValue(f"{name!r} has no value")
+        values[name] = value
+    return values
+
+
+def _optional_int(text: str | None) -> int | None:
+    return None if text is None else parse_int(text)
+
+
+async def _read_dictionary(path: str) -> bytes:
+    """Read a file, which may be one of this mount: on a thread, so that the event loop can answer for it."""
+    try:
+        if not await trio.Path(path).is_file():  # a pipe or a terminal would give nothing, and never end
+            raise InvalidValue(f"the dictionary {path!r} is not a file")
+        return await trio.Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InvalidValue(f"cannot read the dictionary {path!r}: {error}") from error
+
+
+def _describe(params: AlgorithmParams) -> str:
+    """What is set, each as `algorithm_params` takes it, with a blank before it."""
+    named = {
+        "level": params.level,
+        "deflate.winbits": params.winbits,
+        "dict": _printable(params.dictionary_path) or None,
+    }
+    return "".join(f" {name}={value}" for name, value in named.items() if value is not None)
+
+
+def _printable(path: str) -> str:
+    """Write a path in one line, whatever its bytes are."""
+    return path.encode(errors="backslashreplace").decode().replace("\n", "\\n")

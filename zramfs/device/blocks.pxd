@@ -1,0 +1,10 @@
+from libc.stdint cimport uint16_t, uint64_t
+
+cdef class BlockMap:
+    cdef uint16_t *users                # of each block: the slot or write that it is reserved for, and reads of it
+    cdef uint64_t lowest_free           # no block before this one is free
+    cdef readonly uint64_t block_count
+    cdef readonly uint64_t reserved
+
+    cdef void drop_user(self, uint64_t block) noexcept nogil
+    cdef void release(self, uint64_t block) noexcept nogil

@@ -1,0 +1,67 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Walks over the slots of a device, a slice at a time: idle marks, and what block_state tells of each.
+
+A slice ends after so many steps; a step is a slot, or a whole group of them of which none is in use.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdio cimport snprintf
+
+from zramfs.clock cimport boot_time_s
+from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.device.slots cimport EMPTY, IDLE, INCOMPRESSIBLE, PRIORITY, SAME, STORED, WRITTEN, Slot, SlotTable
+
+cdef enum:
+    PORTION_LINES = 256         # of block_state: 0.1 ms
+    LINE_BYTES = 64             # room for one: 12 digits, 12 more, a fraction of 6, flags and blanks are 40
+
+
+def mark_idle_some(SlotTable table not None, uint64_t page, age_s=None):
+    """Mark pages from `page` on that were not accessed for `age_s` seconds, or all; where to go on (mark_idle).
+
+    Younger pages lose their mark. Same-filled pages, and those that are written back, never have one.
+    """
+    cdef int64_t cutoff_s = INT64_MAX if age_s is None else <int64_t>boot_time_s() - <int64_t>age_s
+    cdef int steps = 0
+    cdef Slot *slot
+    while page < table.page_count and steps < SLICE_STEPS:
+        steps += 1
+        if is_group_empty(table, page):
+            page = next_group(page)
+            continue
+        slot = &table.slots[page]
+        if slot.kind == STORED and slot.accessed_s < cutoff_s:
+            slot.marks |= IDLE
+        else:
+            slot.marks &= ~IDLE
+        page += 1
+    return min(page, table.page_count)
+
+
+def describe_some(SlotTable table not None, uint64_t page):
+    """Lines of block_state for pages from `page` on that are in use, and where to go on (read_block_state)."""
+    cdef char lines[PORTION_LINES * LINE_BYTES]
+    cdef int length = 0
+    cdef int steps = 0
+    while page < table.page_count and steps < SLICE_STEPS and length <= (PORTION_LINES - 1) * LINE_BYTES:
+        steps += 1
+        if is_group_empty(table, page):
+            page = next_group(page)
+            continue
+        if table.slots[page].kind != EMPTY:
+            length += describe(page, &table.slots[page], lines + length)
+        page += 1
+    return lines[:length].decode("ascii"), min(page, table.page_count)
+
+
+cdef int describe(uint64_t page, Slot *slot, char *line) noexcept:
+    """One line, and its length. As the kernel's, the time has whole seconds."""
+    return snprintf(
+        line, LINE_BYTES, b"%12zu %12u.%06d %c%c%c%c%c%c\n", <size_t>page, slot.accessed_s, 0,
+        c"s" if slot.kind == SAME else c".",
+        c"w" if slot.kind == WRITTEN else c".",
+        c"h" if slot.length == PAGE_BYTES else c".",
+        c"i" if slot.marks & IDLE else c".",
+        c"r" if slot.marks & PRIORITY else c".",
+        c"n" if slot.marks & INCOMPRESSIBLE else c".",
+    )

@@ -1,0 +1,243 @@
+"""Writeback: pages leave memory for the backing device, in batches, and are read from it when somebody needs them."""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Final
+
+import trio
+
+from zramfs.device.backing import BackingDevice, open_backing_device
+from zramfs.device.blocks import BlockMap
+from zramfs.device.candidates import Candidates
+from zramfs.device.page_store import PageStore
+from zramfs.device.replacement import commit_written_back, load_candidate, written_back
+from zramfs.errors import (
+    BackingDeviceFailed,
+    BackingDeviceFull,
+    CorruptPage,
+    NoBackingDevice,
+    WritebackLimitSpent,
+    ZramError,
+)
+from zramfs.units import PAGE_SIZE
+
+_DEFAULT_BATCH_PAGES: Final = 32
+
+_MOST_BATCH_PAGES: Final = 1024
+"""A larger writeback_batch_size writes no more at a time: 4 MiB."""
+
+_TURN_PAGES: Final = 16
+"""Pages decompressed before others have their turn: 26 µs of LZ4."""
+
+
+@dataclass(frozen=True, slots=True)
+class BdStat:
+    """`bd_stat`: what the backing device has, and the reads and writes of it, in pages. Names are the kernel's."""
+
+    bd_count: int
+    bd_reads: int
+    bd_writes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Pages with an object, `first_page` to before `end_page`, that are idle, huge or incompressible if asked for."""
+
+    first_page: int
+    end_page: int
+    idle: bool = False
+    huge: bool = False
+    incompressible: bool = False
+
+
+class Writeback:
+    """The backing device of one zram device, and what may be written to it."""
+
+    def __init__(self) -> None:
+        self.backing: BackingDevice | None = None
+        self._released: BackingDevice | None = None
+        self.batch_pages = _DEFAULT_BATCH_PAGES
+        """writeback_batch_size: pages in flight to the backing device."""
+        self.is_limited = False
+        """writeback_limit_enable."""
+        self.limit_pages = 0
+        """writeback_limit: how many pages may still be written, if that is limited."""
+
+    def reset(self) -> None:
+        """Let the backing device go, and with it the budget (zram.rst: it will reset whenever you reset zram)."""
+        self._replace_backing(None)
+        self.limit_pages = 0
+
+    async def choose_backing(self, path: str | None) -> None:
+        """Open another backing device, or none; the one before is closed when this returns."""
+        self._replace_backing(None if path is None else await open_backing_device(path))
+        await self.wait_until_released()
+
+    def _replace_backing(self, chosen: BackingDevice | None) -> None:
+        if self.backing is not None:
+            self.backing.close()
+            self._released = self.backing
+        self.backing = chosen
+
+    async def wait_until_released(self) -> None:
+        """Return when the backing device that was let go last can be used by somebody else."""
+        if self._released is not None:
+            await self._released.closed.wait()
+
+    @property
+    def blocks(self) -> BlockMap | None:
+        """The blocks of the backing device; None without one."""
+        return self.backing.blocks if self.backing is not None else None
+
+    def statistics(self) -> BdStat:
+        """Zeros without a backing device."""
+        if self.backing is None:
+            return BdStat(0, 0, 0)
+        return BdStat(self.backing.blocks.reserved, self.backing.reads, self.backing.writes)
+
+    async def write_back(self, store: PageStore, selections: Sequence[Selection]) -> None:
+        """Write the selected pages back, the largest objects first; one call at a time.
+
+        A page that is accessed or freed meanwhile stays as it then is. Raises BackingDeviceFailed after all the others
+        if pages could not be written; WritebackLimitSpent or BackingDeviceFull as soon as that ends it. Pages that are
+        not written back stay in memory.
+        """
+        backing = self._required_backing()
+        candidates = Candidates(store.slots)
+        for selection in selections:
+            page = selection.first_page
+            while page < selection.end_page:
+                page = candidates.add_some(
+                    page,
+                    selection.end_page,
+                    idle=selection.idle,
+                    huge=selection.huge,
+                    incompressible=selection.incompressible,
+                )
+                await trio.lowlevel.checkpoint()
+        await _Batches(self, backing, store, candidates).write()
+
+    async def read_into(self, store: PageStore, offset_bytes: int, out: memoryview) -> None:
+        """Fill `out`: pages in the backing device are read from it first, and then all is put together at once.
+
+        A page that changes meanwhile is as it was or as it is, and never a mixture.
+        """
+        first_page, end_page = offset_bytes // PAGE_SIZE, -(-(offset_bytes + len(out)) // PAGE_SIZE)
+        fetched: dict[int, memoryview] = {}
+        while missing := {
+            page: block for page, block in written_back(store.slots, first_page, end_page) if page not in fetched
+        }:
+            contents = await self._required_backing().read(list(missing.values()))
+            for place, page in enumerate(missing):
+                fetched[page] = contents[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
+        for page in range(first_page, end_page):
+            begin = max(offset_bytes, page * PAGE_SIZE)
+            end = min(offset_bytes + len(out), (page + 1) * PAGE_SIZE)
+            portion = out[begin - offset_bytes : end - offset_bytes]
+            if page in fetched:
+                portion[:] = fetched[page][begin % PAGE_SIZE :][: end - begin]
+            else:
+                store.slots.read_into(begin, portion, store.codecs)
+
+    async def contents_of(self, store: PageStore, page: int) -> bytearray | None:
+        """Return the contents of a page that is in the backing device, None for any other; so until the next await."""
+        while before := written_back(store.slots, page, page + 1):
+            contents = await self._required_backing().read([block for _, block in before])
+            if written_back(store.slots, page, page + 1) == before:
+                return bytearray(contents)
+        return None
+
+    def _required_backing(self) -> BackingDevice:
+        if self.backing is None:
+            raise NoBackingDevice("there is no backing device")
+        return self.backing
+
+
+class _Batches:
+    """The batches of one writeback. A block belongs to the batch from its reservation to the commit."""
+
+    def __init__(self, writeback: Writeback, backing: BackingDevice, store: PageStore, candidates: Candidates) -> None:
+        self._writeback = writeback
+        self._backing = backing
+        self._store = store
+        self._candidates = candidates
+        self._batch_pages = min(writeback.batch_pages, _MOST_BATCH_PAGES)
+        self._buffer = memoryview(mmap(-1, self._batch_pages * PAGE_SIZE))
+        self._pages: list[int] = []
+        self._blocks: list[int] = []
+        self._failure: ZramError | None = None
+
+    async def write(self) -> None:
+        is_last = False
+        try:
+            while not is_last:
+                is_last = await self._load()
+                await self._write_loaded()
+        finally:
+            self._give_back(self._blocks)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _load(self) -> bool:
+        """Decompress pages until the batch is full; True if no other batch follows."""
+        while len(self._pages) < self._batch_pages:
+            page = self._candidates.next()
+            if page is None:
+                return True
+            block = self._reserve()
+            if block is None:
+                return True
+            self._blocks.append(block)
+            self._load_page(page)
+            if len(self._pages) % _TURN_PAGES == 0:
+                await trio.lowlevel.checkpoint()
+        return False
+
+    def _reserve(self) -> int | None:
+        """Take a block, and its page off the limit; None if that is not to be had, and why is noted."""
+        if self._writeback.is_limited and not self._writeback.limit_pages:
+            self._failure = WritebackLimitSpent("writeback_limit is spent")
+            return None
+        block = self._backing.blocks.reserve()
+        if block is None:
+            self._failure = BackingDeviceFull("the backing device is full")
+        elif self._writeback.is_limited:
+            self._writeback.limit_pages -= 1
+        return block
+
+    def _load_page(self, page: int) -> None:
+        place = len(self._pages)
+        room = self._buffer[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
+        try:
+            is_loaded = load_candidate(self._store.slots, page, room, self._store.codecs)
+        except CorruptPage as error:
+            self._failure = error
+            is_loaded = False
+        if is_loaded:
+            self._pages.append(page)
+        else:
+            self._give_back([self._blocks.pop()])
+
+    async def _write_loaded(self) -> None:
+        if not self._pages:
+            return
+        failures = await self._backing.write(self._buffer[: len(self._pages) * PAGE_SIZE], self._blocks)
+        pages, blocks = self._pages, self._blocks
+        self._pages, self._blocks = [], []
+        for place, (page, block) in enumerate(zip(pages, blocks, strict=True)):
+            if place in failures:
+                self._give_back([block])
+            elif not commit_written_back(self._store.slots, page, block):
+                self._backing.blocks.give_back(block)
+        for error in failures.values():
+            text = f"the backing device cannot be written: {error.strerror}"
+            self._failure = BackingDeviceFailed(text, error.errno or errno.EIO)
+
+    def _give_back(self, blocks: Sequence[int]) -> None:
+        """Release blocks that were not written; the limit has room for their pages again."""
+        for block in blocks:
+            self._backing.blocks.give_back(block)
+            if self._writeback.is_limited:
+                self._writeback.limit_pages += 1
