@@ -1,25 +1,32 @@
-"""The whole tree of control files, from the mount point on: the devices', and the daemon's own."""
+"""Where the control files are, from the mount point on: those that stay, and those of a device."""
 
 import os
-from collections.abc import Sequence
 
 from zramfs import __version__
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.device_attributes import device_attributes
+from zramfs.control.hot_plug import HotPlugAttributes
 from zramfs.control.modes import READ_ONLY, READ_WRITE
 from zramfs.control.values import parse_flag_u16
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 from zramfs.process import SwapGuard, rss_bytes
 
 
-def control_tree(devices: Sequence[ZramDevice], swap_guard: SwapGuard) -> ControlTree:
-    """Folders and files under the mount point, except the block files."""
+def control_tree(devices: DeviceSet, swap_guard: SwapGuard) -> ControlTree:
+    """Folders and files under the mount point that are there with any devices, or none."""
     return {
         "sys": {
-            "block": {device.name: device_attributes(device) for device in devices},
+            "block": {},
+            "class": {"zram-control": HotPlugAttributes(devices).tree()},
             "fs": {"zramfs": _daemon_tree(swap_guard)},
         }
     }
+
+
+def device_tree(device: ZramDevice) -> ControlTree:
+    """What a device adds to them."""
+    return {"sys": {"block": {device.name: device_attributes(device)}}}
 
 
 def _daemon_tree(swap_guard: SwapGuard) -> ControlTree:

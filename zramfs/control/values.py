@@ -7,8 +7,11 @@ from typing import Final
 from zramfs.errors import InvalidValue, ValueOutOfRange, ValueTooLong
 
 _U16_MAX: Final = (1 << 16) - 1
+_INT_MAX: Final = (1 << 31) - 1
+_INT_MIN: Final = -_INT_MAX - 1
 _MAX_NAME_BYTES: Final = 128  # CRYPTO_MAX_ALG_NAME
 _UNSIGNED: Final = re.compile(r"\+?([0-9]+)\n?")
+_SIGNED: Final = re.compile(r"([+-]?[0-9]+)\n?")
 
 
 def parse_unsigned(text: str, *, most: int | None = None) -> int:
@@ -19,6 +22,17 @@ def parse_unsigned(text: str, *, most: int | None = None) -> int:
     value = int(number.group(1))
     if most is not None and value > most:
         raise ValueOutOfRange(f"{value} is more than {most}")
+    return value
+
+
+def parse_int(text: str) -> int:
+    """Read a decimal number as kstrtoint() does: no junk; ValueOutOfRange if it needs more than 32 bits."""
+    number = _SIGNED.fullmatch(text)
+    if number is None:
+        raise InvalidValue(f"{text!r} is not a number")
+    value = int(number.group(1))
+    if not _INT_MIN <= value <= _INT_MAX:
+        raise ValueOutOfRange(f"{value} needs more than 32 bits")
     return value
 
 

@@ -144,13 +144,17 @@ class ZramDevice:
 
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
-        if self._openers or self.accounting.in_flight:
-            raise DeviceBusy(f"{self.name} is in use")
+        self.require_unused()
         self.close()
         self._config.backend = self._default_backend
         self._config.level = None
         self._config.mem_limit_pages = 0
         self._forget_statistics()
+
+    def require_unused(self) -> None:
+        """Return if nobody has it open, or DeviceBusy."""
+        if self._openers or self.accounting.in_flight:
+            raise DeviceBusy(f"{self.name} is in use")
 
     def close(self) -> None:
         """Stop the streams and give all memory back. Nothing is in flight."""

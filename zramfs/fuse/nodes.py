@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import ZramError
+from zramfs.errors import NoSuchDevice, ZramError
 from zramfs.fuse.block_io import BlockIo
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE, BytesLike
 
@@ -64,7 +64,8 @@ class Folder:
 class AttributeFile:
     """A control file, with sysfs's manners: 4096 bytes large, whatever it says.
 
-    `on_stored` is awaited after each value that is stored, before its writer goes on.
+    `on_stored` is awaited after each value that is stored, before its writer goes on. `is_gone` is set when its device
+    has been removed: whoever has it open then meets what kernfs_get_active tells.
     """
 
     is_direct_io: Final = True
@@ -75,7 +76,8 @@ class AttributeFile:
     def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
         self.attribute = attribute
         self.mode = stat.S_IFREG | attribute.mode
-        self._on_stored = on_stored
+        self.on_stored = on_stored
+        self.is_gone = False
 
     def open(self, flags: int) -> "OpenAttribute":
         """Open for reading what can be shown, and for writing what can be stored."""
@@ -84,21 +86,21 @@ class AttributeFile:
             raise AccessDenied("this attribute cannot be read")
         if access != os.O_RDONLY and self.attribute.store is None:
             raise AccessDenied("this attribute cannot be written")
-        return OpenAttribute(self.attribute, self._on_stored)
+        return OpenAttribute(self)
 
 
 class OpenAttribute:
     """Reading shows the value as it was at offset 0; each write is one value."""
 
-    def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
-        self._attribute = attribute
-        self._on_stored = on_stored
+    def __init__(self, file: AttributeFile) -> None:
+        self._file = file
         self._shown = b""
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
         """Show the value anew at offset 0, and go on with it behind that."""
-        if offset_bytes == 0 and self._attribute.show is not None:
-            self._shown = self._attribute.show().encode()
+        attribute = self._present_attribute()
+        if offset_bytes == 0 and attribute.show is not None:
+            self._shown = attribute.show().encode()
         portion = self._shown[offset_bytes : offset_bytes + len(out)]
         out[: len(portion)] = portion
         return len(portion)
@@ -109,11 +111,17 @@ class OpenAttribute:
 
     async def write(self, _offset_bytes: int, data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Store the value, a page of it at the most, as kernfs does; zero bytes are no value."""
+        attribute = self._present_attribute()
         text = bytes(data[:PAGE_SIZE]).decode("latin-1")
-        if text and self._attribute.store is not None:
-            await self._attribute.store(text)
-            await self._on_stored()
+        if text and attribute.store is not None:
+            await attribute.store(text)
+            await self._file.on_stored()
         return len(text)
+
+    def _present_attribute(self) -> Attribute:
+        if self._file.is_gone:
+            raise NoSuchDevice("the device of this attribute has been removed")
+        return self._file.attribute
 
     def flush(self) -> None:
         """Return: what is stored is in force."""
