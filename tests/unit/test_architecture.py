@@ -25,6 +25,7 @@ LEVELS = {
     "contracts": 1,
     "streams": 1,
     "process": 0,
+    "loop_device": 0,
     "clock": 0,
     "threads": 0,
     "units": 0,

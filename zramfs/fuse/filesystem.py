@@ -32,11 +32,15 @@ from zramfs.fuse import companion
 from zramfs.fuse.answers import errno_of
 from zramfs.fuse.node_tree import NodeTree, Twig
 from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenFile
+from zramfs.loop_device import BackingFile, refresh_capacity
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
 _SETTLE_S: Final = 0.001
+
+_LOOP_TIMEOUT_S: Final = 5.0
+"""How long loop devices may take to learn a new size. They ask us for it; a session that is ending does not answer."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -83,6 +87,8 @@ class ZramFilesystem(pyfuse3.Operations):
         self._announced_sizes: dict[BlockFile, int] = {}
         self._pruned: list[Twig] = []
         self._announcing = trio.Lock()
+        self.mounted_device: int | None = None
+        """The st_dev of our files, once they are mounted."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
         self._next_handle = 0
@@ -258,6 +264,8 @@ class ZramFilesystem(pyfuse3.Operations):
     async def _announce_changes(self) -> None:
         """Tell the kernel what a control file has just changed, before that write returns: names gone, and sizes.
 
+        Loop devices have sizes of their own, and are told too.
+
         From a thread: a notification is a write to /dev/fuse, and one of a name waits for look-ups that we have yet to
         answer. One writer at a time, so that none returns while another is announcing its change.
         """
@@ -268,7 +276,14 @@ class ZramFilesystem(pyfuse3.Operations):
             for file, announced in list(self._announced_sizes.items()):
                 if file in self._announced_sizes and file.size_bytes != announced:
                     self._announced_sizes[file] = file.size_bytes
-                    await trio.to_thread.run_sync(_forget_attributes, self._tree.inode(file))
+                    await self._announce_size(self._tree.inode(file))
+
+    async def _announce_size(self, inode: InodeT) -> None:
+        await trio.to_thread.run_sync(_forget_attributes, inode)
+        if self.mounted_device is not None:
+            backing = BackingFile(self.mounted_device, inode)
+            with trio.move_on_after(_LOOP_TIMEOUT_S):
+                await trio.to_thread.run_sync(refresh_capacity, backing, abandon_on_cancel=True)
 
 
 def _forget_attributes(inode: InodeT) -> None:

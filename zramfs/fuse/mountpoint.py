@@ -27,6 +27,12 @@ class Mount:
     device: str
 
     @property
+    def device_number(self) -> int:
+        """The st_dev of its files."""
+        major, _, minor = self.device.partition(":")
+        return os.makedev(int(major), int(minor))
+
+    @property
     def is_ours(self) -> bool:
         """Whether it is a zramfs."""
         return self.filesystem_type == FILESYSTEM_TYPE
