@@ -75,14 +75,16 @@ class Backend(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
-    """A control file. Without `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
+    """A control file. Without a `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
 
-    `store` is awaited with the text of one write(2), and may take its time without stopping other requests.
+    `store` is awaited with the text of one write(2), and may take its time without stopping other requests; so may
+    `show_async`, which stands for `show` where showing something also does it.
     """
 
     mode: int
     show: Callable[[], str] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
+    show_async: Callable[[], Awaitable[str]] | None = None
 
 
 ControlTree = Mapping[str, "Attribute | ControlTree"]

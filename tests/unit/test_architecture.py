@@ -15,6 +15,7 @@ LEVELS = {
     "cli": 7,
     "fuse": 6,
     "control": 6,
+    "namespace": 6,
     "device": 5,
     "zcomp": 4,
     "backends": 3,

@@ -20,6 +20,7 @@ from zramfs.device.trace import RequestTrace
 from zramfs.errors import ZramError
 from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
+from zramfs.namespace.link import KeeperLink
 from zramfs.process import SwapGuard, keep_request_buffers
 from zramfs.units import PAGE_SIZE, round_up_to_page
 
@@ -54,11 +55,13 @@ async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
         devices = DeviceSet(partial(_make_device, request, nursery, trace))
         for _ in range(request.device_count):
             devices.add()
+        link = KeeperLink(devices, nursery)
         try:
-            await _serve(request, devices, on_ready)
+            await _serve(request, devices, link, on_ready)
         except ZramError as error:
             failure = error  # raised below: a nursery would wrap it in a group
         finally:
+            link.close()
             devices.close()
             if trace is not None:
                 trace.close()
@@ -67,12 +70,15 @@ async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
     _log.info("%s is unmounted", request.mountpoint)
 
 
-async def _serve(request: MountRequest, devices: DeviceSet, on_ready: Callable[[], None]) -> None:
+async def _serve(request: MountRequest, devices: DeviceSet, link: KeeperLink, on_ready: Callable[[], None]) -> None:
     if request.disksize is not None:
         for device in devices:
             device.initialise(request.disksize)
     filesystem = ZramFilesystem(
-        devices, control_tree=control_tree(devices, SwapGuard()), device_tree=device_tree, on_ready=on_ready
+        devices,
+        control_tree=control_tree(devices, SwapGuard(), link),
+        device_tree=partial(device_tree, devices=devices),
+        on_ready=on_ready,
     )
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
     options = session.SessionOptions(

@@ -39,6 +39,8 @@ def umount(mountpoint: Path) -> None:
 
 def _users(mounted: MountedZramfs) -> str:
     """Say who uses the mount, and what to do about it."""
+    if mounted.keeper_pid:
+        return f"zramfs exec uses it (process {mounted.keeper_pid}); end its command first"
     for name in mounted.device_names():
         for loop_path in loops_of(mounted.block_file(name)):
             return (

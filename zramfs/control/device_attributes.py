@@ -4,18 +4,26 @@ from typing import Final
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.accelerator import AcceleratorAttributes
+from zramfs.control.block_layer import BlockLayerAttributes
 from zramfs.control.life import LifeAttributes
 from zramfs.control.memory import MemoryAttributes
 from zramfs.control.requests import RequestAttributes
 from zramfs.control.streams import StreamAttributes
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 
-_FAMILIES: Final = (LifeAttributes, MemoryAttributes, RequestAttributes, StreamAttributes, AcceleratorAttributes)
+_FAMILIES: Final = (
+    MemoryAttributes,
+    RequestAttributes,
+    StreamAttributes,
+    AcceleratorAttributes,
+    BlockLayerAttributes,
+)
 
 
-def device_attributes(device: ZramDevice) -> ControlTree:
-    """Return the folder sys/block/zramN."""
-    tree: dict[str, Attribute | ControlTree] = {}
+def device_attributes(device: ZramDevice, devices: DeviceSet) -> ControlTree:
+    """Return the folder sys/block/zramN of one of `devices`."""
+    tree: dict[str, Attribute | ControlTree] = {**LifeAttributes(device, devices).tree()}
     for family in _FAMILIES:
         tree.update(family(device).tree())
     return tree

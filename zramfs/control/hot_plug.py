@@ -16,17 +16,17 @@ class HotPlugAttributes:
     def tree(self) -> ControlTree:
         """Return the folder sys/class/zram-control."""
         return {
-            "hot_add": Attribute(mode=ROOT_READ_ONLY, show=self.show_hot_add),
+            "hot_add": Attribute(mode=ROOT_READ_ONLY, show_async=self.show_hot_add),
             "hot_remove": Attribute(mode=WRITE_ONLY, store=self.store_hot_remove),
         }
 
-    def show_hot_add(self) -> str:
+    async def show_hot_add(self) -> str:
         """hot_add_show: each read makes a device, and returns its number."""
-        return f"{self._devices.add()}\n"
+        return f"{await self._devices.hot_add()}\n"
 
     async def store_hot_remove(self, text: str) -> None:
-        """hot_remove_store: the number of a device; EBUSY while it is open."""
+        """hot_remove_store: the number of a device; EBUSY while anybody has it open."""
         number = parse_int(text)
         if number < 0:
             raise InvalidValue(f"{number} is not the number of a device")
-        self._devices.remove(number)
+        await self._devices.hot_remove(number)

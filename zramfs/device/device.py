@@ -94,8 +94,12 @@ class ZramDevice:
         """Its pages, and whatever is done to them without waiting; None until it is initialised."""
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
-        self._openers = 0
+        self.openers = 0
+        """How many have the block file open; a loop device is one."""
+        self.block_device = "0:0"
+        """major:minor of the block device that stands for it in the kernel, if one does."""
         self._long_bios = trio.Lock()
+        self._awaiting_last_release = trio.lowlevel.ParkingLot()
         self._forget_statistics()
 
     def _forget_statistics(self) -> None:
@@ -153,7 +157,7 @@ class ZramDevice:
 
     def require_unused(self) -> None:
         """Return if nobody has it open, or DeviceBusy."""
-        if self._openers or self.accounting.in_flight:
+        if self.openers or self.accounting.in_flight:
             raise DeviceBusy(f"{self.name} is in use")
 
     def close(self) -> None:
@@ -165,11 +169,18 @@ class ZramDevice:
 
     def open(self) -> None:
         """Note that somebody opened the block file."""
-        self._openers += 1
+        self.openers += 1
 
     def release(self) -> None:
         """Note that somebody closed it."""
-        self._openers -= 1
+        self.openers -= 1
+        if self.openers == 0:
+            self._awaiting_last_release.unpark_all()
+
+    async def wait_for_last_release(self) -> None:
+        """Return when nobody has it open."""
+        while self.openers:
+            await self._awaiting_last_release.park()
 
     # ---- settings -----------------------------------------------------------------------------------------------
 
@@ -373,7 +384,7 @@ class ZramDevice:
 
     def __repr__(self) -> str:
         state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"
-        return f"<ZramDevice {self.name} {state}, {self._openers} openers, {self.accounting.in_flight} in flight>"
+        return f"<ZramDevice {self.name} {state}, {self.openers} openers, {self.accounting.in_flight} in flight>"
 
 
 class _NoAddressSpace(ZramError):  # noqa: N818

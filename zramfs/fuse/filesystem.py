@@ -32,7 +32,7 @@ from zramfs.fuse import companion
 from zramfs.fuse.answers import errno_of
 from zramfs.fuse.node_tree import NodeTree, Twig
 from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenFile
-from zramfs.loop_device import BackingFile, refresh_capacity
+from zramfs.loop_device import BackingFile, LoopDevices
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
@@ -233,9 +233,12 @@ class ZramFilesystem(pyfuse3.Operations):
 
     @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file or an attribute, where there is no companion: it does so itself."""
+        """Read what has to wait, or whatever it is without the companion, which does the others itself."""
+        file = self.open_files[fh]
+        if file.read_has_to_wait(off):
+            await file.prepare_read()
         room = memoryview(bytearray(size))
-        return bytes(room[: self.open_files[fh].read_into(off, room)])
+        return bytes(room[: file.read_into(off, room)])
 
     @_answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -283,7 +286,7 @@ class ZramFilesystem(pyfuse3.Operations):
         if self.mounted_device is not None:
             backing = BackingFile(self.mounted_device, inode)
             with trio.move_on_after(_LOOP_TIMEOUT_S):
-                await trio.to_thread.run_sync(refresh_capacity, backing, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(LoopDevices().refresh_capacity, backing, abandon_on_cancel=True)
 
 
 def _forget_attributes(inode: InodeT) -> None:

@@ -283,7 +283,9 @@ cdef void hook_init(void *userdata, fuse_conn_info *conn) noexcept:
 
 
 cdef void hook_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, fuse_file_info *fi) noexcept:
-    global reply_room, reply_room_bytes
+    """Answer a read at once if that can be, as almost all can; else let pyfuse3 call its handler."""
+    global reply_room, reply_room_bytes, has_to_wait
+    cdef bint waits = False
     cdef void *larger
     cdef int64_t result
     if size > reply_room_bytes:
@@ -295,10 +297,20 @@ cdef void hook_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, fuse
     try:
         out = PyMemoryView_FromMemory(reply_room, size, PyBUF_WRITE)
         file = open_files[fi.fh]
-        result = (<BlockIo>file).read_into(off, out) if isinstance(file, BlockIo) else file.read_into(off, out)
+        if isinstance(file, BlockIo):
+            result = (<BlockIo>file).read_into(off, out)
+        else:
+            waits = file.read_has_to_wait(off)
+            result = 0 if waits else file.read_into(off, out)
     except Exception as error:
         result = -errno_of(error, "read")
-    if result < 0:
+    if waits:
+        has_to_wait = must_not_wait
+        if must_not_wait:
+            fuse_reply_none(req)
+        else:
+            theirs.read(req, ino, size, off, fi)
+    elif result < 0:
         fuse_reply_err(req, <int>-result)
     else:
         fuse_reply_buf(req, reply_room, result)

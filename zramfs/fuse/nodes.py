@@ -29,6 +29,12 @@ class AccessDenied(ZramError):  # noqa: N818
 class OpenFile(Protocol):
     """A file from open to release."""
 
+    def read_has_to_wait(self, offset_bytes: int) -> bool:
+        """Whether `prepare_read` has to be awaited before a read here."""
+
+    async def prepare_read(self) -> None:
+        """Make ready what `read_into` takes."""
+
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
         """Fill `out`; how many bytes of it, fewer only at the end."""
 
@@ -82,7 +88,7 @@ class AttributeFile:
     def open(self, flags: int) -> "OpenAttribute":
         """Open for reading what can be shown, and for writing what can be stored."""
         access = flags & os.O_ACCMODE
-        if access != os.O_WRONLY and self.attribute.show is None:
+        if access != os.O_WRONLY and self.attribute.show is None and self.attribute.show_async is None:
             raise AccessDenied("this attribute cannot be read")
         if access != os.O_RDONLY and self.attribute.store is None:
             raise AccessDenied("this attribute cannot be written")
@@ -95,6 +101,16 @@ class OpenAttribute:
     def __init__(self, file: AttributeFile) -> None:
         self._file = file
         self._shown = b""
+
+    def read_has_to_wait(self, offset_bytes: int) -> bool:
+        """Whether the value is about to be shown, and takes its time."""
+        return offset_bytes == 0 and self._file.attribute.show_async is not None
+
+    async def prepare_read(self) -> None:
+        """Let the value be shown, for `read_into` to take."""
+        attribute = self._present_attribute()
+        if attribute.show_async is not None:
+            self._shown = (await attribute.show_async()).encode()
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
         """Show the value anew at offset 0, and go on with it behind that."""
@@ -167,6 +183,13 @@ def _flags_are_async(open_flags: int) -> bool:
 
 class OpenBlockFile(BlockIo):
     """An open block file; `block_io` has its reads and writes."""
+
+    def read_has_to_wait(self, _offset_bytes: int) -> bool:
+        """Answer no: pages are decompressed straight into the reply."""
+        return False
+
+    async def prepare_read(self) -> None:
+        """Return: there is nothing to wait for."""
 
     def can_punch(self, mode: int, offset_bytes: int, size_bytes: int) -> bool:
         """Tell whether fallocate's `mode` is one of ours for this range: the size must stay."""
