@@ -14,7 +14,8 @@ import click
 
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
-from zramfs.errors import CommandFailed, DeviceBusy, ZramError
+from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, ZramError
+from zramfs.fuse.mountpoint import take_away_if_dead
 from zramfs.loop_device import LoopDevices
 from zramfs.namespace.front import Front
 from zramfs.namespace.keeper import Keeper, release_loops
@@ -82,6 +83,7 @@ def _keep(
                 return keeper.wait(pid)
             finally:
                 keeper.close()
+                _take_away_dead_mount(mounted)
     except ZramError as error:
         print(f"zramfs: {error}", file=sys.stderr, flush=True)
     except OSError as error:
@@ -94,6 +96,12 @@ def _recover(mounted: MountedZramfs) -> None:
     loops = LoopDevices()
     release_loops(loops, loops.numbers_over(mounted.mount.device_number))
     _unlock_memory(mounted)
+    _take_away_dead_mount(mounted)
+
+
+def _take_away_dead_mount(mounted: MountedZramfs) -> None:
+    with suppress(MountFailed):  # somebody else does, or has
+        take_away_if_dead(mounted.path)
 
 
 @contextmanager
