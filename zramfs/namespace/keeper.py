@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,7 @@ class Keeper:
         dev_fd = os.open("/dev", os.O_PATH | os.O_CLOEXEC)  # the view hides the loop devices that are ours
         self._loops = LoopDevices(Path(f"/proc/self/fd/{dev_fd}"))
         self._numbers: dict[str, int] = {}
+        self._bound: set[int] = set()
         self._unread = b""
         self._refusal = ""
         kernel.adopt_orphans()
@@ -80,21 +81,24 @@ class Keeper:
         self._link.close()
         processes.end_descendants()
         kernel.enter_mount_namespace(self._outside_fd)  # the last one that leaves takes the mounts with it
-        release_loops(self._loops, list(self._numbers.values()))
+        release_loops(self._loops, self._bound)
 
     # ---- the daemon's requests -----------------------------------------------------------------------------------
 
     def _answer_requests(self) -> bool:
         """Do what the daemon asks for; True once it has said that these were all. CommandFailed when it has ended."""
-        received = self._link.recv(_MOST_BYTES)
+        is_ready = False
+        try:
+            received = self._link.recv(_MOST_BYTES)
+            *lines, self._unread = (self._unread + received).split(b"\n")
+            for line in lines:
+                verb, _, name = line.decode().partition(" ")
+                is_ready = is_ready or verb == READY
+                self._link.sendall(f"{self._answer(verb, name)}\n".encode())
+        except ConnectionError:  # it has not waited for us
+            received = b""
         if not received:
             raise CommandFailed(self._refusal or f"the daemon of {self._mountpoint} has ended")
-        *lines, self._unread = (self._unread + received).split(b"\n")
-        is_ready = False
-        for line in lines:
-            verb, _, name = line.decode().partition(" ")
-            is_ready = is_ready or verb == READY
-            self._link.sendall(f"{self._answer(verb, name)}\n".encode())
         return is_ready
 
     def _answer(self, verb: str, name: str) -> str:
@@ -117,6 +121,7 @@ class Keeper:
             number = self._loops.attach(file_fd, str(self._mountpoint / name), prefer=before)
         finally:
             os.close(file_fd)
+        self._bound.add(number)
         if number != before:
             if before is not None:
                 self._view.hide(name, before)
@@ -125,11 +130,13 @@ class Keeper:
         return f"{MAJOR}:{number}"
 
     def _detach(self, name: str) -> None:
-        if not self._loops.detach(self._numbers[name]):
+        number = self._numbers[name]
+        if not self._loops.detach(number):
             raise DeviceBusy(f"{name} is in use")
+        self._bound.discard(number)
 
 
-def release_loops(loops: LoopDevices, numbers: list[int]) -> None:
+def release_loops(loops: LoopDevices, numbers: Iterable[int]) -> None:
     """Detach loop devices, and end the swap on them before."""
     for number in numbers:
         with suppress(OSError):  # EINVAL: no swap there
