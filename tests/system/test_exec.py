@@ -181,20 +181,21 @@ def test_works_where_the_kernel_has_no_zram(mount: Mount, tmp_path: Path) -> Non
 
 def test_nobody_else_sees_the_devices(mount: Mount) -> None:
     mounted = mount()
-    places = [Path("/dev"), Path("/sys/block"), Path("/sys/class/block")]
-    before = [sorted(os.listdir(place)) for place in places]  # noqa: PTH208 - names
-    mounts_before = Path("/proc/mounts").read_text()
     command = subprocess.Popen(
-        [ZRAMFS, "exec", mounted.path, "--", "sh", "-c", "ls -d /dev/zram*; cat"],
+        [ZRAMFS, "exec", mounted.path, "--", "sh", "-c", "stat --format %Hr /dev/zram0; cat"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert command.stdout is not None
-    assert command.stdout.readline() == "/dev/zram0\n"
     try:
-        assert [sorted(os.listdir(place)) for place in places] == before  # noqa: PTH208
-        assert Path("/proc/mounts").read_text() == mounts_before
+        assert command.stdout.readline() == "7\n"
+        node = Path("/dev/zram0")
+        assert not node.exists() or os.major(node.stat().st_rdev) != 7
+        assert not Path("/sys/devices/virtual/block/zram").exists()
+        ours = [line for line in Path("/proc/mounts").read_text().splitlines() if line.startswith("zramfs ")]
+        assert [line.split()[1] for line in ours if str(mounted.path) in line] == [str(mounted.path)]
+        assert not any(os.path.ismount(place) for place in ("/sys/block", "/sys/class/block", "/sys/dev/block"))
     finally:
         command.communicate("")
 
@@ -400,6 +401,21 @@ def test_attached_device_is_refused(mount: Mount) -> None:
     assert done.returncode == 1
     assert f"is attached to {loop} already" in done.stderr
     assert loop in loops_over(mounted)
+
+
+def test_verbs_in_the_namespace_do_not_attach_a_device_twice(mount: Mount) -> None:
+    mounted = mount()
+    done = run_in(mounted, f"{ZRAMFS} loop attach {mounted.path} || {ZRAMFS} swap on {mounted.path}")
+    assert done.returncode == 1
+    assert done.stderr.count("zramfs exec uses the devices") == 2
+    assert loops_over(mounted) == ""
+
+
+def test_loop_device_that_the_command_attached_to_a_block_file_is_detached(mount: Mount) -> None:
+    mounted = mount()
+    assert run_in(mounted, f"losetup --find {mounted.file}").returncode == 0
+    assert loops_over(mounted) == ""
+    assert zramfs("umount", mounted.path).returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["--"]])

@@ -78,9 +78,7 @@ def _keep(
         with _memory_locked(mounted):
             keeper = Keeper(mounted.path, link, leash_fd)
             try:
-                pid = keeper.start(command, signal_mask)
-                os.write(report_fd, str(pid).encode())
-                return keeper.wait(pid)
+                return keeper.wait(keeper.start(command, signal_mask, report_fd))
             finally:
                 keeper.close()
                 _take_away_dead_mount(mounted)

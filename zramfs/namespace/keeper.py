@@ -33,6 +33,7 @@ class Keeper:
         self._link = link
         self._leash_fd = leash_fd
         self._mount_fd = os.open(mountpoint, os.O_PATH | os.O_CLOEXEC)  # outside: what is in use there is not unmounted
+        self._device = os.fstat(self._mount_fd).st_dev
         self._outside_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         dev_fd = os.open("/dev", os.O_PATH | os.O_CLOEXEC)  # the view hides the loop devices that are ours
         self._loops = LoopDevices(Path(f"/proc/self/fd/{dev_fd}"))
@@ -44,7 +45,7 @@ class Keeper:
         kernel.enter_new_mount_namespace()
         self._view = DeviceView(mountpoint)
 
-    def start(self, command: Sequence[str], signal_mask: set[signal.Signals]) -> int:
+    def start(self, command: Sequence[str], signal_mask: set[signal.Signals], report_fd: int) -> int:
         """Start the command as soon as all devices are there; its process id."""
         is_ready = False
         while not is_ready:
@@ -52,7 +53,7 @@ class Keeper:
             if self._leash_fd in readable:
                 raise CommandFailed("interrupted before the command began")
             is_ready = self._answer_requests()
-        pid = processes.start(command, signal_mask)
+        pid = processes.start(command, signal_mask, report_fd)
         os.setsid()
         return pid
 
@@ -74,14 +75,14 @@ class Keeper:
                 poll.unregister(self._link.fileno())  # the command sees by itself that its devices are gone
 
     def close(self) -> None:
-        """End the command, all its processes, and what they have left: mounts, swap, loop devices.
+        """End the command, all its processes, and what they have left: mounts, swap, loop devices over our files.
 
         The link first: a process that waits for an answer of the daemon could not end, while the daemon waits for ours.
         """
         self._link.close()
         processes.end_descendants()
         kernel.enter_mount_namespace(self._outside_fd)  # the last one that leaves takes the mounts with it
-        release_loops(self._loops, self._bound)
+        release_loops(self._loops, self._bound.union(self._loops.numbers_over(self._device)))
 
     # ---- the daemon's requests -----------------------------------------------------------------------------------
 

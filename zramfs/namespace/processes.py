@@ -14,11 +14,15 @@ _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 
 
-def start(command: Sequence[str], signal_mask: set[signal.Signals]) -> int:
-    """Start a command as a child that has our terminal and ends when we do; its process id."""
+def start(command: Sequence[str], signal_mask: set[signal.Signals], report_fd: int) -> int:
+    """Start a command as a child that has our terminal and ends when we do; its process id.
+
+    It is reported before the command begins: whoever the command talks to may send it a signal at once.
+    """
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        os.write(report_fd, str(os.getpid()).encode())
         _become(command, signal_mask, parent)
     return pid
 
