@@ -107,17 +107,18 @@ class Backend(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
-    """A control file. Without `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
+    """A control file. Without a `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
 
     `show_portions` stands for `show` where the text is long: portions of it, each made within a fraction of a
-    millisecond as it is read. `store` is awaited with the text of one write(2), and may take its time without stopping
-    other requests.
+    millisecond as it is read; `show_async` where showing something also does it, and may take its time. `store` is
+    awaited with the text of one write(2), and may take its time without stopping other requests.
     """
 
     mode: int
     show: Callable[[], str] | None = None
     show_portions: Callable[[], Iterator[str]] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
+    show_async: Callable[[], Awaitable[str]] | None = None
 
 
 ControlTree = Mapping[str, "Attribute | ControlTree"]

@@ -33,6 +33,12 @@ class DeviceBusy(ZramError):  # noqa: N818
     errno = errno.EBUSY
 
 
+class NoSuchDevice(ZramError):  # noqa: N818
+    """There is no device of this number, or it has been removed since the control file was opened."""
+
+    errno = errno.ENODEV
+
+
 class NotInitialised(ZramError):  # noqa: N818
     """The device has no disksize yet."""
 

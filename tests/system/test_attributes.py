@@ -31,6 +31,10 @@ MODES = {
     "io_stat": 0o444,
     "debug_stat": 0o444,
     "stat": 0o444,
+    "size": 0o444,
+    "dev": 0o444,
+    "ro": 0o444,
+    "queue/logical_block_size": 0o444,
     "stream_policy": 0o644,
     "stream_stat": 0o444,
 }

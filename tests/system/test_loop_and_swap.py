@@ -123,3 +123,17 @@ def test_device_has_one_loop_device_at_a_time(mount: Mount) -> None:
         again = zramfs(*verb, mounted.path)
         assert (again.returncode, again.stderr) == (1, f"zramfs: zram0 is attached to {loop} already\n")
     assert (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "0\n"
+
+
+def test_loop_device_attached_before_the_disksize_learns_it(mount: Mount) -> None:
+    mounted = mount("--devices", 2, size=None)
+    loop = run("losetup", "--find", "--show", mounted.path / "zram1").stdout.strip()
+    try:
+        mounted.attribute("disksize").write_text("16M")
+        assert run("blockdev", "--getsize64", loop).stdout == "0\n"
+        mounted.attribute("disksize", "zram1").write_text("32M")
+        assert run("blockdev", "--getsize64", loop).stdout == f"{32 << 20}\n"
+        Path(loop).write_bytes(b"as large as that")
+    finally:
+        run("losetup", "--detach", loop)
+    assert (mounted.path / "zram1").read_bytes()[:16] == b"as large as that"

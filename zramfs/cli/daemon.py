@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +13,14 @@ from zramfs import __version__
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import Profile
 from zramfs.contracts import Backend, StreamPolicy
-from zramfs.control.tree import control_tree
+from zramfs.control.tree import control_tree, device_tree
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device_set import DeviceSet
 from zramfs.device.trace import RequestTrace
 from zramfs.errors import ZramError
 from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
+from zramfs.namespace.link import KeeperLink
 from zramfs.process import SwapGuard, keep_request_buffers
 from zramfs.units import PAGE_SIZE, round_up_to_page
 
@@ -49,14 +52,17 @@ async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
     failure: ZramError | None = None
     trace = RequestTrace(request.trace_path) if request.trace_path else None
     async with trio.open_nursery() as nursery:
-        devices = [_make_device(request, f"zram{number}", nursery, trace) for number in range(request.device_count)]
+        devices = DeviceSet(partial(_make_device, request, nursery, trace))
+        for _ in range(request.device_count):
+            devices.add()
+        link = KeeperLink(devices, nursery)
         try:
-            await _serve(request, devices, on_ready)
+            await _serve(request, devices, link, on_ready)
         except ZramError as error:
             failure = error  # raised below: a nursery would wrap it in a group
         finally:
-            for device in devices:
-                device.close()
+            link.close()
+            devices.close()
             if trace is not None:
                 trace.close()
     if failure is not None:
@@ -64,11 +70,16 @@ async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
     _log.info("%s is unmounted", request.mountpoint)
 
 
-async def _serve(request: MountRequest, devices: list[ZramDevice], on_ready: Callable[[], None]) -> None:
+async def _serve(request: MountRequest, devices: DeviceSet, link: KeeperLink, on_ready: Callable[[], None]) -> None:
     if request.disksize is not None:
         for device in devices:
             device.initialise(request.disksize)
-    filesystem = ZramFilesystem(devices, control_tree(devices, SwapGuard()), on_ready)
+    filesystem = ZramFilesystem(
+        devices,
+        control_tree=control_tree(devices, SwapGuard(), link),
+        device_tree=partial(device_tree, devices=devices),
+        on_ready=on_ready,
+    )
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
     options = session.SessionOptions(
         allow_other=request.allow_other,
@@ -78,7 +89,7 @@ async def _serve(request: MountRequest, devices: list[ZramDevice], on_ready: Cal
     await session.serve(filesystem, request.mountpoint, options)
 
 
-def _make_device(request: MountRequest, name: str, nursery: trio.Nursery, trace: RequestTrace | None) -> ZramDevice:
+def _make_device(request: MountRequest, nursery: trio.Nursery, trace: RequestTrace | None, name: str) -> ZramDevice:
     config = DeviceConfig(
         backend=request.backend,
         accelerator=EmulatedAccelerator(request.profile) if request.profile else None,

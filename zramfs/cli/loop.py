@@ -37,6 +37,8 @@ def attach_loop(mounted: MountedZramfs, device: str) -> Path:
     block_file = mounted.block_file(device)
     if mounted.attribute(device, "initstate") == "0":
         raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
+    if mounted.keeper_pid:
+        raise DeviceBusy(f"zramfs exec uses the devices of {mounted.path} (process {mounted.keeper_pid})")
     for loop_path in loops_of(block_file):
         raise DeviceBusy(f"{device} is attached to {loop_path} already")
     return Path(run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file)))

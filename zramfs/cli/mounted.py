@@ -18,6 +18,11 @@ class MountedZramfs:
         """The daemon's process."""
         return int(self.daemon_attribute("pid"))
 
+    @property
+    def keeper_pid(self) -> int:
+        """The `zramfs exec` that uses it; 0 if none does."""
+        return int(self.daemon_attribute("keeper"))
+
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
         names = (entry.name for entry in (self.path / "sys/block").iterdir())

@@ -24,7 +24,8 @@ def umount(mountpoint: Path) -> None:
     A mount that is in use stays as it is.
     """
     mounted = MountedZramfs(mountpoint)
-    daemon_fd = os.pidfd_open(mounted.pid)
+    pid = mounted.pid
+    daemon_fd = os.pidfd_open(pid)
     try:
         unmount(mounted.mount)
     except MountFailed as error:
@@ -34,11 +35,13 @@ def umount(mountpoint: Path) -> None:
     poll = select.poll()
     poll.register(daemon_fd, select.POLLIN)
     if not poll.poll(_DAEMON_END_MS):
-        raise MountFailed(f"{mountpoint} is unmounted, but its daemon (process {mounted.pid}) does not end")
+        raise MountFailed(f"{mountpoint} is unmounted, but its daemon (process {pid}) does not end")
 
 
 def _users(mounted: MountedZramfs) -> str:
     """Say who uses the mount, and what to do about it."""
+    if mounted.keeper_pid:
+        return f"zramfs exec uses it (process {mounted.keeper_pid}); end its command first"
     for name in mounted.device_names():
         for loop_path in loops_of(mounted.block_file(name)):
             return (

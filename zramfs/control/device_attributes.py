@@ -5,6 +5,7 @@ from typing import Final
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.accelerator import AcceleratorAttributes
 from zramfs.control.algorithms import AlgorithmAttributes
+from zramfs.control.block_layer import BlockLayerAttributes
 from zramfs.control.idle import IdleAttributes
 from zramfs.control.life import LifeAttributes
 from zramfs.control.memory import MemoryAttributes
@@ -13,9 +14,9 @@ from zramfs.control.requests import RequestAttributes
 from zramfs.control.streams import StreamAttributes
 from zramfs.control.writeback import WritebackAttributes
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 
 _FAMILIES: Final = (
-    LifeAttributes,
     AlgorithmAttributes,
     MemoryAttributes,
     IdleAttributes,
@@ -24,12 +25,13 @@ _FAMILIES: Final = (
     RequestAttributes,
     StreamAttributes,
     AcceleratorAttributes,
+    BlockLayerAttributes,
 )
 
 
-def device_attributes(device: ZramDevice) -> ControlTree:
-    """Return the folder sys/block/zramN."""
-    tree: dict[str, Attribute | ControlTree] = {}
+def device_attributes(device: ZramDevice, devices: DeviceSet) -> ControlTree:
+    """Return the folder sys/block/zramN of one of `devices`."""
+    tree: dict[str, Attribute | ControlTree] = {**LifeAttributes(device, devices).tree()}
     for family in _FAMILIES:
         tree.update(family(device).tree())
     return tree

@@ -4,6 +4,7 @@ from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
 from zramfs.control.values import parse_flag_u16
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 from zramfs.errors import InvalidValue
 from zramfs.units import memparse
 
@@ -11,8 +12,9 @@ from zramfs.units import memparse
 class LifeAttributes:
     """What a device is, and whether it is. Each `store_…` takes the text of one write(2); errors carry their errno."""
 
-    def __init__(self, device: ZramDevice) -> None:
+    def __init__(self, device: ZramDevice, devices: DeviceSet) -> None:
         self._device = device
+        self._devices = devices
 
     def tree(self) -> ControlTree:
         """Return the family's files."""
@@ -34,8 +36,7 @@ class LifeAttributes:
         self._device.initialise(size_bytes)
 
     async def store_reset(self, text: str) -> None:
-        """reset_store: any u16 but 0; EBUSY while the block file is open."""
+        """reset_store: any u16 but 0; EBUSY while anybody has it open."""
         if not parse_flag_u16(text):
             raise InvalidValue("0 does not reset")
-        self._device.reset()
-        await self._device.writeback.wait_until_released()
+        await self._devices.reset(self._device)

@@ -4,5 +4,6 @@ from typing import Final
 
 READ_ONLY: Final = 0o444  # DEVICE_ATTR_RO
 WRITE_ONLY: Final = 0o200  # DEVICE_ATTR_WO
+ROOT_READ_WRITE: Final = 0o600
+ROOT_READ_ONLY: Final = 0o400  # hot_add, whose reading changes something; debugfs
 READ_WRITE: Final = 0o644  # DEVICE_ATTR_RW
-ROOT_READ_ONLY: Final = 0o400  # debugfs_create_file

@@ -1,30 +1,53 @@
-"""The whole tree of control files, from the mount point on: the devices', and the daemon's own."""
+"""Where the control files are, from the mount point on: those that stay, and those of a device."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable
+from typing import Protocol
 
 from zramfs import __version__
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.block_state import debug_attributes
 from zramfs.control.device_attributes import device_attributes
-from zramfs.control.modes import READ_ONLY, READ_WRITE
+from zramfs.control.hot_plug import HotPlugAttributes
+from zramfs.control.modes import READ_ONLY, READ_WRITE, ROOT_READ_WRITE
 from zramfs.control.values import parse_flag_u16
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 from zramfs.process import SwapGuard, rss_bytes
 
 
-def control_tree(devices: Sequence[ZramDevice], swap_guard: SwapGuard) -> ControlTree:
-    """Folders and files under the mount point, except the block files."""
+class Keepers(Protocol):
+    """Who shows the devices in a namespace (`namespace.link`)."""
+
+    keeper_pid: int
+
+    def connect(self, path: str) -> Awaitable[None]:
+        """Connect to the keeper that listens at a socket; DeviceBusy while there is another."""
+
+
+def control_tree(devices: DeviceSet, swap_guard: SwapGuard, keepers: Keepers) -> ControlTree:
+    """Folders and files under the mount point that are there with any devices, or none."""
     return {
         "sys": {
-            "block": {device.name: device_attributes(device) for device in devices},
-            "fs": {"zramfs": _daemon_tree(swap_guard)},
-            "kernel": {"debug": {"zram": {device.name: debug_attributes(device) for device in devices}}},
+            "block": {},
+            "class": {"zram-control": HotPlugAttributes(devices).tree()},
+            "fs": {"zramfs": _daemon_tree(swap_guard, keepers)},
+            "kernel": {"debug": {"zram": {}}},
         }
     }
 
 
-def _daemon_tree(swap_guard: SwapGuard) -> ControlTree:
+def device_tree(device: ZramDevice, devices: DeviceSet) -> ControlTree:
+    """What a device adds to them."""
+    return {
+        "sys": {
+            "block": {device.name: device_attributes(device, devices)},
+            "kernel": {"debug": {"zram": {device.name: debug_attributes(device)}}},
+        }
+    }
+
+
+def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers) -> ControlTree:
     """Ours: sys/fs/zramfs, where a file system of the kernel has its own attributes."""
 
     async def store_memory_locked(text: str) -> None:
@@ -33,6 +56,9 @@ def _daemon_tree(swap_guard: SwapGuard) -> ControlTree:
         else:
             swap_guard.turn_off()
 
+    async def store_keeper(text: str) -> None:
+        await keepers.connect(text.removesuffix("\n"))
+
     return {
         "pid": Attribute(mode=READ_ONLY, show=lambda: f"{os.getpid()}\n"),
         "version": Attribute(mode=READ_ONLY, show=lambda: f"{__version__}\n"),
@@ -40,5 +66,6 @@ def _daemon_tree(swap_guard: SwapGuard) -> ControlTree:
         "memory_locked": Attribute(
             mode=READ_WRITE, show=lambda: f"{swap_guard.is_memory_locked:d}\n", store=store_memory_locked
         ),
+        "keeper": Attribute(mode=ROOT_READ_WRITE, show=lambda: f"{keepers.keeper_pid}\n", store=store_keeper),
         "oom_protected": Attribute(mode=READ_ONLY, show=lambda: f"{swap_guard.is_oom_protected:d}\n"),
     }

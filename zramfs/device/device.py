@@ -103,10 +103,14 @@ class ZramDevice:
         """Size in bytes; 0 until it is initialised."""
         self.writeback = Writeback()
         """Its backing device, and what may be written to it."""
-        self._openers = 0
         self._post_processing = trio.Lock()
         self._interruption = trio.CancelScope()
+        self.openers = 0
+        """How many have the block file open; a loop device is one."""
+        self.block_device = "0:0"
+        """major:minor of the block device that stands for it in the kernel, if one does."""
         self._long_bios = trio.Lock()
+        self._awaiting_last_release = trio.lowlevel.ParkingLot()
         self._forget_statistics()
 
     def _forget_statistics(self) -> None:
@@ -180,12 +184,16 @@ class ZramDevice:
 
     def reset(self) -> None:
         """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
-        if self._openers or self.accounting.in_flight or self._post_processing.locked():
-            raise DeviceBusy(f"{self.name} is in use")
+        self.require_unused()
         self.close()
         self.algorithms.reset()
         self._config.mem_limit_pages = 0
         self._forget_statistics()
+
+    def require_unused(self) -> None:
+        """Return if nobody has it open, and nothing is being done to its pages; or DeviceBusy."""
+        if self.openers or self.accounting.in_flight or self._post_processing.locked():
+            raise DeviceBusy(f"{self.name} is in use")
 
     def close(self) -> None:
         """Stop the streams and give all memory back. Nothing is in flight."""
@@ -199,11 +207,18 @@ class ZramDevice:
 
     def open(self) -> None:
         """Note that somebody opened the block file."""
-        self._openers += 1
+        self.openers += 1
 
     def release(self) -> None:
         """Note that somebody closed it."""
-        self._openers -= 1
+        self.openers -= 1
+        if self.openers == 0:
+            self._awaiting_last_release.unpark_all()
+
+    async def wait_for_last_release(self) -> None:
+        """Return when nobody has it open."""
+        while self.openers:
+            await self._awaiting_last_release.park()
 
     # ---- settings -----------------------------------------------------------------------------------------------
 
@@ -486,7 +501,7 @@ class ZramDevice:
 
     def __repr__(self) -> str:
         state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"
-        return f"<ZramDevice {self.name} {state}, {self._openers} openers, {self.accounting.in_flight} in flight>"
+        return f"<ZramDevice {self.name} {state}, {self.openers} openers, {self.accounting.in_flight} in flight>"
 
 
 class _NoAddressSpace(ZramError):  # noqa: N818

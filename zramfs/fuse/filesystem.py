@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
@@ -27,14 +27,20 @@ from pyfuse3 import (
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 from zramfs.fuse import companion
 from zramfs.fuse.answers import errno_of
+from zramfs.fuse.node_tree import NodeTree, Twig
 from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenFile
+from zramfs.loop_device import BackingFile, LoopDevices
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
 _SETTLE_S: Final = 0.001
+
+_LOOP_TIMEOUT_S: Final = 5.0
+"""How long loop devices may take to learn a new size. They ask us for it; a session that is ending does not answer."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -54,7 +60,7 @@ def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Corout
 
 
 class ZramFilesystem(pyfuse3.Operations):
-    """Serves the block files of `devices` and the tree of control files.
+    """Serves the block files of `devices`, the control files that stay, and for each device those of `device_tree`.
 
     `on_ready` is called once I/O is answered.
     """
@@ -62,28 +68,53 @@ class ZramFilesystem(pyfuse3.Operations):
     supports_dot_lookup = True
     enable_writeback_cache = False
 
-    def __init__(self, devices: Sequence[ZramDevice], control_tree: ControlTree, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        devices: DeviceSet,
+        *,
+        control_tree: ControlTree,
+        device_tree: Callable[[ZramDevice], ControlTree],
+        on_ready: Callable[[], None],
+    ) -> None:
         super().__init__()
         self._on_ready = on_ready
         self._devices = devices
+        self._device_tree = device_tree
         self._owner = (os.getuid(), os.getgid())
         self._mounted_ns = time.time_ns()
-        self._nodes: dict[int, Node] = {}
-        self._inodes: dict[Node, InodeT] = {}
+        self._tree = NodeTree()
+        self._twigs: dict[ZramDevice, list[Twig]] = {}
+        self._announced_sizes: dict[BlockFile, int] = {}
+        self._pruned: list[Twig] = []
+        self._announcing = trio.Lock()
+        self.mounted_device: int | None = None
+        """The st_dev of our files, once they are mounted."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
         self._next_handle = 0
-        root = self._make_folder(control_tree)
-        root.entries.update({device.name: BlockFile(device) for device in devices})
-        for node in _walk(root):
-            inode = InodeT(pyfuse3.ROOT_INODE + len(self._nodes))
-            self._nodes[inode] = node
-            self._inodes[node] = inode
-        self._announced_sizes = {node: node.size_bytes for node in self._block_files()}
+        self._tree.graft(self._make_folder(control_tree))
+        devices.watch(self)
+
+    # ---- devices ------------------------------------------------------------------------------------------------
+
+    def device_added(self, device: ZramDevice) -> None:
+        """Let its files appear. The kernel remembers no name that it did not find, and needs no telling."""
+        block_file = BlockFile(device)
+        scion = self._make_folder(self._device_tree(device))
+        scion.entries[device.name] = block_file
+        self._twigs[device] = self._tree.graft(scion)
+        self._announced_sizes[block_file] = block_file.size_bytes
+
+    def device_removed(self, device: ZramDevice) -> None:
+        """Let its files vanish; the kernel is told before the write that removed it returns."""
+        twigs = self._twigs.pop(device)
+        self._tree.prune(twigs)
+        self._pruned += twigs
+        self._announced_sizes = {file: size for file, size in self._announced_sizes.items() if file.device != device}
 
     def _make_folder(self, tree: ControlTree) -> Folder:
         nodes: dict[str, Node] = {
-            name: AttributeFile(entry, self._announce_sizes)
+            name: AttributeFile(entry, self._announce_changes)
             if isinstance(entry, Attribute)
             else self._make_folder(entry)
             for name, entry in tree.items()
@@ -114,7 +145,7 @@ class ZramFilesystem(pyfuse3.Operations):
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Find a name in a folder."""
         del ctx
-        folder = self._folder(parent_inode)
+        folder = self._tree.folder(parent_inode)
         node = folder if name in (b".", b"..") else folder.entries.get(os.fsdecode(name))
         if node is None:
             raise FUSEError(errno.ENOENT)
@@ -124,7 +155,7 @@ class ZramFilesystem(pyfuse3.Operations):
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer stat(2)."""
         del ctx
-        return self._attributes(self._nodes[inode])
+        return self._attributes(self._tree.node(inode))
 
     @_answers_errors
     async def setattr(
@@ -139,7 +170,7 @@ class ZramFilesystem(pyfuse3.Operations):
         del attr, fh, ctx
         if fields.update_mode or fields.update_uid or fields.update_gid:
             raise FUSEError(errno.EPERM)
-        return self._attributes(self._nodes[inode])
+        return self._attributes(self._tree.node(inode))
 
     @_answers_errors
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
@@ -147,17 +178,17 @@ class ZramFilesystem(pyfuse3.Operations):
         del ctx
         stat_ = StatvfsData()
         stat_.f_bsize = stat_.f_frsize = PAGE_SIZE
-        stat_.f_blocks = sum(node.size_bytes for node in self._block_files()) // PAGE_SIZE
-        stored = sum(node.device.mm_stat().orig_data_size for node in self._block_files()) // PAGE_SIZE
+        stat_.f_blocks = sum(device.disksize for device in self._devices) // PAGE_SIZE
+        stored = sum(device.mm_stat().orig_data_size for device in self._devices) // PAGE_SIZE
         stat_.f_bfree = stat_.f_bavail = stat_.f_blocks - stored
-        stat_.f_files = len(self._nodes)
+        stat_.f_files = len(self._tree)
         stat_.f_ffree = stat_.f_favail = 0
         stat_.f_namemax = 255
         return stat_
 
     def _attributes(self, node: Node) -> EntryAttributes:
         entry = EntryAttributes()
-        entry.st_ino = self._inodes[node]
+        entry.st_ino = self._tree.inode(node)
         entry.st_mode = ModeT(node.mode)
         entry.st_nlink = 2 if isinstance(node, Folder) else 1
         entry.st_uid, entry.st_gid = self._owner
@@ -167,15 +198,6 @@ class ZramFilesystem(pyfuse3.Operations):
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = self._mounted_ns
         entry.attr_timeout = entry.entry_timeout = node.timeout_s
         return entry
-
-    def _folder(self, inode: InodeT) -> Folder:
-        node = self._nodes[inode]
-        if not isinstance(node, Folder):
-            raise FUSEError(errno.ENOTDIR)
-        return node
-
-    def _block_files(self) -> list[BlockFile]:
-        return [node for node in self._nodes.values() if isinstance(node, BlockFile)]
 
     @_answers_errors
     async def _refuse(self, *_: object) -> NoReturn:
@@ -190,15 +212,15 @@ class ZramFilesystem(pyfuse3.Operations):
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Use the folder's inode as its handle."""
         del ctx
-        self._folder(inode)
+        self._tree.folder(inode)
         return FileHandleT(inode)
 
     @_answers_errors
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        """List a folder, from the entry numbered `start_id` on."""
-        entries = list(self._folder(InodeT(fh)).entries.items())
-        for number, (name, node) in enumerate(entries[start_id:], start_id + 1):
-            if not pyfuse3.readdir_reply(token, FileNameT(os.fsencode(name)), self._attributes(node), number):
+        """List a folder, from the entry behind inode `start_id` on."""
+        for name, node in self._tree.entries_behind(self._tree.folder(InodeT(fh)), start_id):
+            attributes = self._attributes(node)
+            if not pyfuse3.readdir_reply(token, FileNameT(os.fsencode(name)), attributes, attributes.st_ino):
                 return
 
     # ---- files --------------------------------------------------------------------------------------------------
@@ -207,7 +229,7 @@ class ZramFilesystem(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         """Open a file; the kernel's page cache serves block files (mmap needs it), never attributes."""
         del ctx
-        node = self._nodes[inode]
+        node = self._tree.node(inode)
         if isinstance(node, Folder):
             raise FUSEError(errno.EISDIR)
         self._next_handle += 1
@@ -246,17 +268,31 @@ class ZramFilesystem(pyfuse3.Operations):
         """Answer the last close."""
         self.open_files.pop(fh).release()
 
-    # ---- sizes ------------------------------------------------------------------------------------------------------
+    # ---- what the kernel is told ---------------------------------------------------------------------------------
 
-    async def _announce_sizes(self) -> None:
-        """Tell the kernel of block files whose size a control file has just changed, before that write returns.
+    async def _announce_changes(self) -> None:
+        """Tell the kernel what a control file has just changed, before that write returns: names gone, and sizes.
 
-        From a thread: the notification is a write to /dev/fuse. The kernel takes it without asking us anything.
+        Loop devices have sizes of their own, and are told too.
+
+        From a thread: a notification is a write to /dev/fuse, and one of a name waits for look-ups that we have yet to
+        answer. One writer at a time, so that none returns while another is announcing its change.
         """
-        for node, announced in self._announced_sizes.items():
-            if node.size_bytes != announced:
-                self._announced_sizes[node] = node.size_bytes
-                await trio.to_thread.run_sync(_forget_attributes, self._inodes[node])
+        async with self._announcing:
+            while self._pruned:
+                folder, name = self._pruned.pop()
+                await trio.to_thread.run_sync(_forget_name, self._tree.inode(folder), os.fsencode(name))
+            for file, announced in list(self._announced_sizes.items()):
+                if file in self._announced_sizes and file.size_bytes != announced:
+                    self._announced_sizes[file] = file.size_bytes
+                    await self._announce_size(self._tree.inode(file))
+
+    async def _announce_size(self, inode: InodeT) -> None:
+        await trio.to_thread.run_sync(_forget_attributes, inode)
+        if self.mounted_device is not None:
+            backing = BackingFile(self.mounted_device, inode)
+            with trio.move_on_after(_LOOP_TIMEOUT_S):
+                await trio.to_thread.run_sync(LoopDevices().refresh_capacity, backing, abandon_on_cancel=True)
 
 
 def _forget_attributes(inode: InodeT) -> None:
@@ -268,10 +304,10 @@ def _forget_attributes(inode: InodeT) -> None:
         _log.exception("the kernel was not told of a new size")
 
 
-def _walk(folder: Folder) -> Iterator[Node]:
-    yield folder
-    for entry in folder.entries.values():
-        if isinstance(entry, Folder):
-            yield from _walk(entry)
-        else:
-            yield entry
+def _forget_name(folder: InodeT, name: bytes) -> None:
+    try:
+        pyfuse3.invalidate_entry(folder, FileNameT(name))
+    except FileNotFoundError:
+        return  # the kernel does not know the name
+    except OSError:
+        _log.exception("the kernel was not told that %s is gone", os.fsdecode(name))

@@ -27,6 +27,12 @@ class Mount:
     device: str
 
     @property
+    def device_number(self) -> int:
+        """The st_dev of its files."""
+        major, _, minor = self.device.partition(":")
+        return os.makedev(int(major), int(minor))
+
+    @property
     def is_ours(self) -> bool:
         """Whether it is a zramfs."""
         return self.filesystem_type == FILESYSTEM_TYPE
@@ -60,8 +66,7 @@ def require_mount(path: Path) -> Mount:
 
 def prepare_mountpoint(path: Path) -> None:
     """Check that a zramfs can be mounted at `path`; take away a dead one, of a daemon that was killed."""
-    if _is_dead(path):
-        _clean_up_dead_mount(path)
+    take_away_if_dead(path)
     if not path.exists():
         raise MountFailed(f"{path} does not exist: create it with: mkdir -p {path}")
     if not path.is_dir():
@@ -76,6 +81,16 @@ def prepare_mountpoint(path: Path) -> None:
     if not is_empty:
         raise MountFailed(f"{path} is not empty: a mount would hide what is in it")
     _require_fuse()
+
+
+def take_away_if_dead(path: Path) -> None:
+    """Unmount a zramfs whose daemon was killed; MountFailed if that cannot be.
+
+    `auto_unmount` does so too, unless it comes so early that the kernel has yet to give the connection up: it then
+    meets ECONNABORTED, where it expects ENOTCONN, and leaves the mount behind.
+    """
+    if _is_dead(path):
+        _clean_up_dead_mount(path)
 
 
 def unmount(mount: Mount, *, lazily: bool = False) -> None:

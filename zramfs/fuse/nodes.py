@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import InvalidValue, ZramError
+from zramfs.errors import InvalidValue, NoSuchDevice, ZramError
 from zramfs.fuse.block_io import BlockIo
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE, BytesLike
 
@@ -71,7 +71,8 @@ class Folder:
 class AttributeFile:
     """A control file, with sysfs's manners: 4096 bytes large, whatever it says.
 
-    `on_stored` is awaited after each value that is stored, before its writer goes on.
+    `on_stored` is awaited after each value that is stored, before its writer goes on. `is_gone` is set when its device
+    has been removed: whoever has it open then meets what kernfs_get_active tells.
     """
 
     is_direct_io: Final = True
@@ -82,39 +83,50 @@ class AttributeFile:
     def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
         self.attribute = attribute
         self.mode = stat.S_IFREG | attribute.mode
-        self._on_stored = on_stored
+        self.on_stored = on_stored
+        self.is_gone = False
 
     def open(self, flags: int) -> "OpenAttribute":
         """Open for reading what can be shown, and for writing what can be stored."""
         access = flags & os.O_ACCMODE
-        if access != os.O_WRONLY and not (self.attribute.show or self.attribute.show_portions):
+        attribute = self.attribute
+        if access != os.O_WRONLY and not (attribute.show or attribute.show_async or attribute.show_portions):
             raise AccessDenied("this attribute cannot be read")
-        if access != os.O_RDONLY and self.attribute.store is None:
+        if access != os.O_RDONLY and attribute.store is None:
             raise AccessDenied("this attribute cannot be written")
-        if self.attribute.show_portions is not None:
-            return OpenLongAttribute(self.attribute, self._on_stored, self.attribute.show_portions)
-        return OpenAttribute(self.attribute, self._on_stored)
+        if attribute.show_portions is not None:
+            return OpenLongAttribute(self, attribute.show_portions)
+        return OpenAttribute(self)
 
 
 class OpenAttribute:
     """Reading shows the value as it was at offset 0; each write is one value."""
 
-    def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
-        self._attribute = attribute
-        self._on_stored = on_stored
+    def __init__(self, file: AttributeFile) -> None:
+        self._file = file
         self._shown = b""
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Show the value anew at offset 0, and go on with it behind that."""
-        if offset_bytes == 0 and self._attribute.show is not None:
-            self._shown = self._attribute.show().encode()
+        """Show the value anew at offset 0, unless that takes its time, and go on with it behind that."""
+        attribute = self._present_attribute()
+        if offset_bytes == 0 and attribute.show_async is not None:
+            return -1
+        if offset_bytes == 0 and attribute.show is not None:
+            self._shown = attribute.show().encode()
+        return self._copy_shown(offset_bytes, out)
+
+    async def read(self, offset_bytes: int, out: memoryview) -> int:
+        """Let the value be shown, however long that takes."""
+        attribute = self._present_attribute()
+        if offset_bytes == 0 and attribute.show_async is not None:
+            self._shown = (await attribute.show_async()).encode()
+            return self._copy_shown(offset_bytes, out)
+        return self.read_into(offset_bytes, out)
+
+    def _copy_shown(self, offset_bytes: int, out: memoryview) -> int:
         portion = self._shown[offset_bytes : offset_bytes + len(out)]
         out[: len(portion)] = portion
         return len(portion)
-
-    async def read(self, offset_bytes: int, out: memoryview) -> int:
-        """Show the value: it never has to wait."""
-        return self.read_into(offset_bytes, out)
 
     def write_nowait(self, _offset_bytes: int, _data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Refuse: whoever stores a value may take its time."""
@@ -122,11 +134,17 @@ class OpenAttribute:
 
     async def write(self, _offset_bytes: int, data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Store the value, a page of it at the most, as kernfs does; zero bytes are no value."""
+        attribute = self._present_attribute()
         text = bytes(data[:PAGE_SIZE]).decode("latin-1")
-        if text and self._attribute.store is not None:
-            await self._attribute.store(text)
-            await self._on_stored()
+        if text and attribute.store is not None:
+            await attribute.store(text)
+            await self._file.on_stored()
         return len(text)
+
+    def _present_attribute(self) -> Attribute:
+        if self._file.is_gone:
+            raise NoSuchDevice("the device of this attribute has been removed")
+        return self._file.attribute
 
     def flush(self) -> None:
         """Return: what is stored is in force."""
@@ -138,13 +156,8 @@ class OpenAttribute:
 class OpenLongAttribute(OpenAttribute):
     """Reading goes from the beginning on, anew at offset 0; what was read is forgotten."""
 
-    def __init__(
-        self,
-        attribute: Attribute,
-        on_stored: Callable[[], Awaitable[None]],
-        show_portions: Callable[[], Iterator[str]],
-    ) -> None:
-        super().__init__(attribute, on_stored)
+    def __init__(self, file: AttributeFile, show_portions: Callable[[], Iterator[str]]) -> None:
+        super().__init__(file)
         self._show_portions = show_portions
         self._portions: Iterator[str] = iter(())
         self._shown = b""
@@ -152,6 +165,7 @@ class OpenLongAttribute(OpenAttribute):
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
         """Show what follows, of as many portions as one read may take; InvalidValue for what is forgotten."""
+        self._present_attribute()
         if offset_bytes == 0:
             self._portions, self._shown, self._shown_from = self._show_portions(), b"", 0
         if offset_bytes < self._shown_from:

@@ -48,6 +48,7 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     else:
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
+    filesystem.mounted_device = mount.device_number
     reader = PollingTrio(
         options.busy_poll_us,
         answer_some=companion.hooks.answer_some if companion.hooks else None,

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from zramfs.control.values import choice, parse_flag_u16, parse_name, parse_unsigned
+from zramfs.control.values import choice, parse_flag_u16, parse_int, parse_name, parse_unsigned
 from zramfs.errors import InvalidValue, ValueOutOfRange
 
 
@@ -22,6 +22,27 @@ def test_flag_out_of_a_u16_is_erange() -> None:
     assert parse_flag_u16("65535")
     with pytest.raises(ValueOutOfRange):
         parse_flag_u16("65536")
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("7\n", 7), ("-1", -1), ("-2147483648", -(1 << 31))])
+def test_int_reads_as_kstrtoint(text: str, value: int) -> None:
+    assert parse_int(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", errno.EINVAL),
+        ("x", errno.EINVAL),
+        ("--1", errno.EINVAL),
+        ("1 ", errno.EINVAL),
+        ("2147483648", errno.ERANGE),
+    ],
+)
+def test_int_refuses_junk_and_what_is_too_large(text: str, error: int) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        parse_int(text)
+    assert raised.value.errno == error
 
 
 def test_name_loses_one_newline_and_is_short() -> None:

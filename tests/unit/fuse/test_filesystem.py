@@ -9,8 +9,9 @@ from typing import Any, cast
 import pyfuse3
 import pytest
 
-from zramfs.contracts import Attribute
+from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
+from zramfs.device.device_set import DeviceSet
 from zramfs.errors import DeviceBusy
 from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
@@ -35,7 +36,18 @@ def filesystem_of(device: ZramDevice) -> ZramFilesystem:
         "broken": Attribute(mode=0o644, show=lambda: f"{1 // 0}", store=_break),
         "shown": Attribute(mode=0o444, show=lambda: "value\n"),
     }
-    return ZramFilesystem([device], {"sys": tree}, lambda: None)
+    devices = DeviceSet(lambda _name: device)
+    devices.add()
+    return filesystem_of_set(devices, tree)
+
+
+def filesystem_of_set(devices: DeviceSet, tree: ControlTree) -> ZramFilesystem:
+    return ZramFilesystem(
+        devices,
+        control_tree={"sys": tree},
+        device_tree=lambda device: {"sys": {device.name: {"size": Attribute(mode=0o444, show=lambda: "4096\n")}}},
+        on_ready=lambda: None,
+    )
 
 
 async def open_file(filesystem: ZramFilesystem, *names: str, flags: int = os.O_RDWR) -> pyfuse3.FileHandleT:
@@ -132,3 +144,17 @@ async def test_reset_waits_for_the_last_release(open_device: OpenDevice) -> None
         await filesystem.release(handle)
         device.reset()
         assert not device.is_initialised
+
+
+async def test_files_of_a_removed_device_are_gone(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        devices = DeviceSet(lambda _name: device)
+        filesystem = filesystem_of_set(devices, {})
+        devices.add()
+        block = (await filesystem.lookup(pyfuse3.ROOT_INODE, cast("pyfuse3.FileNameT", b"zram0"), CONTEXT)).st_ino
+        size = await open_file(filesystem, "sys", "zram0", "size", flags=os.O_RDONLY)
+        devices.remove(0)
+        assert await errno_of(open_file(filesystem, "zram0")) == errno.ENOENT
+        assert await errno_of(open_file(filesystem, "sys", "zram0", "size")) == errno.ENOENT
+        assert await errno_of(filesystem.getattr(block, CONTEXT)) == errno.ESTALE
+        assert await errno_of(filesystem.read(size, 0, 100)) == errno.ENODEV

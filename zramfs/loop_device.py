@@ -1,0 +1,144 @@
+"""The kernel's loop devices, by their ioctls (linux/loop.h). Level 0."""
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from zramfs.errors import CommandFailed
+from zramfs.units import PAGE_SIZE
+
+MAJOR: Final = 7  # LOOP_MAJOR
+
+_CLR_FD: Final = 0x4C01
+_SET_STATUS64: Final = 0x4C04
+_GET_STATUS64: Final = 0x4C05
+_SET_CAPACITY: Final = 0x4C07
+_CONFIGURE: Final = 0x4C0A  # since Linux 5.8
+_CTL_GET_FREE: Final = 0x4C82
+
+_FLAGS_AUTOCLEAR: Final = 4
+_FLAGS_DIRECT_IO: Final = 16
+
+_INFO: Final = struct.Struct("=5Q4I64s64s32s2Q")
+"""loop_info64: lo_device, lo_inode, lo_rdevice, lo_offset, lo_sizelimit, lo_number, lo_encrypt_type, its key's size,
+lo_flags, lo_file_name, lo_crypt_name, the key, lo_init."""
+_FLAGS_FIELD: Final = 8
+_NAME_BYTES: Final = 64
+
+_CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
+"""loop_config: fd, block_size, loop_info64, reserved."""
+
+_BLOCK_DEVICES: Final = Path("/sys/block")
+
+
+@dataclass(frozen=True, slots=True)
+class BackingFile:
+    """What a loop device is bound to: its file system's st_dev, and its inode."""
+
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopDevices:
+    """All loop devices, by number. `folder` is where their nodes are."""
+
+    folder: Path = Path("/dev")
+
+    def path(self, number: int) -> Path:
+        """Return the node of a loop device."""
+        return self.folder / f"loop{number}"
+
+    def attach(self, file_fd: int, name: str, *, prefer: int | None = None) -> int:
+        """Bind a free loop device to an open file, with direct I/O and sectors of a page; return its number.
+
+        `name` is shown by losetup. `prefer` is taken if it is free. CommandFailed if there is no loop device.
+        """
+        while True:
+            number = self._free_number() if prefer is None else prefer
+            prefer = None
+            try:
+                with _opened(self.path(number), os.O_RDWR) as fd:
+                    fcntl.ioctl(fd, _CONFIGURE, _configuration(file_fd, name))
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # somebody was faster
+                    raise CommandFailed(f"cannot attach {name} to /dev/loop{number}: {error.strerror}") from error
+            else:
+                return number
+
+    def detach(self, number: int) -> bool:
+        """Unbind a loop device; False, and nothing has changed, if it is open, mounted or used for swap.
+
+        To unbind one that is in use means to the kernel: later, when it no longer is (LO_FLAGS_AUTOCLEAR).
+        """
+        with _opened(self.path(number)) as fd:
+            try:
+                fcntl.ioctl(fd, _CLR_FD)
+                info = list(_INFO.unpack(_status(fd)))
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                return True
+            info[_FLAGS_FIELD] &= ~_FLAGS_AUTOCLEAR
+            fcntl.ioctl(fd, _SET_STATUS64, _INFO.pack(*info))
+        return False
+
+    def detach_when_unused(self, number: int) -> None:
+        """Unbind a loop device as soon as nobody uses it; now, if nobody does."""
+        with suppress(OSError), _opened(self.path(number)) as fd:
+            fcntl.ioctl(fd, _CLR_FD)
+
+    def numbers_over(self, device: int) -> list[int]:
+        """Return the loop devices over files of the file system that has this st_dev."""
+        return [number for number, backing in self._bound() if backing.device == device]
+
+    def refresh_capacity(self, file: BackingFile) -> None:
+        """Tell every loop device over a file that its size has changed, as `losetup --set-capacity` does.
+
+        The kernel asks the file system for the size meanwhile. Loop devices that we may not open stay as they are.
+        """
+        for number, backing in self._bound():
+            if backing == file:
+                with suppress(OSError), _opened(self.path(number)) as fd:
+                    fcntl.ioctl(fd, _SET_CAPACITY)
+
+    def _bound(self) -> Iterator[tuple[int, BackingFile]]:
+        """Find those that are bound to a file; to ask for it makes the kernel's idea of its size fresh."""
+        for folder in _BLOCK_DEVICES.glob("loop*/loop"):
+            number = int(folder.parent.name.removeprefix("loop"))
+            with suppress(OSError), _opened(self.path(number)) as fd:
+                device, inode, *_ = _INFO.unpack(_status(fd))
+                yield number, BackingFile(device, inode)
+
+    def _free_number(self) -> int:
+        try:
+            with _opened(self.folder / "loop-control", os.O_RDWR) as fd:
+                return fcntl.ioctl(fd, _CTL_GET_FREE)
+        except OSError as error:
+            raise CommandFailed(f"no loop device can be had from /dev/loop-control: {error.strerror}") from error
+
+
+def _configuration(file_fd: int, name: str) -> bytes:
+    shown = os.fsencode(name)[: _NAME_BYTES - 1]
+    info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, _FLAGS_DIRECT_IO, shown, b"", b"", 0, 0)
+    return _CONFIG.pack(file_fd, PAGE_SIZE, info)
+
+
+def _status(fd: int) -> bytes:
+    """Return an open loop device's loop_info64; ENXIO if it is not bound."""
+    return fcntl.ioctl(fd, _GET_STATUS64, bytes(_INFO.size))
+
+
+@contextmanager
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,70 @@
+"""The processes of `zramfs exec`: the command, and whatever it leaves behind."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NoReturn
+
+from zramfs.namespace import kernel
+
+_NOT_FOUND: Final = 127
+_NOT_EXECUTABLE: Final = 126
+
+
+def start(command: Sequence[str], signal_mask: set[signal.Signals], report_fd: int) -> int:
+    """Start a command as a child that has our terminal and ends when we do; its process id.
+
+    It is reported before the command begins: whoever the command talks to may send it a signal at once.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.write(report_fd, str(os.getpid()).encode())
+        _become(command, signal_mask, parent)
+    return pid
+
+
+def _become(command: Sequence[str], signal_mask: set[signal.Signals], parent: int) -> NoReturn:
+    """Exec, with the exit codes of a shell if that fails."""
+    kernel.end_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores both
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+    try:
+        os.execvp(command[0], list(command))  # noqa: S606 - that is the point
+    except OSError as error:
+        print(f"zramfs: {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
+
+
+def exit_code(wait_status: int) -> int:
+    """Translate what waitpid tells into an exit code, as shells do: 128 and the number of the signal."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return code if code >= 0 else 128 - code
+
+
+def end_descendants() -> None:
+    """Kill all children, and theirs: those become ours when their parents end (`kernel.adopt_orphans`)."""
+    while True:
+        for pid in _children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _children() -> Iterator[int]:
+    us = str(os.getpid())
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                _, _, after_name = (entry / "stat").read_text().rpartition(")")
+                if after_name.split()[1] == us:
+                    yield int(entry.name)
