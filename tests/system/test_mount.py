@@ -44,7 +44,7 @@ def test_mount_lets_go_of_its_callers_pipe(tmp_path: Path) -> None:
         (["{tmp}/empty", "--size", "2E"], 1, "not a size for zram0"),
         (["{tmp}/empty", "--algorithm", "nope"], 2, "no algorithm 'nope'"),
         (["{tmp}/empty", "--accel", "nope"], 2, "no accelerator profile 'nope'"),
-        (["{tmp}/empty", "--accel", "ideal,queue_depth=0"], 2, "queue_depth must be 1 to"),
+        (["{tmp}/empty", "--accel", "ideal,queue_depth=0"], 2, "queue_depth: it must be 1 to"),
         (["{tmp}/empty", "--accel", "ideal,queue_depth"], 2, "not key=value"),
         (["{tmp}/empty", "--stream-policy", "nope"], 2, "'nope' is not one of"),
         (["{tmp}/empty", "--devices", "0"], 2, "0 is not in the range"),
