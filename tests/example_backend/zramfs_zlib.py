@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from typing import Final
@@ -14,11 +15,12 @@ from typing import Final
 import trio
 
 from zramfs.codec.run import FunctionCodec, RunCompressor
-from zramfs.contracts import Accelerator, Backend, BackendParams
+from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
 from zramfs.errors import InvalidValue
 from zramfs.streams import Stream, StreamManager
 from zramfs.units import BytesLike
 
+_DEFAULT_LEVEL: Final = 6
 _STREAMS: Final = 16
 _RUN_PAGES: Final = 32
 _POLL_S: Final = 0.001
@@ -133,16 +135,20 @@ class ZlibBackend(Backend):
     """zlib streams; `level` is zlib's, 1 to 9."""
 
     name = "zlib"
-    default_level = 6
 
-    def setup_params(self, *, level: int | None, accelerator: Accelerator | None) -> BackendParams:
+    def resolve_params(self, requested: AlgorithmParams) -> AlgorithmParams:
+        """Put the default level in; there is nothing else to set."""
+        level = _DEFAULT_LEVEL if requested.level is None else requested.level
+        if requested != AlgorithmParams(level=requested.level) or not 1 <= level <= 9:
+            raise InvalidValue(f"zlib takes a level of 1 to 9, and no other parameters, not {requested}")
+        return AlgorithmParams(level=level)
+
+    def setup_params(self, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
         """Fix the level, and manage streams unless the user wants none (``--accel none``)."""
-        level = self.default_level if level is None else level
-        if not 1 <= level <= 9:
-            raise InvalidValue(f"zlib level {level} is not 1 to 9")
+        params = BackendParams(algorithm=self.resolve_params(requested))
         if accelerator is None:
-            return BackendParams(level=level)
-        return BackendParams(level=level, manager=ZlibStreams(lambda: _codec(level)))
+            return params
+        return replace(params, manager=ZlibStreams(lambda: self.create_context(params)))
 
     def release_params(self, params: BackendParams) -> None:
         """Stop the streams."""
@@ -151,11 +157,7 @@ class ZlibBackend(Backend):
 
     def create_context(self, params: BackendParams) -> FunctionCodec:
         """Make a codec of two functions; zlib keeps no scratch of ours."""
-        return _codec(params.level)
-
-
-def _codec(level: int) -> FunctionCodec:
-    return FunctionCodec(partial(zlib.compress, level=level), zlib.decompress)
+        return FunctionCodec(partial(zlib.compress, level=params.level), zlib.decompress)
 
 
 ZLIB: Final = ZlibBackend()
