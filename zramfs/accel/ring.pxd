@@ -80,4 +80,5 @@ cdef class DescriptorRing:
     cdef bint _help(self) noexcept nogil
     cdef void _work_off(self, PageCodec codec) noexcept nogil
     cdef void _finish(self, Job *batch, int count) noexcept nogil
+    cdef void _spin(self) noexcept nogil
     cdef int _fetch(self, Job *batch) noexcept nogil

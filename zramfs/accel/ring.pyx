@@ -51,6 +51,9 @@ cdef enum:
     ALONE_DESCRIPTORS = 4
     # What is taken in one go of a longer one: both sides should end at about the same time.
     HELPED_DESCRIPTORS = 2
+    # How long an engine looks for more work before it sleeps: waking it on an idle CPU takes 30 us and more, and 32 pages
+    # take 100. 128K writes, depth 1: 1.40 GB/s with it, 0.85 without, the kernel's zram 1.37.
+    SPIN_NS = 200000
     # Finished runs that are worth an interrupt, which costs the event loop two turns (about 20 µs), while others are still worked on.
     COALESCED_RUNS = 4
 
@@ -310,6 +313,8 @@ cdef class DescriptorRing:
         while True:
             pthread_mutex_lock(&self.lock)
             self._finish(batch, taken)
+            if self.queued == 0 and taken > 0:
+                self._spin()
             while self.queued == 0 and not self.closing:
                 self.idle_engines += 1
                 pthread_cond_wait(&self.doorbell, &self.lock)
@@ -320,6 +325,14 @@ cdef class DescriptorRing:
                 return
             for i in range(taken):
                 self._do(codec, &batch[i])
+
+    cdef void _spin(self) noexcept nogil:
+        """Look for more work for a while before sleeping; the lock is held, but for the looking."""
+        cdef int64_t end_ns = monotonic_ns() + SPIN_NS
+        while self.queued == 0 and not self.closing and monotonic_ns() < end_ns:
+            pthread_mutex_unlock(&self.lock)
+            sched_yield()
+            pthread_mutex_lock(&self.lock)
 
     cdef void _finish(self, Job *batch, int count) noexcept nogil:
         """Count the jobs of a batch as done, and signal when enough runs are: the last one, or several."""

@@ -57,6 +57,7 @@ cdef class ReadHelper:
     cdef pthread_cond_t changed
 
     cdef int64_t read(self, SlotTable table, uint64_t first_page, uint64_t pages, uint8_t *out, Codecs codecs)
+    cdef void _yield(self) noexcept nogil
     cdef void _load_shares(self, Codecs codecs) noexcept nogil
 
 cdef class SlotTable:
