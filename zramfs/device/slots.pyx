@@ -49,7 +49,7 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     # A read of so many pages is worth a second thread: 64 pages take 35 to 100 µs, waking the helper about 10 µs.
-    SHARED_READ_PAGES = 64
+    SHARED_READ_PAGES = 16
     SHARE_PAGES = 8
     # How long the helper looks for the next read before it sleeps: waking it on an idle CPU takes 30 us and more.
     SPIN_NS = 200000
