@@ -85,13 +85,9 @@ def compare(
     *,
     as_json: bool,
 ) -> int:
-    r"""Run one workload under several settings, each on a fresh mount, and compare the medians over the rounds.
+    """Run one workload under several settings, each on a fresh mount, and compare the medians over the rounds.
 
-    \b
-    zramfs compare
-    zramfs compare --workload async-flood --vary queue_depth=16,64,256
-    zramfs compare --workload swap-storm --vary profile=poc,qpace --rounds 5
-    zramfs compare --workload my.fio --vary policy=managed,auto --vary fault_bus_error=0,0.001
+    For example: zramfs compare --workload async-flood --vary queue_depth=16,64,256
 
     Ctrl-C ends it with what it has.
     """

@@ -4,10 +4,14 @@ Off unless asked for, and free when off: a device without a trace makes no recor
 """
 
 import json
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
 from typing import Final
+
+_log: Final = logging.getLogger(__name__)
 
 _NS_PER_US: Final = 1000
 
@@ -28,12 +32,25 @@ class RequestTrace:
         return (time_ns - self._origin_ns) / _NS_PER_US
 
     def note(self, record: dict[str, object]) -> None:
-        """Write a record down."""
-        self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        """Write a record down. If that fails, the trace ends there, and no request suffers for it."""
+        if self._file.closed:
+            return
+        try:
+            self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        except OSError as error:
+            self._end(error)
 
     def close(self) -> None:
         """Write out what is left."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        _log.error("the trace ends early: %s: %s", self._path, error.strerror)
+        with suppress(OSError):
+            self._file.close()
 
     def __repr__(self) -> str:
         return f"<RequestTrace to {self._path}>"

@@ -68,3 +68,11 @@ async def test_trace_has_times_in_their_order(tmp_path: Path) -> None:
     for each in records(path):
         assert previous_us <= each["arrival_us"] <= each["submit_us"] <= each["complete_us"] <= each["reply_us"]
         previous_us = each["reply_us"]
+
+
+async def test_trace_that_cannot_be_written_ends_and_harms_no_request() -> None:
+    async with traced_device(Path("/dev/full")) as device:
+        for number in range(1000):
+            await device.write(WriteBio(0, bytes([number % 256]) * PAGE, is_async=True))
+        assert read(device, 0, PAGE) == bytes([999 % 256]) * PAGE
+        assert device.io_stat().failed_writes == 0
