@@ -19,11 +19,12 @@ from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
+from zramfs.device.long_writes import LongWrites
 from zramfs.device.page_store import PageStore
-from zramfs.device.page_write import PageWrite
 from zramfs.device.recompression import Recompression, recompress
 from zramfs.device.scan import describe_some, mark_idle_some
 from zramfs.device.slots import Codecs, ReadHelper, SlotTable
+from zramfs.device.statistics import IoStat, MmStat
 from zramfs.device.trace import RequestTrace, TracedRequest
 from zramfs.device.writeback import Selection, Writeback
 from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
@@ -36,37 +37,10 @@ _log: Final = logging.getLogger(__name__)
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
 
-_TURN_NS: Final = 200_000
-"""How long a large bio may hold the event loop before others have their turn, which costs it about 10 µs."""
-
 _DISCARD_SLICE_PAGES: Final = 2048
 """Pages freed before others have their turn: about 0.2 ms."""
 
 _MAX_DISKSIZE: Final = 1 << 60
-
-
-@dataclass(frozen=True, slots=True)
-class MmStat:
-    """`mm_stat`: bytes, but for the last four, which count pages. Names are the kernel's."""
-
-    orig_data_size: int
-    compr_data_size: int
-    mem_used_total: int
-    mem_limit: int
-    mem_used_max: int
-    same_pages: int
-    pages_compacted: int
-    huge_pages: int
-    huge_pages_since: int
-
-
-@dataclass(frozen=True, slots=True)
-class IoStat:
-    """`io_stat`: requests that failed, and pages freed by discards."""
-
-    failed_reads: int
-    failed_writes: int
-    notify_free: int
 
 
 @dataclass(slots=True)
@@ -109,7 +83,7 @@ class ZramDevice:
         """How many have the block file open; a loop device is one."""
         self.block_device = "0:0"
         """major:minor of the block device that stands for it in the kernel, if one does."""
-        self._long_bios = trio.Lock()
+        self._long_writes = LongWrites()
         self._awaiting_last_release = trio.lowlevel.ParkingLot()
         self._forget_statistics()
 
@@ -353,7 +327,7 @@ class ZramDevice:
             page += 1
         pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
         if pages:
-            await self._write_run(store, bio, first_page=page, begin=begin, pages=pages, request=request)
+            await self._long_writes.store(store, bio, first_page=page, begin=begin, pages=pages, request=request)
         if tail_bytes:
             await self._patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
 
@@ -367,58 +341,6 @@ class ZramDevice:
         store.patch_page(page, skip, patch, contents)
         if request is not None:
             request.pause()
-
-    async def _write_run(
-        self,
-        store: PageStore,
-        bio: WriteBio,
-        *,
-        first_page: int,
-        begin: int,
-        pages: int,
-        request: TracedRequest | None,
-    ) -> None:
-        """Compress and commit whole pages, those at `begin` in the bio's data, stream by stream.
-
-        What the accelerator takes is compressed while the CPU does the rest, and whatever it has finished is committed
-        between two runs on the CPU, so that its descriptors are free for the next.
-
-        Of the bios that are not done with their first turn one goes on at a time: were each to take its turns, the next
-        request would wait for all of them. A synchronous 4K writer beside 1M writes at depth 8 (p50, p99): 3.5 and
-        6.2 ms so, 0.01 and 0.9 ms one at a time; on per-CPU streams 9.4 and 11.5 ms, and 0.02 and 1.2 ms.
-        """
-        zcomp = store.zcomp
-        landing = _Landing()
-        write = PageWrite(
-            store,
-            bio.data,
-            offset_bytes=begin,
-            page=first_page,
-            pages=pages,
-            is_async=bio.is_async,
-            on_done=landing.note,
-            request=request,
-        )
-        turn_ends_ns = monotonic_ns() + (0 if self._long_bios.locked() else _TURN_NS)
-        is_long = False
-        try:
-            while write.has_more:
-                if not write.submit_run():
-                    await _submit_when_free(zcomp, write)
-                zcomp.poll_completions()
-                if monotonic_ns() < turn_ends_ns:
-                    continue
-                if is_long:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    await self._long_bios.acquire()
-                    is_long = True
-                turn_ends_ns = monotonic_ns() + _TURN_NS
-        finally:
-            if is_long:
-                self._long_bios.release()
-            write.close()
-            await landing.land()
 
     async def discard(self, offset_bytes: int, size_bytes: int) -> None:
         """Free the whole pages within the range; its partial edges stay as they are (zram_bio_discard)."""
@@ -523,49 +445,6 @@ def _start_read_helper(algorithms: Mapping[int, ActiveAlgorithm]) -> ReadHelper 
     except RuntimeError as error:
         _log.warning("large reads have one thread only: %s", error)
         return None
-
-
-class _Landing:
-    """Where a bio's own task waits for its last run."""
-
-    def __init__(self) -> None:
-        self._has_landed = False
-        self._failure: Exception | None = None
-        self._waiter: trio.lowlevel.Task | None = None
-
-    def note(self, failure: Exception | None) -> None:
-        """Take the outcome."""
-        self._has_landed, self._failure = True, failure
-        if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter)
-
-    async def land(self) -> None:
-        """Return when every run is committed, or raise the first failure.
-
-        Not cancellable: the device still reads the bio's data, and will be done soon.
-        """
-        if not self._has_landed:
-            self._waiter = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-        if self._failure is not None:
-            raise self._failure
-
-
-async def _submit_when_free(zcomp: Zcomp, write: PageWrite) -> None:
-    """Return when the write's next run is submitted, as soon as a stream is free. Not cancellable: that is soon.
-
-    Submitted by whoever frees the stream: by the time that this task runs others would have taken it, again and again.
-    """
-    task = trio.lowlevel.current_task()
-
-    def submit() -> None:
-        if write.submit_run():
-            trio.lowlevel.reschedule(task)
-        else:
-            zcomp.when_free(submit)
-
-    zcomp.when_free(submit)
-    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
 
 def _partial_pages(begin: int, end: int) -> list[tuple[int, int]]:
