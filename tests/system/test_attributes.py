@@ -2,6 +2,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mounts import MIB, Mounted
@@ -182,6 +183,21 @@ def test_reset_is_refused_while_open_and_forgets_everything(mount: Mount) -> Non
     assert mounted.file.stat().st_size == 0
     assert answer(mounted, "disksize", "32M") == "ok(3)"
     assert mounted.file.read_bytes() == bytes(32 * MIB)
+
+
+def test_backing_dev_of_any_name_is_found_and_shown(mount: Mount, tmp_path: Path) -> None:
+    mounted = mount(size=None)
+    name = os.fsencode(tmp_path) + b"/\xc3\xa4\xff\n"
+    Path(os.fsdecode(name)).write_bytes(bytes(MIB))
+    mounted.attribute("backing_dev").write_bytes(name + b"\n")
+    assert mounted.attribute("backing_dev").read_bytes() == name + b"\n"
+
+
+def test_value_ends_at_a_nul(mount: Mount) -> None:
+    mounted = mount(size=None)
+    assert answer(mounted, "stream_policy", "managed\0junk") == "ok(12)"
+    assert mounted.show("stream_policy") == "auto [managed] percpu\n"
+    assert answer(mounted, "stream_policy", "\0managed") == "EINVAL"
 
 
 def test_mem_limit_gives_eio_keeps_old_data_and_can_be_raised(mount: Mount) -> None:

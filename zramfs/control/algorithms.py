@@ -1,6 +1,5 @@
 """What compresses the pages of a device: the primary algorithm, those to recompress with, and their parameters."""
 
-import os
 from typing import Final
 
 import trio
@@ -8,7 +7,7 @@ import trio
 from zramfs.backends.registry import backend_names, load_backend
 from zramfs.contracts import AlgorithmParams, Attribute, Backend, ControlTree
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
-from zramfs.control.values import choice, parse_int, parse_name, parse_parameters
+from zramfs.control.values import choice, parse_int, parse_name, parse_parameters, parse_path
 from zramfs.device.algorithms import PRIMARY, PRIORITIES
 from zramfs.device.device import ZramDevice
 from zramfs.errors import InvalidValue
@@ -65,7 +64,7 @@ class AlgorithmAttributes:
         can take them (zcomp_create). A dictionary is read now.
         """
         values = _named_values(text)
-        dictionary_path = os.fsdecode(values.get("dict", "").encode("latin-1"))
+        dictionary_path = parse_path(values["dict"]) if "dict" in values else ""
         params = AlgorithmParams(
             level=_optional_int(values.get("level")),
             winbits=_optional_int(values.get("deflate.winbits")),

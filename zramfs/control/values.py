@@ -1,5 +1,6 @@
 """How the kernel reads values written to attributes; each rule with the function that it follows."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -39,9 +40,12 @@ def parse_int(text: str) -> int:
 
 
 def parse_parameters(text: str) -> list[tuple[str, str | None]]:
-    """Read `name=value` words as next_arg() does, quotes around blanks; None is the value of a word without `=`."""
-    words = (word.partition("=") for word in _PARAMETER.findall(text))
-    return [(name, value.replace('"', "") if separator else None) for name, separator, value in words]
+    """Read `name=value` words as next_arg() does, quotes around blanks; None is the value of a word without `=`.
+
+    A `=` that a word begins with is none: it is part of the name.
+    """
+    words = ((word[0], word[1:].partition("=")) for word in _PARAMETER.findall(text))
+    return [(first + rest, value.replace('"', "") if separator else None) for first, (rest, separator, value) in words]
 
 
 def parse_within(text: str, most: int) -> int:
@@ -71,6 +75,17 @@ def parse_name(text: str) -> str:
     if len(text.encode("latin-1")) >= _MAX_NAME_BYTES:
         raise ValueTooLong(f"a name has at most {_MAX_NAME_BYTES - 1} bytes")
     return text.removesuffix("\n")
+
+
+def parse_path(text: str) -> str:
+    """Read the path of a file, one trailing newline ignored, whatever its bytes are: absolute, or InvalidValue.
+
+    The kernel takes a relative one from the writer's folder, which the daemon does not know.
+    """
+    path = os.fsdecode(text.removesuffix("\n").encode("latin-1"))
+    if not path.startswith("/"):
+        raise InvalidValue(f"{path!r} is not an absolute path, and the daemon has a folder of its own")
+    return path
 
 
 def choice(names: list[str], chosen: str) -> str:

@@ -4,7 +4,7 @@ from typing import Final
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
-from zramfs.control.values import parse_parameters, parse_unsigned, parse_within
+from zramfs.control.values import parse_parameters, parse_path, parse_unsigned, parse_within
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import Selection
 from zramfs.errors import InvalidValue, NoBackingDevice, NotInitialised, ValueOutOfRange
@@ -53,10 +53,7 @@ class WritebackAttributes:
 
     async def store_backing_dev(self, text: str) -> None:
         """backing_dev_store: a block device; ours too: a regular file, and `none`. EBUSY once initialised."""
-        path = text.removesuffix("\n")
-        if path != "none" and not path.startswith("/"):
-            raise InvalidValue(f"{path!r} is not an absolute path, and the daemon has a folder of its own")
-        await self._device.choose_backing(None if path == "none" else path)
+        await self._device.choose_backing(None if text.removesuffix("\n") == "none" else parse_path(text))
 
     async def store_limit(self, text: str) -> None:
         """writeback_limit_store: a u64 of pages."""

@@ -99,6 +99,11 @@ class AttributeFile:
         return OpenAttribute(self)
 
 
+def _encoded(shown: str) -> bytes:
+    """Give back the bytes of a file's name that are no UTF-8."""
+    return shown.encode(errors="surrogateescape")
+
+
 class OpenAttribute:
     """Reading shows the value as it was at offset 0; each write is one value."""
 
@@ -112,14 +117,14 @@ class OpenAttribute:
         if offset_bytes == 0 and attribute.show_async is not None:
             return -1
         if offset_bytes == 0 and attribute.show is not None:
-            self._shown = attribute.show().encode()
+            self._shown = _encoded(attribute.show())
         return self._copy_shown(offset_bytes, out)
 
     async def read(self, offset_bytes: int, out: memoryview) -> int:
         """Let the value be shown, however long that takes."""
         attribute = self._present_attribute()
         if offset_bytes == 0 and attribute.show_async is not None:
-            self._shown = (await attribute.show_async()).encode()
+            self._shown = _encoded(await attribute.show_async())
             return self._copy_shown(offset_bytes, out)
         return self.read_into(offset_bytes, out)
 
@@ -133,13 +138,13 @@ class OpenAttribute:
         return -1
 
     async def write(self, _offset_bytes: int, data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
-        """Store the value, a page of it at the most, as kernfs does; zero bytes are no value."""
+        """Store the value, a page of it at the most and a C string, as kernfs does; zero bytes are no value."""
         attribute = self._present_attribute()
-        text = bytes(data[:PAGE_SIZE]).decode("latin-1")
-        if text and attribute.store is not None:
-            await attribute.store(text)
+        value = bytes(data[:PAGE_SIZE])
+        if value and attribute.store is not None:
+            await attribute.store(value.partition(b"\0")[0].decode("latin-1"))
             await self._file.on_stored()
-        return len(text)
+        return len(value)
 
     def _present_attribute(self) -> Attribute:
         if self._file.is_gone:

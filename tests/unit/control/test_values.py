@@ -1,8 +1,9 @@
 import errno
+import os
 
 import pytest
 
-from zramfs.control.values import choice, parse_flag_u16, parse_int, parse_name, parse_unsigned
+from zramfs.control.values import choice, parse_flag_u16, parse_int, parse_name, parse_path, parse_unsigned
 from zramfs.errors import InvalidValue, ValueOutOfRange
 
 
@@ -51,6 +52,13 @@ def test_name_loses_one_newline_and_is_short() -> None:
     with pytest.raises(InvalidValue) as raised:
         parse_name("x" * 128)
     assert raised.value.errno == errno.E2BIG
+
+
+def test_path_is_absolute_and_keeps_its_bytes() -> None:
+    assert os.fsencode(parse_path("/\xc3\xa4\xff\n")) == b"/\xc3\xa4\xff"
+    for relative in ("", "\n", "x", "./x", " /x"):
+        with pytest.raises(InvalidValue, match="absolute"):
+            parse_path(relative)
 
 
 def test_choice_brackets_the_chosen_one() -> None:
