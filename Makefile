@@ -1,6 +1,9 @@
 # zramfs: `make demo` and `make test` work as the first command after a clone (Debian 12, root or sudo).
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test test-long check format bench clean
+
+# How long `make test-long` compares, in seconds.
+ZRAMFS_TEST_SECONDS ?= 900
 
 # /dev/fuse, loop devices and swap belong to root.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -9,6 +12,7 @@ help:
 	@echo 'make setup   install what is needed: Debian packages, .venv, the compiled parts'
 	@echo 'make demo    mount, fio, loop, file system, swap: all of it, verified, in two minutes'
 	@echo 'make test    the tests'
+	@echo 'make test-long   random operations, compared with the kernel'"'"'s zram (ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS))'
 	@echo 'make check   format, lint and types'
 	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes)'
 	@echo 'make clean   remove .venv and what was built'
@@ -21,6 +25,11 @@ demo: setup
 
 test: setup
 	@$(SUDO) .venv/bin/python -m pytest
+
+# Other sequences each time.
+test-long: setup
+	@$(SUDO) env ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS) ZRAMFS_TEST_SEED=$${ZRAMFS_TEST_SEED:-$$(date +%s)000} \
+		.venv/bin/python -m pytest -s tests/system/test_differential.py
 
 check: setup
 	@.venv/bin/ruff format --check .

@@ -1,82 +1,25 @@
 """The same writes to the kernel's zram and to ours: all statistics are equal, at any moment, for any data."""
 
 import errno
-import fcntl
-import mmap
-import os
 import random
-import struct
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from itertools import islice
-from pathlib import Path
 
 import pytest
 import trio
 from reads import read
+from sample_pages import Pages, made_pages, real_pages
+from zram_disks import PAGE, KernelZram, hot_added
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.bio import WriteBio
-from zramfs.device.device import DeviceConfig, MmStat, ZramDevice
+from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.statistics import MmStat
 from zramfs.errors import MemoryLimitReached
 
-PAGE = 4096
 PAGES = 8192
-BLKDISCARD = 0x1277
-CONTROL = Path("/sys/class/zram-control")
 
-Pages = list[bytes]
 OpenPair = Callable[[], AbstractAsyncContextManager["Pair"]]
-
-
-class KernelZram:
-    """A zram device of the kernel, hot-added for one test."""
-
-    def __init__(self, number: int) -> None:
-        self._attributes = Path(f"/sys/block/zram{number}")
-        self._buffer = mmap.mmap(-1, PAGE)
-        self._set("comp_algorithm", "lz4")
-        self._set("disksize", str(PAGES * PAGE))
-        self._fd = os.open(f"/dev/zram{number}", os.O_RDWR | os.O_DIRECT)
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-    def _set(self, attribute: str, value: str) -> None:
-        (self._attributes / attribute).write_text(value)
-
-    def write(self, page: int, contents: bytes) -> bool:
-        self._buffer[:] = contents
-        try:
-            return os.pwrite(self._fd, self._buffer, page * PAGE) == PAGE
-        except OSError as error:
-            assert error.errno == errno.EIO
-            return False
-
-    def read(self, page: int) -> bytes:
-        os.preadv(self._fd, [self._buffer], page * PAGE)
-        return self._buffer[:]
-
-    def discard(self, page: int, pages: int) -> None:
-        fcntl.ioctl(self._fd, BLKDISCARD, struct.pack("QQ", page * PAGE, pages * PAGE))
-
-    def compact(self) -> None:
-        self._set("compact", "1")
-
-    def set_mem_limit(self, limit_bytes: int) -> None:
-        self._set("mem_limit", str(limit_bytes))
-
-    def reset_mem_used_max(self) -> None:
-        self._set("mem_used_max", "0")
-
-    def mm_stat(self) -> MmStat:
-        return MmStat(*map(int, (self._attributes / "mm_stat").read_text().split()))
-
-    def failures(self) -> tuple[int, int]:
-        """Writes that failed, and pages that discards freed."""
-        _, failed_writes, _, notify_free = map(int, (self._attributes / "io_stat").read_text().split())
-        return failed_writes, notify_free
 
 
 class Pair:
@@ -86,7 +29,7 @@ class Pair:
         self.kernel, self.ours = kernel, ours
 
     async def write(self, page: int, contents: bytes) -> bool:
-        in_kernel = self.kernel.write(page, contents)
+        in_kernel = self._write_to_kernel(page, contents)
         try:
             await self.ours.write(WriteBio(page * PAGE, contents, is_async=False))
         except MemoryLimitReached:
@@ -95,65 +38,47 @@ class Pair:
         assert in_kernel
         return True
 
+    def _write_to_kernel(self, page: int, contents: bytes) -> bool:
+        try:
+            return self.kernel.write(page * PAGE, contents) == PAGE
+        except OSError as error:
+            assert error.errno == errno.EIO
+            return False
+
     async def write_all(self, contents: Pages, first_page: int = 0) -> None:
         for page, data in enumerate(contents, first_page):
             assert await self.write(page, data)
 
     async def discard(self, page: int, pages: int) -> None:
-        self.kernel.discard(page, pages)
+        self.kernel.discard(page * PAGE, pages * PAGE)
         await self.ours.discard(page * PAGE, pages * PAGE)
 
     async def compact(self) -> None:
-        self.kernel.compact()
+        self.kernel.set("compact", "1")
         await self.ours.compact()
 
     def set_mem_limit(self, limit_bytes: int) -> None:
-        self.kernel.set_mem_limit(limit_bytes)
+        self.kernel.set("mem_limit", str(limit_bytes))
         self.ours.set_mem_limit(limit_bytes)
 
     def reset_mem_used_max(self) -> None:
-        self.kernel.reset_mem_used_max()
+        self.kernel.set("mem_used_max", "0")
         self.ours.reset_mem_used_max()
 
     def assert_equal(self) -> None:
-        assert self.ours.mm_stat() == self.kernel.mm_stat()
+        assert self.ours.mm_stat() == MmStat(*self.kernel.numbers("mm_stat"))
         statistics = self.ours.io_stat()
-        assert (statistics.failed_writes, statistics.notify_free) == self.kernel.failures()
+        _, failed_writes, _, notify_free = self.kernel.numbers("io_stat")
+        assert (statistics.failed_writes, statistics.notify_free) == (failed_writes, notify_free)
 
     def assert_same_contents(self, pages: int) -> None:
-        assert all(read(self.ours, page * PAGE, PAGE) == self.kernel.read(page) for page in range(pages))
+        assert all(read(self.ours, page * PAGE, PAGE) == self.kernel.read(page * PAGE, PAGE) for page in range(pages))
 
 
 @pytest.fixture
 def kernel() -> Iterator[KernelZram]:
-    if os.geteuid() != 0:
-        pytest.skip("a zram device of the kernel needs root")
-    if not (CONTROL / "hot_add").exists():
-        pytest.skip("no zram in this kernel (/sys/class/zram-control/hot_add)")
-    number = int((CONTROL / "hot_add").read_text())
-    try:
-        if "lz4" not in Path(f"/sys/block/zram{number}/comp_algorithm").read_text():
-            pytest.skip("this kernel's zram has no lz4")
-        device = KernelZram(number)
-        try:
-            yield device
-        finally:
-            device.close()
-    finally:
-        remove(number)
-
-
-def remove(number: int) -> None:
-    """Remove the device; udev may still have it open for a moment."""
-    for attempt in range(50):
-        try:
-            (CONTROL / "hot_remove").write_text(str(number))
-        except OSError as error:
-            if error.errno != errno.EBUSY or attempt == 49:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+    with hot_added(PAGES * PAGE) as device:
+        yield device
 
 
 @pytest.fixture
@@ -168,40 +93,6 @@ def open_pair(kernel: KernelZram) -> OpenPair:
             ours.close()
 
     return opened
-
-
-def made_pages(count: int, seed: int) -> Pages:
-    """Pages of every size class, patterns, same-filled and random ones, in any order."""
-    chance = random.Random(seed)
-    pages = []
-    for number in range(count):
-        kept = chance.randrange(1, PAGE)
-        pages.append(
-            [
-                chance.randbytes(kept) + bytes(PAGE - kept),
-                chance.randbytes(PAGE),
-                bytes(PAGE),
-                chance.randbytes(8) * 512,
-                (chance.randbytes(chance.randrange(9, 300)) * PAGE)[:PAGE],
-            ][chance.choice([0, 0, 0, 0, 1, 2, 3, 4]) if number % 7 else 0]
-        )
-    return pages
-
-
-def pages_of_files(paths: Iterator[Path], pages_each: int) -> Iterator[bytes]:
-    for path in paths:
-        data = path.read_bytes()
-        for offset in islice(range(0, len(data) - PAGE + 1, PAGE), pages_each):
-            yield data[offset : offset + PAGE]
-
-
-def real_pages(count: int) -> Pages:
-    """Programs and the sources of Python, in turn."""
-    programs = pages_of_files((path for path in sorted(Path("/usr/bin").iterdir()) if path.is_file()), 64)
-    sources = pages_of_files(iter(sorted(Path(os.__file__).parent.glob("*.py"))), 64)
-    pages = [page for both in zip(programs, sources, strict=False) for page in both]
-    assert len(pages) > 1000
-    return pages[:count]
 
 
 async def overwrite_and_discard(pair: Pair, pages: Pages, seed: int) -> None:
