@@ -51,7 +51,7 @@ cdef enum:
     # A read of so many pages is worth a second thread: 64 pages take 35 to 100 µs, waking the helper about 10 µs.
     SHARED_READ_PAGES = 16
     SHARE_PAGES = 8
-    # How long the helper looks for the next read before it sleeps: a read is half done before it is awake.
+    # How long the helper looks for the next read before it sleeps.
     SPIN_NS = 200000
 
 cdef void relocate_slot(void *slots, uint64_t owner, uint64_t handle) noexcept nogil:
