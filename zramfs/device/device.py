@@ -19,8 +19,8 @@ from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
-from zramfs.device.long_writes import LongWrites
 from zramfs.device.page_store import PageStore
+from zramfs.device.page_write import PageWrite
 from zramfs.device.recompression import Recompression, recompress
 from zramfs.device.scan import describe_some, mark_idle_some
 from zramfs.device.slots import Codecs, ReadHelper, SlotTable
@@ -83,7 +83,6 @@ class ZramDevice:
         """How many have the block file open; a loop device is one."""
         self.block_device = "0:0"
         """major:minor of the block device that stands for it in the kernel, if one does."""
-        self._long_writes = LongWrites()
         self._awaiting_last_release = trio.lowlevel.ParkingLot()
         self._forget_statistics()
 
@@ -127,9 +126,10 @@ class ZramDevice:
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
         zcomp = self._activate_algorithms()
-        self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
         read_helper = _start_read_helper(self.active_algorithms)
         self.store = PageStore(slots, zcomp, self.accounting, read_helper, self._secondary_streams())
+        self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
+        self._nursery.start_soon(self.store.long_writes.serve, name=f"{self.name} long writes")
         if self._trace is not None:
             self.store.tracer = partial(TracedRequest, self._trace, self.name, zcomp.page_counts)
         self.disksize = size_bytes
@@ -314,8 +314,8 @@ class ZramDevice:
                 request.answer(monotonic_ns())
 
     def help(self) -> bool:
-        """Do a little of the accelerator's work, if there is any: whoever calls has nothing else to do."""
-        return self.store is not None and self.store.zcomp.help()
+        """Do a little of what is begun, if there is anything: whoever calls has nothing else to do."""
+        return self.store is not None and self.store.help()
 
     async def _write_parts(self, store: PageStore, bio: WriteBio, request: TracedRequest | None) -> None:
         """Cut a bio into a partial page at its head, a run of whole pages, and a partial page at its tail."""
@@ -327,7 +327,19 @@ class ZramDevice:
             page += 1
         pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
         if pages:
-            await self._long_writes.store(store, bio, first_page=page, begin=begin, pages=pages, request=request)
+            landing = _Landing()
+            write = PageWrite(
+                store,
+                bio.data,
+                offset_bytes=begin,
+                page=page,
+                pages=pages,
+                is_async=bio.is_async,
+                on_done=landing.note,
+                request=request,
+            )
+            store.long_writes.begin_and_serve(write)
+            await landing.land()
         if tail_bytes:
             await self._patch(store, page + pages, 0, bio.data[-tail_bytes:], request)
 
@@ -424,6 +436,32 @@ class ZramDevice:
     def __repr__(self) -> str:
         state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"
         return f"<ZramDevice {self.name} {state}, {self.openers} openers, {self.accounting.in_flight} in flight>"
+
+
+class _Landing:
+    """Where a bio's own task waits for its last run."""
+
+    def __init__(self) -> None:
+        self._has_landed = False
+        self._failure: Exception | None = None
+        self._waiter: trio.lowlevel.Task | None = None
+
+    def note(self, failure: Exception | None) -> None:
+        """Take the outcome."""
+        self._has_landed, self._failure = True, failure
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+
+    async def land(self) -> None:
+        """Return when every run is committed, or raise the first failure.
+
+        Not cancellable: the device still reads the bio's data, and will be done soon.
+        """
+        if not self._has_landed:
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        if self._failure is not None:
+            raise self._failure
 
 
 class _NoAddressSpace(ZramError):  # noqa: N818

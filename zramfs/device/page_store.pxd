@@ -13,6 +13,7 @@ cdef class PageStore:
     cdef readonly Codecs codecs
     cdef readonly IoAccounting accounting
     cdef ReadHelper read_helper
+    cdef readonly object long_writes    # LongWrites
     cdef public object tracer
 
     cpdef bint read_into(self, uint64_t offset_bytes, object out) except -1

@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping
 
 from zramfs.bio import WriteBio
 from zramfs.device.accounting import IoAccounting
+from zramfs.device.long_writes import LongWrites
 from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.trace import TracedRequest
 from zramfs.streams import Stream
@@ -14,6 +15,7 @@ class PageStore:
     secondaries: dict[int, PercpuStream]
     codecs: Codecs
     accounting: IoAccounting
+    long_writes: LongWrites
     tracer: Callable[..., TracedRequest] | None
     def __init__(
         self,
@@ -26,5 +28,6 @@ class PageStore:
     def read_into(self, offset_bytes: int, out: bytearray | memoryview) -> bool: ...
     def write_nowait(self, bio: WriteBio) -> bool: ...
     def commit(self, page: int, stream: Stream) -> None: ...
+    def help(self) -> bool: ...
     def patch_page(self, page: int, skip: int, patch: BytesLike, contents: bytearray | None = None) -> None: ...
     def close(self) -> None: ...

@@ -4,6 +4,7 @@
 Compiled because it is the way of every 4K request; `device` has what may wait.
 """
 
+from zramfs.device.long_writes import LongWrites
 from zramfs.errors import CorruptPage, ZramError
 from zramfs.units import PAGE_SHIFT as _PAGE_SHIFT
 
@@ -35,6 +36,7 @@ cdef class PageStore:
         self.codecs = Codecs(zcomp.codec, {priority: each.codec for priority, each in self.secondaries.items()})
         self.accounting = accounting
         self.read_helper = read_helper
+        self.long_writes = LongWrites(zcomp)
         self.tracer = None
 
     cpdef bint read_into(self, uint64_t offset_bytes, object out) except -1:
@@ -96,6 +98,10 @@ cdef class PageStore:
             self.zcomp.put_stream(stream)
         return 0
 
+    def help(self):
+        """Go on a little with what is begun, long writes first, then the accelerator's work; False if there is nothing to do."""
+        return self.long_writes.work() or self.zcomp.help()
+
     def patch_page(self, uint64_t page, Py_ssize_t skip, patch, bytearray contents=None):
         """Read, patch, compress and store one page, in one step for everybody else.
 
@@ -111,6 +117,7 @@ cdef class PageStore:
         """Stop the streams and give all memory back. Nothing is in flight."""
         if self.read_helper is not None:
             self.read_helper.close()
+        self.long_writes.close()
         self.zcomp.close()
         self.slots.close()
 

@@ -17,6 +17,7 @@ cdef enum:
     PAGE_SHIFT = 12
     PAGE_BYTES = 1 << PAGE_SHIFT
     # The longest bio that is submitted in one go: the per-CPU streams may have to compress all of it, in about 0.2 ms.
+    # A longer one is left to `LongWrites`.
     ONE_GO_PAGES = 32
     # The longest run that one stream gets: a large bio is cut, so that the first pages are committed, and their
     # descriptors free again, while the engines work on the next.
@@ -105,8 +106,8 @@ cdef class PageWrite:
 
 
 cpdef bint can_write_later(uint64_t offset_bytes, uint64_t size_bytes) noexcept:
-    """Whether a bio is one for `write_later`: a few whole pages."""
-    return size_bytes <= ONE_GO_PAGES * PAGE_BYTES and (offset_bytes | size_bytes) & (PAGE_BYTES - 1) == 0
+    """Whether a bio is one for `write_later`: whole pages."""
+    return (offset_bytes | size_bytes) & (PAGE_BYTES - 1) == 0
 
 
 def write_later(PageStore store not None, WriteBio bio not None, on_done):
@@ -124,7 +125,7 @@ def write_later(PageStore store not None, WriteBio bio not None, on_done):
         if request is not None:
             request.answer(complete_ns)
 
-    PageWrite(
+    write = PageWrite(
         store,
         bio.data,
         offset_bytes=0,
@@ -133,4 +134,8 @@ def write_later(PageStore store not None, WriteBio bio not None, on_done):
         is_async=bio.is_async,
         on_done=finish,
         request=request,
-    ).submit_all()
+    )
+    if size_bytes <= ONE_GO_PAGES * PAGE_BYTES:
+        write.submit_all()
+    else:
+        store.long_writes.begin(write)

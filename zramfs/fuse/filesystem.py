@@ -122,8 +122,8 @@ class ZramFilesystem(pyfuse3.Operations):
         return Folder(nodes)
 
     def help_devices(self) -> bool:
-        """Do a little of what the devices' accelerators have to do; False if that is nothing."""
-        return any(device.help() for device in self._devices)
+        """Do a little of what the devices have begun, for each of them; False if that is nothing."""
+        return any([device.help() for device in self._devices])  # noqa: C419 - one that is busy must not be the only one
 
     def interrupt_devices(self) -> None:
         """Let writeback and recompression end early: the daemon is about to."""
@@ -132,8 +132,11 @@ class ZramFilesystem(pyfuse3.Operations):
 
     async def settle(self) -> None:
         """Return when every request that arrived is answered: some are, without a task, when their device is done."""
-        while any(device.accounting.in_flight for device in self._devices):  # noqa: ASYNC110 - an event would cost each
-            await trio.sleep(_SETTLE_S)
+        while any(device.accounting.in_flight for device in self._devices):
+            if self.help_devices():
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.sleep(_SETTLE_S)
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""

@@ -12,12 +12,12 @@ libfuse calls the functions below from pyfuse3's session loop, which holds the G
 
 import logging
 
-from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE, Py_buffer, PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, EIO, ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from zramfs.clock cimport NEVER_NS, monotonic_ns
@@ -108,6 +108,7 @@ ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 
 cdef enum:
     SOON_NS = 100000    # a completion so near is awaited by polling: the event loop takes about as long to wake up
+    COPIED_BYTES = 1 << 17  # data of up to so many bytes is rather copied than kept: a buffer has room for 1 MiB
     LOOK_NS = 2000      # one so near is awaited before the next request is looked for: that takes about as long
 
 _log = logging.getLogger(__name__)
@@ -283,6 +284,31 @@ cdef Reply reply_to(fuse_req_t request):
     return reply
 
 
+cdef class KeptData:
+    """The data of a write that is answered later, where it was received."""
+
+    cdef void *request
+    cdef void *data
+    cdef Py_ssize_t size_bytes
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.data, self.size_bytes, True, flags)
+
+    def __dealloc__(self):
+        free(self.request)
+
+
+cdef object data_to_keep(fuse_buf *buffer):
+    """What was received in `pending`, for longer than this call. `buffer` is libfuse's description of it."""
+    cdef KeptData kept
+    if buffer.size <= COPIED_BYTES or not must_not_wait:
+        return PyBytes_FromStringAndSize(<char *>buffer.mem, buffer.size)
+    kept = KeptData.__new__(KeptData)
+    kept.request, kept.data, kept.size_bytes = pending.mem, buffer.mem, buffer.size
+    pending.mem = NULL  # libfuse allocates another for the next request
+    return memoryview(kept)
+
+
 cdef void hook_init(void *userdata, fuse_conn_info *conn) noexcept:
     conn.max_background = max_background
     conn.congestion_threshold = max_background * 3 // 4
@@ -323,7 +349,7 @@ cdef void hook_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, fuse
 cdef void hook_write_buf(
     fuse_req_t req, fuse_ino_t ino, fuse_bufvec *bufv, off_t off, fuse_file_info *fi
 ) noexcept:
-    """Answer a write at once if that can be, or later, if it is small; else let pyfuse3 call its handler.
+    """Answer a write at once if that can be, or later, if nobody waits for it; else let pyfuse3 call its handler.
 
     That one finds the data in `waiting_write`, where it was received: pyfuse3 would copy it, for 0.1 ms a MiB.
     """
@@ -362,11 +388,11 @@ cdef void hook_write_buf(
 
 
 cdef int answer_later(fuse_req_t req, BlockIo file, off_t off, fuse_buf *buffer) except -1:
-    """Begin an asynchronous write; its accelerator will say when it can be answered. The data is copied."""
+    """Begin an asynchronous write; its device will say when it can be answered. The data is copied or kept."""
     global busy_store, next_event_ns
     cdef PageStore store = file.device.store
     cdef Reply reply
-    bio = file.bio(off, PyBytes_FromStringAndSize(<char *>buffer.mem, buffer.size), True)
+    bio = file.bio(off, data_to_keep(buffer), True)
     reply = reply_to(req)
     reply.size_bytes = len(bio.data)
     try:

@@ -100,8 +100,6 @@ class PollingTrio:
                 return
             if found is False:
                 await self._pass_time(fd)
-            else:
-                self._can_help = self._help_devices()
 
     def _look_for_request(self, fd: int) -> bool | None:
         """Whether there is a request for pyfuse3; None if others should have their turn before that is known."""
@@ -130,6 +128,7 @@ class PollingTrio:
 
     async def _let_others_run(self) -> None:
         """Give everybody who can run a turn, and note whether they want another: then polling would only delay them."""
+        self._can_help = self._help_devices()  # however many requests there are
         await trio.lowlevel.checkpoint()
         self._is_crowded = trio.lowlevel.current_statistics().tasks_runnable > 0
         self._turn_ends_ns = monotonic_ns() + self._turn_ns

@@ -66,11 +66,14 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
 
 async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> None:
     """Return when the session has ended and every request that arrived has its answer."""
-    async with trio.open_nursery() as nursery:
-        if companion.hooks is not None:
-            companion.hooks.connect(CompanionAnswers(filesystem.open_files, nursery))
-        await pyfuse3.main(max_tasks=max_tasks)
-    await filesystem.settle()
+    try:
+        async with trio.open_nursery() as nursery:
+            if companion.hooks is not None:
+                companion.hooks.connect(CompanionAnswers(filesystem.open_files, nursery))
+            await pyfuse3.main(max_tasks=max_tasks)
+    finally:
+        with trio.CancelScope(shield=True):
+            await filesystem.settle()
 
 
 def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> Mount:

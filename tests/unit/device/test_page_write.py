@@ -54,9 +54,9 @@ def begin(device: ZramDevice, page: int, data: bytes) -> Outcome:
 
 @pytest.mark.parametrize(
     ("offset", "size", "can"),
-    [(0, PAGE, True), (PAGE, 32 * PAGE, True), (0, 33 * PAGE, False), (1, PAGE, False), (0, PAGE - 1, False)],
+    [(0, PAGE, True), (PAGE, 32 * PAGE, True), (0, 256 * PAGE, True), (1, PAGE, False), (0, PAGE - 1, False)],
 )
-def test_later_write_is_a_few_whole_pages(offset: int, size: int, *, can: bool) -> None:
+def test_later_write_is_whole_pages(offset: int, size: int, *, can: bool) -> None:
     assert can_write_later(offset, size) is can
 
 
@@ -157,6 +157,103 @@ async def test_write_over_the_memory_limit_fails_once_with_its_error(open_device
         assert device.io_stat().failed_writes == 1
         assert device.accounting.in_flight == 0
         assert device.stream_statistics().inflight == 0
+
+
+async def test_large_later_writes_wait_for_somebody_to_help(open_device: OpenDevice, compressible_pages: Pages) -> None:
+    source = compressible_pages(256)
+    async with open_device(512, accelerator="none") as device:
+        await wait_all_tasks_blocked()
+        outcomes = [begin(device, first, source) for first in (0, 256)]
+        await trio.lowlevel.checkpoint()
+        assert [outcome.told for outcome in outcomes] == [[], []]
+        while device.help():
+            assert outcomes[0].told or not outcomes[1].told, "first come, first served"
+        assert [outcome.told for outcome in outcomes] == [[None], [None]]
+        assert read(device, 0, 512 * PAGE) == 2 * source
+
+
+async def test_small_write_passes_large_ones(open_device: OpenDevice, compressible_pages: Pages) -> None:
+    source = compressible_pages(256)
+    async with open_device(512, accelerator="none") as device:
+        await wait_all_tasks_blocked()
+        large = begin(device, 0, source)
+        assert device.help()
+        assert await begin(device, 300, source[:PAGE]).wait() is None
+        assert large.told == []
+        while device.help():
+            pass
+        assert large.told == [None]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_large_writes_that_somebody_waits_for_need_no_help(
+    open_device: OpenDevice, compressible_pages: Pages, *, is_async: bool
+) -> None:
+    source = compressible_pages(256)
+    async with open_device(1024, accelerator="poc,queue_depth=32") as device, trio.open_nursery() as nursery:
+        for first in range(0, 1024, 256):
+            nursery.start_soon(device.write, WriteBio(first * PAGE, source, is_async))
+    async with open_device(1024) as device:
+        await device.write(WriteBio(0, 4 * source, is_async))
+        assert read(device, 0, 1024 * PAGE) == 4 * source
+
+
+async def test_stalled_large_writes_need_no_help_when_descriptors_are_free_again(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    """Whoever calls `help` may sleep by then: there is nothing to do until the device signals."""
+    source = compressible_pages(256)
+    accelerator = "poc,queue_depth=8,page_ns=2000,when_full=wait"
+    async with open_device(1024, accelerator=accelerator) as device:
+        outcomes = [begin(device, first, source) for first in range(0, 1024, 256)]
+        device.help()
+        for outcome in outcomes:
+            assert await outcome.wait() is None
+        assert read(device, 0, 1024 * PAGE) == 4 * source
+        statistics = device.stream_statistics()
+        assert (statistics.managed_pages, statistics.fallback_pages) == (1024, 0)
+
+
+async def test_stalled_large_writes_are_done_in_software_when_the_device_goes(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    source = compressible_pages(256)
+    accelerator = "poc,queue_depth=8,page_ns=1000000000,when_full=wait,timeout_us=60000000"
+    async with open_device(1024, accelerator=accelerator) as device:
+        outcomes = [begin(device, first, source) for first in range(0, 1024, 256)]
+        while device.help():
+            pass
+        assert device.accelerator is not None
+        device.accelerator.set("state", "offline")
+        for outcome in outcomes:
+            assert await outcome.wait() is None
+        assert read(device, 0, 1024 * PAGE) == 4 * source
+        assert device.stream_statistics().fallback_pages == 1024 - 8
+
+
+async def test_large_write_over_the_memory_limit_fails_once_and_lets_the_next_one_pass(
+    open_device: OpenDevice,
+) -> None:
+    noise = random.Random(2).randbytes(256 * PAGE)
+    async with open_device(512, accelerator="qpace", mem_limit_pages=8) as device:
+        outcomes = [begin(device, 0, noise), begin(device, 256, bytes(256 * PAGE))]
+        while not all(outcome.told for outcome in outcomes):
+            device.help()
+            await trio.lowlevel.checkpoint()
+        assert isinstance(outcomes[0].told[0], MemoryLimitReached)
+        assert outcomes[1].told == [None]
+        assert device.io_stat().failed_writes == 1
+        assert device.stream_statistics().inflight == 0
+
+
+async def test_cancelled_large_write_is_stored_all_the_same(open_device: OpenDevice, compressible_pages: Pages) -> None:
+    source = compressible_pages(256)
+    async with open_device(256) as device:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await device.write(bio(0, source))
+        assert read(device, 0, len(source)) == source
+        assert device.accounting.in_flight == 0
 
 
 async def test_write_that_is_closed_early_is_done_with_what_it_submitted(
