@@ -102,6 +102,7 @@ def pids_in(folder: Path) -> dict[str, int]:
 
 
 def normalised(text: str, number: int) -> str:
+    text = re.sub(rf"(?m)^/dev/zram(?!{number}\b).*\n", "", text)  # zramctl lists the kernel's other devices, too
     text = re.sub(r"UUID=\S+", "UUID", text)
     text = re.sub(rf"zram{number}\b", "zramN", text)
     text = re.sub(r"(bash|.*/[^ ]*): line \d+", "line", text)
