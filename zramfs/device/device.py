@@ -19,6 +19,7 @@ from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
+from zramfs.device.long_writes import Landing
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
 from zramfs.device.recompression import Recompression, recompress
@@ -327,7 +328,7 @@ class ZramDevice:
             page += 1
         pages, tail_bytes = divmod(len(bio.data) - begin, PAGE_SIZE)
         if pages:
-            landing = _Landing()
+            landing = Landing()
             write = PageWrite(
                 store,
                 bio.data,
@@ -436,32 +437,6 @@ class ZramDevice:
     def __repr__(self) -> str:
         state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"
         return f"<ZramDevice {self.name} {state}, {self.openers} openers, {self.accounting.in_flight} in flight>"
-
-
-class _Landing:
-    """Where a bio's own task waits for its last run."""
-
-    def __init__(self) -> None:
-        self._has_landed = False
-        self._failure: Exception | None = None
-        self._waiter: trio.lowlevel.Task | None = None
-
-    def note(self, failure: Exception | None) -> None:
-        """Take the outcome."""
-        self._has_landed, self._failure = True, failure
-        if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter)
-
-    async def land(self) -> None:
-        """Return when every run is committed, or raise the first failure.
-
-        Not cancellable: the device still reads the bio's data, and will be done soon.
-        """
-        if not self._has_landed:
-            self._waiter = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-        if self._failure is not None:
-            raise self._failure
 
 
 class _NoAddressSpace(ZramError):  # noqa: N818

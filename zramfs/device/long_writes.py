@@ -30,7 +30,7 @@ class LongWrites:
         self._is_stalled = False
         self._is_closed = False
         self._is_served = True
-        self._left_alone = trio.lowlevel.ParkingLot()
+        self._awaiting_work = trio.lowlevel.ParkingLot()
 
     def begin(self, write: "PageWrite") -> None:
         """Take a write, which calls back when it is done. The caller will see to it that `work` is called."""
@@ -41,7 +41,7 @@ class LongWrites:
     def begin_and_serve(self, write: "PageWrite") -> None:
         """Take a write, and let `serve` do what it takes: the caller is going to wait."""
         self.begin(write)
-        self._left_alone.unpark_all()
+        self._awaiting_work.unpark_all()
 
     async def serve(self) -> None:
         """Go on with those that nobody else may go on with, until `close`.
@@ -61,12 +61,12 @@ class LongWrites:
         if self.work():
             await trio.lowlevel.checkpoint()
         else:
-            await self._left_alone.park()
+            await self._awaiting_work.park()
 
     def close(self) -> None:
         """Let `serve` end. Nothing is in flight."""
         self._is_closed = True
-        self._left_alone.unpark_all()
+        self._awaiting_work.unpark_all()
 
     def work(self) -> bool:
         """Submit runs for a while, those of the first write first; False if there are none, or no stream is free.
@@ -99,7 +99,7 @@ class LongWrites:
         self._submit_run()
         if not self._is_served:
             self._work_off()
-        self._left_alone.unpark_all()  # those who call `work` may be asleep
+        self._awaiting_work.unpark_all()  # those who call `work` may be asleep
 
     def _work_off(self) -> None:
         """Submit what there is: nobody will call `work` any more."""
@@ -108,3 +108,29 @@ class LongWrites:
 
     def __repr__(self) -> str:
         return f"<LongWrites {len(self._writes)}{', stalled' if self._is_stalled else ''}>"
+
+
+class Landing:
+    """Where a bio's own task waits for its last run."""
+
+    def __init__(self) -> None:
+        self._has_landed = False
+        self._failure: Exception | None = None
+        self._waiter: trio.lowlevel.Task | None = None
+
+    def note(self, failure: Exception | None) -> None:
+        """Take the outcome."""
+        self._has_landed, self._failure = True, failure
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+
+    async def land(self) -> None:
+        """Return when every run is committed, or raise the first failure.
+
+        Not cancellable: the device still reads the bio's data, and will be done soon.
+        """
+        if not self._has_landed:
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        if self._failure is not None:
+            raise self._failure

@@ -99,7 +99,7 @@ cdef class PageStore:
         return 0
 
     def help(self):
-        """Go on a little with what is begun, long writes first, then the accelerator's work; False if there is nothing to do."""
+        """Go on a little with what is begun, long writes before the accelerator's work; False if there is nothing."""
         return self.long_writes.work() or self.zcomp.help()
 
     def patch_page(self, uint64_t page, Py_ssize_t skip, patch, bytearray contents=None):

@@ -131,7 +131,10 @@ class ZramFilesystem(pyfuse3.Operations):
             device.interrupt()
 
     async def settle(self) -> None:
-        """Return when every request that arrived is answered: some are, without a task, when their device is done."""
+        """Return when every request that arrived is answered: some are, without a task, when their device is done.
+
+        It looks again and again, because an event would cost each request.
+        """
         while any(device.accounting.in_flight for device in self._devices):
             if self.help_devices():
                 await trio.lowlevel.checkpoint()

@@ -108,8 +108,8 @@ ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 
 cdef enum:
     SOON_NS = 100000    # a completion so near is awaited by polling: the event loop takes about as long to wake up
-    COPIED_BYTES = 1 << 17  # data of up to so many bytes is rather copied than kept: a buffer has room for 1 MiB
     LOOK_NS = 2000      # one so near is awaited before the next request is looked for: that takes about as long
+    COPIED_BYTES = 1 << 17  # data of up to so many bytes is copied, not kept: the request's memory has room for 1 MiB
 
 _log = logging.getLogger(__name__)
 

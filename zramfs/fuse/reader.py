@@ -18,8 +18,8 @@ _TURN_NS: Final = 500_000
 """How long requests may follow each other before other tasks have their turn, which costs 13 µs.
 
 Longer than a slice of large writes (`device`): requests should be taken faster than large ones are worked off, or those
-that come wait behind them. Measured when those had turns of 200 µs: a synchronous 4K writer beside 1M writes at depth 8, p99 0.6
-to 1.2 ms; with 200 µs here, too, 1.0 to 6.7.
+that come wait behind them. A synchronous 4K writer beside 1M writes at depth 8, measured when those had turns of
+200 µs: p99 0.6 to 1.2 ms; with 200 µs here as well, 1.0 to 6.7.
 """
 
 _QUIET_TURN_NS: Final = 800_000

@@ -52,6 +52,16 @@ def begin(device: ZramDevice, page: int, data: bytes) -> Outcome:
     return outcome
 
 
+def begin_large_ones(device: ZramDevice, source: bytes) -> list[Outcome]:
+    return [begin(device, page, source) for page in range(0, 1024, len(source) // PAGE)]
+
+
+async def assert_large_ones_are_stored(device: ZramDevice, source: bytes, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        assert await outcome.wait() is None
+    assert read(device, 0, 1024 * PAGE) == len(outcomes) * source
+
+
 @pytest.mark.parametrize(
     ("offset", "size", "can"),
     [(0, PAGE, True), (PAGE, 32 * PAGE, True), (0, 256 * PAGE, True), (1, PAGE, False), (0, PAGE - 1, False)],
@@ -190,11 +200,10 @@ async def test_large_writes_that_somebody_waits_for_need_no_help(
     open_device: OpenDevice, compressible_pages: Pages, *, is_async: bool
 ) -> None:
     source = compressible_pages(256)
-    async with open_device(1024, accelerator="poc,queue_depth=32") as device, trio.open_nursery() as nursery:
-        for first in range(0, 1024, 256):
-            nursery.start_soon(device.write, WriteBio(first * PAGE, source, is_async))
-    async with open_device(1024) as device:
-        await device.write(WriteBio(0, 4 * source, is_async))
+    async with open_device(1024, accelerator="poc,queue_depth=32") as device:
+        async with trio.open_nursery() as nursery:
+            for first in range(0, 1024, 256):
+                nursery.start_soon(device.write, WriteBio(first * PAGE, source, is_async))
         assert read(device, 0, 1024 * PAGE) == 4 * source
 
 
@@ -205,11 +214,9 @@ async def test_stalled_large_writes_need_no_help_when_descriptors_are_free_again
     source = compressible_pages(256)
     accelerator = "poc,queue_depth=8,page_ns=2000,when_full=wait"
     async with open_device(1024, accelerator=accelerator) as device:
-        outcomes = [begin(device, first, source) for first in range(0, 1024, 256)]
+        outcomes = begin_large_ones(device, source)
         device.help()
-        for outcome in outcomes:
-            assert await outcome.wait() is None
-        assert read(device, 0, 1024 * PAGE) == 4 * source
+        await assert_large_ones_are_stored(device, source, outcomes)
         statistics = device.stream_statistics()
         assert (statistics.managed_pages, statistics.fallback_pages) == (1024, 0)
 
@@ -220,14 +227,12 @@ async def test_stalled_large_writes_are_done_in_software_when_the_device_goes(
     source = compressible_pages(256)
     accelerator = "poc,queue_depth=8,page_ns=1000000000,when_full=wait,timeout_us=60000000"
     async with open_device(1024, accelerator=accelerator) as device:
-        outcomes = [begin(device, first, source) for first in range(0, 1024, 256)]
+        outcomes = begin_large_ones(device, source)
         while device.help():
             pass
         assert device.accelerator is not None
         device.accelerator.set("state", "offline")
-        for outcome in outcomes:
-            assert await outcome.wait() is None
-        assert read(device, 0, 1024 * PAGE) == 4 * source
+        await assert_large_ones_are_stored(device, source, outcomes)
         assert device.stream_statistics().fallback_pages == 1024 - 8
 
 
