@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("zramfs")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in `make test &` in a script: what the tests start inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _WORDS = [b"zspage ", b"descriptor ", b"doorbell ", b"slot ", b"stream ", b"handle ", b"\n"]
 

@@ -144,7 +144,6 @@ class FloodCell(Cell):
 
     def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
         """Return the fio command line: two jobs, each on its half of the device."""
-        del target
         half = DISK_BYTES // 2
         return [
             *fio_basics(block_file, size_bytes=half),
@@ -152,9 +151,15 @@ class FloodCell(Cell):
             f"--runtime={milliseconds(settings.runtime_s)}",
             f"--ramp_time={milliseconds(settings.ramp_s)}",
             *("--name=flood", "--rw=write", f"--bs={MIB}", "--ioengine=libaio", "--iodepth=8"),
+            *self.flood_options(target),
             *("--name=sync", f"--offset={half}", "--rw=randwrite", f"--bs={4 * KIB}", "--ioengine=psync"),
             *("--sync=1", "--norandommap"),
         ]
+
+    def flood_options(self, target: str) -> list[str]:
+        """Return what else fio is told of the flood."""
+        del target
+        return []
 
     def figure(self, output: Output, settings: Settings) -> float:
         """Return µs."""
@@ -163,6 +168,29 @@ class FloodCell(Cell):
         if not latency["N"]:
             raise BenchError(f"{self.name}: the synchronous writer completed no request in its time")
         return float(latency["percentile"]["99.000000"]) / 1e3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZerosFloodCell(FloodCell):
+    """How far that latency could go down: in a flood that has only to be received; otherwise in the usual one, percpu.
+
+    Zeros are neither compressed nor stored. They come at a rate that percpu reaches with data on two CPUs.
+    """
+
+    rate_bytes_s: int
+
+    def before(self, block_file: Path, target: str) -> None:
+        """Choose percpu for both: no engine takes a CPU away."""
+        del target
+        set_stream_policy(block_file, "percpu")
+
+    def flood_options(self, target: str) -> list[str]:
+        """Return what makes it zeros, for zramfs."""
+        return (
+            []
+            if target == OTHERWISE
+            else ["--buffer_compress_percentage=0", "--zero_buffers", f"--rate={self.rate_bytes_s}"]
+        )
 
 
 def set_stream_policy(block_file: Path, policy: str) -> None:
@@ -266,6 +294,19 @@ def flood(**floors: float) -> FloodCell:
     )
 
 
+def flood_of_zeros(rate_mib_s: int) -> ZerosFloodCell:
+    """Return the cell of what receiving such a flood costs a synchronous writer, whatever is done with it."""
+    return ZerosFloodCell(
+        name="4k-sync-in-zeros-p99",
+        title=f"the same in one of zeros, {rate_mib_s} MiB/s",
+        direction="write",
+        unit="µs",
+        targets=(OURS, OTHERWISE),
+        less_is_better=True,
+        rate_bytes_s=rate_mib_s * MIB,
+    )
+
+
 CELLS: tuple[Cell, ...] = (
     random_4k("write", 1, peer=2.5),
     random_4k("write", 32, peer=4.0, nothing=0.7),
@@ -279,6 +320,7 @@ CELLS: tuple[Cell, ...] = (
     binaries("read", kernel=1.1),
     writers_4k(4, otherwise=1.5),
     flood(otherwise=0.5),
+    flood_of_zeros(1000),
 )
 
 

@@ -1,5 +1,5 @@
 from cpython.buffer cimport Py_buffer
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 cdef extern from "<sched.h>" nogil:
     int sched_getcpu()
@@ -35,6 +35,7 @@ cdef class CompressedRun:
 cdef class RunCompressor:
     cdef PageCodec codec
     cdef readonly CompressedRun run
+    cdef readonly int64_t page_ns   # what a page took lately, in the runs of several; of one, unknown: 0
     cdef uint8_t *scratch
 
-    cpdef int compress(self, object source, uint64_t offset_bytes, int pages) except -1
+    cpdef int compress(self, object source, uint64_t offset_bytes, int pages, int64_t enough_ns=*) except -1

@@ -5,6 +5,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from zramfs.clock cimport NEVER_NS, monotonic_ns
+
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
     """page_same_filled(): all 8-byte words equal. The last word is looked at first, as most pages differ there.
@@ -151,10 +153,23 @@ cdef class RunCompressor:
     def __dealloc__(self):
         free(self.scratch)
 
-    cpdef int compress(self, object source, uint64_t offset_bytes, int pages) except -1:
-        """Compress `pages` pages of `source` from `offset_bytes` on into `run`."""
+    cpdef int compress(self, object source, uint64_t offset_bytes, int pages, int64_t enough_ns=NEVER_NS) except -1:
+        """Compress up to `pages` pages of `source` from `offset_bytes` on into `run`; how many.
+
+        It stops early, after an even number of pages, when they have taken `enough_ns`.
+        """
         cdef const uint8_t *page = self.run.begin(source, offset_bytes, pages)
-        cdef int i
-        for i in range(pages):
-            compress(self.codec, page + i * PAGE_BYTES, &self.run.pages[i])
-        return 0
+        cdef int64_t began_ns, taken_ns
+        if pages == 1:  # no clock: this is the way of a 4K write
+            compress(self.codec, page, &self.run.pages[0])
+            return 1
+        began_ns = monotonic_ns()
+        self.run.count = 0
+        while self.run.count < pages:
+            compress(self.codec, page + self.run.count * PAGE_BYTES, &self.run.pages[self.run.count])
+            self.run.count += 1
+            taken_ns = monotonic_ns() - began_ns if self.run.count % 2 == 0 or self.run.count == pages else 0
+            if taken_ns >= enough_ns:
+                break
+        self.page_ns = max(taken_ns // self.run.count, self.page_ns - self.page_ns // 8)
+        return self.run.count

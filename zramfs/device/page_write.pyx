@@ -16,9 +16,6 @@ from zramfs.streams cimport Stream
 cdef enum:
     PAGE_SHIFT = 12
     PAGE_BYTES = 1 << PAGE_SHIFT
-    # The longest bio that is submitted in one go: the per-CPU streams may have to compress all of it, in about 0.2 ms.
-    # A longer one is left to `LongWrites`.
-    ONE_GO_PAGES = 32
     # The longest run that one stream gets: a large bio is cut, so that the first pages are committed, and their
     # descriptors free again, while the engines work on the next.
     RUN_PAGES = 64
@@ -135,7 +132,7 @@ def write_later(PageStore store not None, WriteBio bio not None, on_done):
         on_done=finish,
         request=request,
     )
-    if size_bytes <= ONE_GO_PAGES * PAGE_BYTES:
+    if size_bytes >> PAGE_SHIFT <= store.zcomp.one_go_pages():  # the per-CPU streams may have to compress all of it
         write.submit_all()
     else:
         store.long_writes.begin(write)

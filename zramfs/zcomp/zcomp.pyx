@@ -12,8 +12,12 @@ from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.zcomp.statistics import StreamStatistics
 
 cdef enum:
-    # The longest run of a per-CPU stream: 65 to 320 µs of LZ4, after which others have their turn on the event loop.
+    # The longest run of a per-CPU stream, in pages and in time (65 to 320 µs of LZ4 are one or several): others may have
+    # a turn on the event loop then.
     PERCPU_PAGES = 32
+    PERCPU_NS = 100000
+    # What a bio may take of the event loop before others have a turn: all of 32 pages of LZ4, 4 of deflate.
+    ONE_GO_NS = 500000
     # What a per-CPU stream takes at a time of a run that wanted a managed stream: the accelerator may be free again.
     FALLBACK_PAGES = 8
 
@@ -32,10 +36,8 @@ cdef class PercpuStream(Stream):
         super().__init__(self.compressor.run)
 
     cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1:
-        """Compress the first 32 pages at the most; how many it was."""
-        pages = min(pages, <int>PERCPU_PAGES)
-        self.compressor.compress(source, offset_bytes, pages)
-        return pages
+        """Compress the first 32 pages at the most, fewer with a slow codec; how many it was."""
+        return self.compressor.compress(source, offset_bytes, min(pages, <int>PERCPU_PAGES), PERCPU_NS)
 
     def __repr__(self):
         return f"<PercpuStream {self.codec!r}>"
@@ -76,7 +78,12 @@ cdef class Zcomp:
         """Whether a run of so many pages can be complete as soon as it is submitted."""
         if self.prefers_managed_async if is_async else self.prefers_managed_sync:
             return pages <= self.manager.polled_run_pages and self.manager.can_poll(<int>pages)
-        return pages <= PERCPU_PAGES
+        return pages == 1 or pages <= self.one_go_pages()
+
+    cpdef int one_go_pages(self) except -1:
+        """How many pages a bio may have to be compressed in one go, on this CPU, as fast as it went lately."""
+        cdef int64_t page_ns = self.percpu_stream().compressor.page_ns
+        return <int>min(max(ONE_GO_NS // page_ns, 1), PERCPU_PAGES) if page_ns else PERCPU_PAGES
 
     cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async):
         """Choose the stream for a run, and hand it as many of the run's pages as it takes now: `taken`.

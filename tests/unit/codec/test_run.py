@@ -1,5 +1,6 @@
 import os
 import random
+import time
 import zlib
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import CompressedRun, FunctionCodec, RunCompressor
 
 PAGE = 4096
+NEVER_NS = (1 << 63) - 1
 NOISE = random.Random(2026).randbytes(1 * PAGE)  # the same each time: in other noise LZ4 finds a match now and then
 SAME_FILLED = 0
 FAILED = -1
@@ -146,3 +148,30 @@ def test_compressing_a_same_filled_page_needs_no_codec() -> None:
     compressor = RunCompressor(FunctionCodec(fail, fail), 2)
     compressor.compress(b"12345678" * 1024, 0, 2)
     assert compressor.run.lengths() == [SAME_FILLED, SAME_FILLED]
+
+
+def slowly(_page: bytes) -> bytes:
+    time.sleep(0.001)
+    return b"short"
+
+
+@pytest.mark.parametrize(("enough_ns", "taken"), [(1, 2), (1_000_000, 2), (NEVER_NS, 7)])
+def test_a_run_that_takes_long_enough_ends_early(enough_ns: int, taken: int) -> None:
+    compressor = RunCompressor(FunctionCodec(slowly, bytes), 8)
+    assert compressor.compress(os.urandom(8 * PAGE), PAGE, 7, enough_ns) == taken
+    assert compressor.run.lengths() == [5] * taken
+    assert compressor.page_ns >= 1_000_000
+
+
+def test_a_run_of_one_page_is_done_whatever_it_takes() -> None:
+    compressor = RunCompressor(FunctionCodec(slowly, bytes), 8)
+    assert compressor.compress(os.urandom(PAGE), 0, 1, 1) == 1
+    assert compressor.page_ns == 0
+
+
+def test_what_a_page_takes_is_not_forgotten_after_an_easy_run() -> None:
+    compressor = RunCompressor(FunctionCodec(slowly, bytes), 2)
+    compressor.compress(os.urandom(2 * PAGE), 0, 2)
+    before_ns = compressor.page_ns
+    compressor.compress(bytes(2 * PAGE), 0, 2)
+    assert before_ns * 7 // 8 <= compressor.page_ns < before_ns

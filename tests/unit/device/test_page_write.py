@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 from reads import read
+from slow import SlowLz4, on_one_cpu
 from trio.testing import wait_all_tasks_blocked
 
 from zramfs.bio import WriteBio
@@ -167,6 +168,26 @@ async def test_write_over_the_memory_limit_fails_once_with_its_error(open_device
         assert device.io_stat().failed_writes == 1
         assert device.accounting.in_flight == 0
         assert device.stream_statistics().inflight == 0
+
+
+async def test_bio_that_a_slow_codec_would_take_long_for_leaves_turns_to_others(
+    open_device: OpenDevice, compressible_pages: Pages
+) -> None:
+    source = compressible_pages(8)
+    async with open_device(64, accelerator="none", backend=SlowLz4()) as device:
+        store = store_of(device)
+        with on_one_cpu():
+            assert store.write_nowait(bio(0, source))  # nobody knows yet
+            assert not store.write_nowait(bio(8, source))
+            assert store.write_nowait(bio(16, source[:PAGE]))
+            outcome = begin(device, 24, source)
+            turns = 0
+            while not outcome.told:
+                turns += device.help()
+        assert outcome.told == [None]
+        assert turns >= 4
+        assert read(device, 0, 8 * PAGE) == read(device, 24 * PAGE, 8 * PAGE) == source
+        assert read(device, 8 * PAGE, 8 * PAGE) == bytes(8 * PAGE)
 
 
 async def test_large_later_writes_wait_for_somebody_to_help(open_device: OpenDevice, compressible_pages: Pages) -> None:

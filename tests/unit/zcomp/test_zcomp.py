@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from slow import SlowLz4, on_one_cpu
 from streams import completed
 
 from zramfs.accel.driver import EmulatedAccelerator
@@ -81,6 +82,19 @@ async def test_a_per_cpu_stream_takes_32_pages_at_a_time() -> None:
         stream, taken = zcomp.submit(bytes(100 * PAGE), 0, 100, is_async=False)
         assert taken == len(stream.run) == PERCPU_RUN_PAGES == 32
         assert stream.is_complete
+
+
+def test_a_slow_codec_has_shorter_runs_and_bios_in_one_go() -> None:
+    zcomp = Zcomp(SlowLz4())
+    source = os.urandom(8 * PAGE)
+    assert zcomp.one_go_pages() == PERCPU_RUN_PAGES
+    with on_one_cpu():
+        stream, taken = zcomp.submit(source, 0, 8, is_async=False)
+        assert stream is not None
+        assert taken == len(stream.run) == 2
+        assert stream.is_complete
+        assert zcomp.one_go_pages() == 1
+    zcomp.close()
 
 
 async def test_what_the_queue_does_not_take_falls_back_to_the_cpu() -> None:
