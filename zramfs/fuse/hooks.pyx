@@ -192,8 +192,8 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
                 attend_device()
                 if monotonic_ns() > ends_ns:
                     return None
-        elif pending_result == -EINTR:
-            return None
+        elif pending_result == -EINTR or pending_result == -ENOMEM:
+            return None  # no memory for a request is no reason to lose all data: it waits in the kernel
         elif pending_result <= 0 or not is_read_or_write(&pending):
             is_pending = True
         else:
