@@ -1,5 +1,9 @@
+import mmap
 import os
+import resource
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mounts import MIB, Mounted
@@ -46,3 +50,29 @@ def test_memory_follows_the_compressed_data_and_goes_back_at_reset(mount: Mount)
     assert grown <= 1.08 * memory["compr_data_size"]
     mounted.attribute("reset").write_text("1")
     assert mounted.status()["daemon"]["rss_bytes"] <= before + 32 * MIB
+
+
+def test_requests_that_there_is_no_memory_for_wait_until_there_is(mount: Mount) -> None:
+    mounted = mount(size="64M")
+    fd = os.open(mounted.file, os.O_RDWR | os.O_DIRECT)
+    data = mmap.mmap(-1, 16 * MIB)
+    data[:] = os.urandom(16 * MIB)
+    size_bytes = int(Path(f"/proc/{mounted.pid}/statm").read_text().split()[0]) * mmap.PAGESIZE
+    resource.prlimit(mounted.pid, resource.RLIMIT_AS, (size_bytes + MIB // 2, resource.RLIM_INFINITY))
+
+    def write(megabyte: int) -> int:
+        at = megabyte * MIB
+        return os.pwritev(fd, [memoryview(data)[at : at + MIB]], at)
+
+    with ThreadPoolExecutor(16) as pool:
+        written = pool.map(write, range(16))
+        deadline = time.monotonic() + 20
+        while "no memory for the next request; it waits" not in mounted.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        resource.prlimit(mounted.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert list(written) == [MIB] * 16
+    found = mmap.mmap(-1, 16 * MIB)
+    assert os.preadv(fd, [found], 0) == 16 * MIB
+    os.close(fd)
+    assert found[:] == data[:]

@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, EIO, ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from zramfs.clock cimport NEVER_NS, monotonic_ns
@@ -27,6 +27,12 @@ from zramfs.fuse.block_io cimport BlockIo
 from zramfs.fuse.spin cimport is_readable
 
 from zramfs.device.page_write import write_later
+
+cdef extern from "<malloc.h>" nogil:
+    size_t malloc_usable_size(void *memory)
+
+cdef extern from "<unistd.h>" nogil:
+    int usleep(unsigned int us)
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef int64_t off_t
@@ -109,6 +115,7 @@ ctypedef int (*receive_buf_fn)(fuse_session *, fuse_buf *) noexcept
 cdef enum:
     SOON_NS = 100000    # a completion so near is awaited by polling: the event loop takes about as long to wake up
     LOOK_NS = 2000      # one so near is awaited before the next request is looked for: that takes about as long
+    NO_ROOM_US = 1000   # until memory for the next request is looked for again
     COPIED_BYTES = 1 << 17  # data of up to so many bytes is copied, not kept: the request's memory has room for 1 MiB
 
 _log = logging.getLogger(__name__)
@@ -135,6 +142,8 @@ cdef bint must_not_wait = False      # whether the request in the works is answe
 cdef bint has_to_wait = False        # whether it could not be answered so
 cdef PageStore busy_store = None     # where the last write that is answered later went
 cdef int64_t next_event_ns = NEVER_NS # when its device wants attention
+cdef size_t room_bytes = 0           # what libfuse allocates for a request, once that is known
+cdef bint was_out_of_memory = False  # that has happened
 cdef char *reply_room = NULL         # what is read, until libfuse has copied it; grows to the largest request
 cdef size_t reply_room_bytes = 0
 
@@ -184,6 +193,9 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
         if next_event_ns - monotonic_ns() < LOOK_NS:
             spin_until(next_event_ns)
             attend_device()
+        if pending.mem == NULL and not make_room():
+            usleep(NO_ROOM_US)
+            return None
         pending_result = receive_buf(session, &pending)
         if pending_result == -EAGAIN:
             if not is_readable(fd, spin_ns if next_event_ns == NEVER_NS else time_until_event_ns()):
@@ -192,8 +204,8 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
                 attend_device()
                 if monotonic_ns() > ends_ns:
                     return None
-        elif pending_result == -EINTR or pending_result == -ENOMEM:
-            return None  # no memory for a request is no reason to lose all data: it waits in the kernel
+        elif pending_result == -EINTR:
+            return None
         elif pending_result <= 0 or not is_read_or_write(&pending):
             is_pending = True
         else:
@@ -204,6 +216,21 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
             if monotonic_ns() > ends_ns and not is_pending:
                 return None
     return True
+
+
+cdef bint make_room() noexcept:
+    """Whether there is memory for the next request. Without it that one waits in the kernel.
+
+    libfuse would have the daemon end, and everybody's data with it.
+    """
+    global was_out_of_memory
+    if not room_bytes:
+        return True  # libfuse's first
+    pending.mem = malloc(room_bytes)
+    if pending.mem == NULL and not was_out_of_memory:
+        was_out_of_memory = True
+        _log.warning("no memory for the next request; it waits, and so will others, without a word")
+    return pending.mem != NULL
 
 
 cdef void spin_until(int64_t end_ns) noexcept:
@@ -300,12 +327,14 @@ cdef class KeptData:
 
 cdef object data_to_keep(fuse_buf *buffer):
     """What was received in `pending`, for longer than this call. `buffer` is libfuse's description of it."""
+    global room_bytes
     cdef KeptData kept
     if buffer.size <= COPIED_BYTES or not must_not_wait:
         return PyBytes_FromStringAndSize(<char *>buffer.mem, buffer.size)
     kept = KeptData.__new__(KeptData)
     kept.request, kept.data, kept.size_bytes = pending.mem, buffer.mem, buffer.size
-    pending.mem = NULL  # libfuse allocates another for the next request
+    room_bytes = malloc_usable_size(pending.mem)
+    pending.mem = NULL  # the next request needs another: `make_room`
     return memoryview(kept)
 
 
