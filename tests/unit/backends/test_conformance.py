@@ -192,11 +192,12 @@ async def test_stream_takes_a_run_at_any_byte_of_its_source(
     slots = SlotTable(4)
     async with streams(backend, kind) as (own, codec):
         stream = own.get_stream()
-        assert stream.submit(b"head" + text + b"tail", 4, 4) == 4
+        taken = stream.submit(b"head" + text + b"tail", 4, 4)
+        assert 1 <= taken <= 4
         await completed(stream)
         slots.store(0, stream.run)
         own.put_stream(stream)
-        assert read_slots(slots, 0, 4 * PAGE, codec) == text
+        assert read_slots(slots, 0, taken * PAGE, codec) == text[: taken * PAGE]
 
 
 @both_kinds
