@@ -26,9 +26,8 @@ settings.register_profile(
 )
 settings.load_profile("zramfs")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in `make test &` in a script: what the tests start inherits it
+# As in `make test &` in a script: what the tests start would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _WORDS = [b"zspage ", b"descriptor ", b"doorbell ", b"slot ", b"stream ", b"handle ", b"\n"]

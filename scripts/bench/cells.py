@@ -186,11 +186,9 @@ class ZerosFloodCell(FloodCell):
 
     def flood_options(self, target: str) -> list[str]:
         """Return what makes it zeros, for zramfs."""
-        return (
-            []
-            if target == OTHERWISE
-            else ["--buffer_compress_percentage=0", "--zero_buffers", f"--rate={self.rate_bytes_s}"]
-        )
+        if target == OTHERWISE:
+            return []
+        return ["--buffer_compress_percentage=0", "--zero_buffers", f"--rate={self.rate_bytes_s}"]
 
 
 def set_stream_policy(block_file: Path, policy: str) -> None:
