@@ -37,6 +37,9 @@ class Accelerator(Protocol):
     def set(self, key: str, text: str) -> None:
         """Change a setting, from the next run on; InvalidValue if the text is no value for it."""
 
+    def abandon(self) -> None:
+        """Let go of the device for good: nobody waits for it any more, and software does what it has in hand."""
+
     def attach(self, create_context: Callable[[], PageCodec]) -> StreamManager:
         """Set the device up to run a backend's codec; AcceleratorUnavailable if that cannot be."""
 
@@ -111,7 +114,8 @@ class Attribute:
 
     `show_portions` stands for `show` where the text is long: portions of it, each made within a fraction of a
     millisecond as it is read; `show_async` where showing something also does it, and may take its time. `store` is
-    awaited with the text of one write(2), and may take its time without stopping other requests.
+    awaited with the text of one write(2), and may take its time without stopping other requests. `changes_files` says
+    that storing may take files away or change their sizes: the kernel is then told before the write returns.
     """
 
     mode: int
@@ -119,6 +123,7 @@ class Attribute:
     show_portions: Callable[[], Iterator[str]] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
     show_async: Callable[[], Awaitable[str]] | None = None
+    changes_files: bool = False
 
 
 ControlTree = Mapping[str, "Attribute | ControlTree"]

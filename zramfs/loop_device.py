@@ -98,20 +98,25 @@ class LoopDevices:
         """Return the loop devices over files of the file system that has this st_dev."""
         return [number for number, backing in self._bound() if backing.device == device]
 
-    def refresh_capacity(self, file: BackingFile) -> None:
-        """Tell every loop device over a file that its size has changed, as `losetup --set-capacity` does.
+    def refresh_capacity(self, file: BackingFile, name: str) -> None:
+        """Tell every loop device over a file of this name that its size has changed, as `losetup --set-capacity` does.
 
         The kernel asks the file system for the size meanwhile. Loop devices that we may not open stay as they are.
         """
-        for number, backing in self._bound():
+        for number, backing in self._bound(name):
             if backing == file:
                 with suppress(OSError), _opened(self.path(number)) as fd:
                     fcntl.ioctl(fd, _SET_CAPACITY)
 
-    def _bound(self) -> Iterator[tuple[int, BackingFile]]:
-        """Find those that are bound to a file; to ask for it makes the kernel's idea of its size fresh."""
+    def _bound(self, name: str | None = None) -> Iterator[tuple[int, BackingFile]]:
+        """Find those that are bound to a file, or to one of this name.
+
+        To ask for it makes the kernel's idea of its size fresh: its file system is asked, which may hang.
+        """
         for folder in _BLOCK_DEVICES.glob("loop*/loop"):
             number = int(folder.parent.name.removeprefix("loop"))
+            if name is not None and _backing_name(folder) != name:
+                continue
             with suppress(OSError), _opened(self.path(number)) as fd:
                 device, inode, *_ = _INFO.unpack(_status(fd))
                 yield number, BackingFile(device, inode)
@@ -122,6 +127,14 @@ class LoopDevices:
                 return fcntl.ioctl(fd, _CTL_GET_FREE)
         except OSError as error:
             raise CommandFailed(f"no loop device can be had from /dev/loop-control: {error.strerror}") from error
+
+
+def _backing_name(folder: Path) -> str:
+    """Return the name of the file that a loop device is bound to, as sysfs tells it without asking the file system."""
+    try:
+        return Path((folder / "backing_file").read_text().removesuffix("\n")).name
+    except OSError:
+        return ""  # it was unbound just now
 
 
 def _configuration(file_fd: int, name: str) -> bytes:

@@ -37,6 +37,7 @@ class EmulatedAccelerator:
         self._profile = profile
         self._driver: AcceleratorDriver | None = None
         self._is_online = True
+        self._is_abandoned = False
 
     @property
     def workers(self) -> int:
@@ -67,11 +68,16 @@ class EmulatedAccelerator:
         if key != "state":
             self._profile = self._profile.with_setting(key, text)
         elif text in _STATES:
-            self._is_online = text == "online"
+            self._is_online = text == "online" and not self._is_abandoned
         else:
             raise InvalidValue(f"the state must be {' or '.join(_STATES)}, not {text!r}")
         if self._driver is not None:
             self._driver.apply(self._profile, is_online=self._is_online)
+
+    def abandon(self) -> None:
+        """Let the device go away, and stay away."""
+        self._is_abandoned = True
+        self.set("state", "offline")
 
     def attach(self, create_context: Callable[[], PageCodec]) -> "AcceleratorDriver":
         """Start the engines, each with a context of its own; AcceleratorUnavailable if the system refuses."""

@@ -17,7 +17,7 @@ class HotPlugAttributes:
         """Return the folder sys/class/zram-control."""
         return {
             "hot_add": Attribute(mode=ROOT_READ_ONLY, show_async=self.show_hot_add),
-            "hot_remove": Attribute(mode=WRITE_ONLY, store=self.store_hot_remove),
+            "hot_remove": Attribute(mode=WRITE_ONLY, store=self.store_hot_remove, changes_files=True),
         }
 
     async def show_hot_add(self) -> str:

@@ -19,9 +19,11 @@ class LifeAttributes:
     def tree(self) -> ControlTree:
         """Return the family's files."""
         return {
-            "disksize": Attribute(mode=READ_WRITE, show=self.show_disksize, store=self.store_disksize),
+            "disksize": Attribute(
+                mode=READ_WRITE, show=self.show_disksize, store=self.store_disksize, changes_files=True
+            ),
             "initstate": Attribute(mode=READ_ONLY, show=lambda: f"{self._device.is_initialised:d}\n"),
-            "reset": Attribute(mode=WRITE_ONLY, store=self.store_reset),
+            "reset": Attribute(mode=WRITE_ONLY, store=self.store_reset, changes_files=True),
         }
 
     def show_disksize(self) -> str:

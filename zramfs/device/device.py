@@ -269,6 +269,11 @@ class ZramDevice:
         """End the post-processing that runs after the pages that it has in hand."""
         self._interruption.cancel()
 
+    def abandon_waiting(self) -> None:
+        """Let nobody wait for the accelerator any more: software does what it has in hand, and whatever comes."""
+        if self._config.accelerator is not None:
+            self._config.accelerator.abandon()
+
     def block_state(self) -> Iterator[str]:
         """Tell of each page in use, in the kernel's lines, some pages at a time."""
         page = 0

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
@@ -29,18 +30,15 @@ from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.fuse import companion
+from zramfs.fuse.announcements import Announcements
 from zramfs.fuse.answers import errno_of
 from zramfs.fuse.node_tree import NodeTree, Twig
 from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenFile
-from zramfs.loop_device import BackingFile, LoopDevices
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
 _SETTLE_S: Final = 0.001
-
-_LOOP_TIMEOUT_S: Final = 5.0
-"""How long loop devices may take to learn a new size. They ask us for it; a session that is ending does not answer."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -57,6 +55,14 @@ def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Corout
             raise FUSEError(errno_of(error, handler.__name__)) from error
 
     return answering
+
+
+def _make_folder(tree: ControlTree, on_changed: Callable[[], Awaitable[None]]) -> Folder:
+    nodes: dict[str, Node] = {
+        name: AttributeFile(entry, on_changed) if isinstance(entry, Attribute) else _make_folder(entry, on_changed)
+        for name, entry in tree.items()
+    }
+    return Folder(nodes)
 
 
 class ZramFilesystem(pyfuse3.Operations):
@@ -85,14 +91,12 @@ class ZramFilesystem(pyfuse3.Operations):
         self._tree = NodeTree()
         self._twigs: dict[ZramDevice, list[Twig]] = {}
         self._announced_sizes: dict[BlockFile, int] = {}
-        self._pruned: list[Twig] = []
-        self._announcing = trio.Lock()
-        self.mounted_device: int | None = None
-        """The st_dev of our files, once they are mounted."""
+        self.announcements = Announcements()
+        """What the kernel has to be told."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
         self._next_handle = 0
-        self._tree.graft(self._make_folder(control_tree))
+        self._tree.graft(_make_folder(control_tree, self.announcements.sent))
         devices.watch(self)
 
     # ---- devices ------------------------------------------------------------------------------------------------
@@ -100,7 +104,7 @@ class ZramFilesystem(pyfuse3.Operations):
     def device_added(self, device: ZramDevice) -> None:
         """Let its files appear. The kernel remembers no name that it did not find, and needs no telling."""
         block_file = BlockFile(device)
-        scion = self._make_folder(self._device_tree(device))
+        scion = _make_folder(self._device_tree(device), partial(self._announce_size, block_file))
         scion.entries[device.name] = block_file
         self._twigs[device] = self._tree.graft(scion)
         self._announced_sizes[block_file] = block_file.size_bytes
@@ -109,17 +113,20 @@ class ZramFilesystem(pyfuse3.Operations):
         """Let its files vanish; the kernel is told before the write that removed it returns."""
         twigs = self._twigs.pop(device)
         self._tree.prune(twigs)
-        self._pruned += twigs
+        for folder, name in twigs:
+            self.announcements.name_gone(self._tree.inode(folder), name)
         self._announced_sizes = {file: size for file, size in self._announced_sizes.items() if file.device != device}
 
-    def _make_folder(self, tree: ControlTree) -> Folder:
-        nodes: dict[str, Node] = {
-            name: AttributeFile(entry, self._announce_changes)
-            if isinstance(entry, Attribute)
-            else self._make_folder(entry)
-            for name, entry in tree.items()
-        }
-        return Folder(nodes)
+    async def _announce_size(self, file: BlockFile) -> None:
+        """Let the kernel know the size of a block file if that has just changed, and loop devices over it, too."""
+        size_bytes = file.size_bytes
+        if self._announced_sizes.get(file, size_bytes) == size_bytes:
+            return
+        self._announced_sizes[file] = size_bytes
+        inode = self._tree.inode(file)
+        self.announcements.size_changed(inode)
+        await self.announcements.sent()
+        await self.announcements.tell_loop_devices(inode, file.device.name)
 
     def help_devices(self) -> bool:
         """Do a little of what the devices have begun, for each of them; False if that is nothing."""
@@ -129,6 +136,11 @@ class ZramFilesystem(pyfuse3.Operations):
         """Let writeback and recompression end early: the daemon is about to."""
         for device in self._devices:
             device.interrupt()
+
+    def abandon_devices(self) -> None:
+        """Let no request wait for an accelerator or a backing device any more: the session is about to end."""
+        for device in self._devices:
+            device.abandon_waiting()
 
     async def settle(self) -> None:
         """Return when every request that arrived is answered: some are, without a task, when their device is done.
@@ -273,47 +285,3 @@ class ZramFilesystem(pyfuse3.Operations):
     async def release(self, fh: FileHandleT) -> None:
         """Answer the last close."""
         self.open_files.pop(fh).release()
-
-    # ---- what the kernel is told ---------------------------------------------------------------------------------
-
-    async def _announce_changes(self) -> None:
-        """Tell the kernel what a control file has just changed, before that write returns: names gone, and sizes.
-
-        Loop devices have sizes of their own, and are told too.
-
-        From a thread: a notification is a write to /dev/fuse, and one of a name waits for look-ups that we have yet to
-        answer. One writer at a time, so that none returns while another is announcing its change.
-        """
-        async with self._announcing:
-            while self._pruned:
-                folder, name = self._pruned.pop()
-                await trio.to_thread.run_sync(_forget_name, self._tree.inode(folder), os.fsencode(name))
-            for file, announced in list(self._announced_sizes.items()):
-                if file in self._announced_sizes and file.size_bytes != announced:
-                    self._announced_sizes[file] = file.size_bytes
-                    await self._announce_size(self._tree.inode(file))
-
-    async def _announce_size(self, inode: InodeT) -> None:
-        await trio.to_thread.run_sync(_forget_attributes, inode)
-        if self.mounted_device is not None:
-            backing = BackingFile(self.mounted_device, inode)
-            with trio.move_on_after(_LOOP_TIMEOUT_S):
-                await trio.to_thread.run_sync(LoopDevices().refresh_capacity, backing, abandon_on_cancel=True)
-
-
-def _forget_attributes(inode: InodeT) -> None:
-    try:
-        pyfuse3.invalidate_inode(inode, attr_only=True)
-    except FileNotFoundError:
-        return  # the kernel does not know the inode yet
-    except OSError:
-        _log.exception("the kernel was not told of a new size")
-
-
-def _forget_name(folder: InodeT, name: bytes) -> None:
-    try:
-        pyfuse3.invalidate_entry(folder, FileNameT(name))
-    except FileNotFoundError:
-        return  # the kernel does not know the name
-    except OSError:
-        _log.exception("the kernel was not told that %s is gone", os.fsdecode(name))

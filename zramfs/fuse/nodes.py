@@ -71,8 +71,8 @@ class Folder:
 class AttributeFile:
     """A control file, with sysfs's manners: 4096 bytes large, whatever it says.
 
-    `on_stored` is awaited after each value that is stored, before its writer goes on. `is_gone` is set when its device
-    has been removed: whoever has it open then meets what kernfs_get_active tells.
+    `on_changed` is awaited after a store that `changes_files`, before its writer goes on. `is_gone` is set when its
+    device has been removed: whoever has it open then meets what kernfs_get_active tells.
     """
 
     is_direct_io: Final = True
@@ -80,10 +80,10 @@ class AttributeFile:
     stored_blocks: Final = 0
     timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
 
-    def __init__(self, attribute: Attribute, on_stored: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, attribute: Attribute, on_changed: Callable[[], Awaitable[None]]) -> None:
         self.attribute = attribute
         self.mode = stat.S_IFREG | attribute.mode
-        self.on_stored = on_stored
+        self.on_changed = on_changed
         self.is_gone = False
 
     def open(self, flags: int) -> "OpenAttribute":
@@ -143,7 +143,8 @@ class OpenAttribute:
         value = bytes(data[:PAGE_SIZE])
         if value and attribute.store is not None:
             await attribute.store(value.partition(b"\0")[0].decode("latin-1"))
-            await self._file.on_stored()
+            if attribute.changes_files:
+                await self._file.on_changed()
         return len(value)
 
     def _present_attribute(self) -> Attribute:

@@ -3,9 +3,10 @@
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +16,15 @@ import trio
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.answers import CompanionAnswers
+from zramfs.fuse.ending import end_mount, is_still_there
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.mountpoint import Mount, find_mount_at, unmount
+from zramfs.fuse.mountpoint import Mount, find_mount_at
 from zramfs.fuse.reader import PollingTrio
 
 _log: Final = logging.getLogger(__name__)
 
-_FOREGROUND_TASKS: Final = 64
-"""Requests in the works besides the background ones: what somebody waits for must not wait for a task."""
+_MOST_TASKS: Final = (1 << 31) - 1
+"""A task for each request whose handler waits: a request that waits must never keep another from being read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +50,33 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     else:
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
-    filesystem.mounted_device = mount.device_number
+    filesystem.announcements.mounted_device = mount.device_number
     reader = PollingTrio(
         options.busy_poll_us,
         answer_some=companion.hooks.answer_some if companion.hooks else None,
         help_devices=filesystem.help_devices,
     )
     pyfuse3.trio = reader  # type: ignore[attr-defined]
+    answering = trio.CancelScope()
+    end = partial(end_mount, mount, filesystem, stop_reading=reader.close, answering=answering)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_unmount_on_signal, mount, filesystem, reader)
-            await _answer_requests(filesystem, max_tasks=options.background + _FOREGROUND_TASKS)
+            nursery.start_soon(_end_on_signal, end)
+            nursery.start_soon(filesystem.announcements.serve)
+            with answering:
+                await _answer_requests(filesystem)
             nursery.cancel_scope.cancel()
     finally:
-        pyfuse3.close(unmount=_is_still_there(mount))
+        pyfuse3.close(unmount=is_still_there(mount))
 
 
-async def _answer_requests(filesystem: ZramFilesystem, *, max_tasks: int) -> None:
+async def _answer_requests(filesystem: ZramFilesystem) -> None:
     """Return when the session has ended and every request that arrived has its answer."""
     try:
         async with trio.open_nursery() as nursery:
             if companion.hooks is not None:
                 companion.hooks.connect(CompanionAnswers(filesystem.open_files, nursery))
-            await pyfuse3.main(max_tasks=max_tasks)
+            await pyfuse3.main(max_tasks=_MOST_TASKS)
     finally:
         with trio.CancelScope(shield=True):
             await filesystem.settle()
@@ -91,35 +97,12 @@ def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -
     return mount
 
 
-def _is_still_there(mount: Mount) -> bool:
-    """Whether the mount is still the topmost one at its place: somebody else's must not be unmounted for it."""
-    return find_mount_at(mount.path) == mount
-
-
-async def _unmount_on_signal(mount: Mount, filesystem: ZramFilesystem, reader: PollingTrio) -> None:
-    """At SIGTERM or SIGINT unmount; if that cannot be, because it is in use for instance, end it all the same.
-
-    Either way every request that has arrived is answered before the loop ends.
-    """
+async def _end_on_signal(end: Callable[[], Awaitable[None]]) -> None:
+    """End the mount at the first SIGTERM or SIGINT."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             _log.info("%s: unmounting", signal.Signals(number).name)
-            filesystem.interrupt_devices()
-            if not await trio.to_thread.run_sync(_try_to_unmount, mount):
-                reader.close()
-                pyfuse3.terminate()
-
-
-def _try_to_unmount(mount: Mount) -> bool:
-    """Unmount as a user would: the kernel first writes back what mmap has left dirty. False if it is in use."""
-    if not _is_still_there(mount):
-        return False
-    try:
-        unmount(mount)
-    except MountFailed as error:
-        _log.warning("%s; it is taken away from its users", error)
-        return False
-    return True
+            await end()
 
 
 @contextmanager

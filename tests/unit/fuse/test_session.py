@@ -24,5 +24,5 @@ async def test_session_that_fails_answers_what_has_arrived(monkeypatch: pytest.M
     monkeypatch.setattr(pyfuse3, "main", fail)
     monkeypatch.setattr(companion, "hooks", None)
     with pytest.RaisesGroup(OSError):
-        await session._answer_requests(cast("ZramFilesystem", SimpleNamespace(settle=settle)), max_tasks=1)
+        await session._answer_requests(cast("ZramFilesystem", SimpleNamespace(settle=settle)))
     assert settled == [True]

@@ -1,0 +1,79 @@
+"""The end of a mount that the daemon is asked for, within 10 s, whatever is in flight and whoever holds what.
+
+Requests are answered for as long as anything here waits: a notification under way waits for a look-up, and unmounting
+for what mmap has left dirty. Whoever still has the mount in use then meets ENOTCONN.
+"""
+
+import faulthandler
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import pyfuse3
+import trio
+
+from zramfs.errors import MountFailed
+from zramfs.fuse.filesystem import ZramFilesystem
+from zramfs.fuse.mountpoint import Mount, find_mount_at, unmount
+
+_log: Final = logging.getLogger(__name__)
+
+_UNMOUNT_S: Final = 3.0
+"""How long unmounting may take; it waits for writes of dirty pages."""
+
+_NOTIFICATION_S: Final = 3.0
+"""How long the notification under way may take: it waits for look-ups, which are answered in milliseconds."""
+
+_ANSWERS_S: Final = 1.0
+"""How long requests that have arrived may take for their answers; none of them waits for a device any more."""
+
+_LAST_RESORT_S: Final = 9.0
+"""When the process exits whatever it is doing: the sum of the above, and 2 s for what takes no time."""
+
+
+def is_still_there(mount: Mount) -> bool:
+    """Whether the mount is still the topmost one at its place: somebody else's must not be unmounted for it."""
+    return find_mount_at(mount.path) == mount
+
+
+async def end_mount(
+    mount: Mount, filesystem: ZramFilesystem, *, stop_reading: Callable[[], None], answering: trio.CancelScope
+) -> None:
+    """Unmount; if that cannot be, because it is in use for instance, end the session all the same.
+
+    `stop_reading` lets pyfuse3 read no more requests, `answering` is the scope of their handlers.
+    """
+    faulthandler.dump_traceback_later(_LAST_RESORT_S, exit=True)
+    filesystem.interrupt_devices()
+    if await _unmount_as_a_user_would(mount):
+        return  # the kernel ends the session
+    filesystem.abandon_devices()
+    with trio.move_on_after(_NOTIFICATION_S):
+        await filesystem.announcements.close()
+    stop_reading()
+    pyfuse3.terminate()
+    await trio.sleep(_ANSWERS_S)
+    answering.cancel()
+
+
+async def _unmount_as_a_user_would(mount: Mount) -> bool:
+    """Unmount, after the kernel has written back what mmap has left dirty. False if it is in use, or does not end."""
+    is_unmounted = False
+    with trio.move_on_after(_UNMOUNT_S) as scope:
+        is_unmounted = await trio.to_thread.run_sync(
+            _try_to_unmount, mount, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+        )
+    if scope.cancelled_caught:
+        _log.warning("unmounting takes too long; the mount is taken away from its users")
+    return is_unmounted
+
+
+def _try_to_unmount(mount: Mount) -> bool:
+    if not is_still_there(mount):
+        return False
+    try:
+        unmount(mount)
+    except MountFailed as error:
+        _log.warning("%s; it is taken away from its users", error)
+        return False
+    return True
