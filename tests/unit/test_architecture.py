@@ -26,6 +26,7 @@ LEVELS = {
     "bio": 1,
     "contracts": 1,
     "streams": 1,
+    "request_memory": 0,
     "process": 0,
     "loop_device": 0,
     "clock": 0,

@@ -22,12 +22,16 @@ from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.namespace.link import KeeperLink
 from zramfs.process import SwapGuard, keep_request_buffers
+from zramfs.request_memory import RequestMemory
 from zramfs.units import PAGE_SIZE, round_up_to_page
 
 _log: Final = logging.getLogger(__name__)
 
 _LEAST_BACKGROUND: Final = 64
 """Background requests at a time, for a shallow queue or none."""
+
+_REQUEST_LIMIT_BYTES: Final = 320 << 20
+"""What may be held of writes that wait: a default queue of 256 requests of 1 MiB, and a quarter more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +78,12 @@ async def _serve(request: MountRequest, devices: DeviceSet, link: KeeperLink, on
     if request.disksize is not None:
         for device in devices:
             device.initialise(request.disksize)
+    request_memory = RequestMemory(_REQUEST_LIMIT_BYTES)
     filesystem = ZramFilesystem(
         devices,
-        control_tree=control_tree(devices, SwapGuard(), link),
+        control_tree=control_tree(devices, SwapGuard(), link, request_memory),
         device_tree=partial(device_tree, devices=devices),
+        request_memory=request_memory,
         on_ready=on_ready,
     )
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)

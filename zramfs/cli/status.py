@@ -40,10 +40,9 @@ def status(mountpoint: Path, *, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     daemon = report["daemon"]
-    console.print(
-        f"{mountpoint}: zramfs {daemon['version']}, "
-        f"daemon {daemon['pid']} with {format_bytes(daemon['rss_bytes'])} resident"
-    )
+    resident, held, limit = (format_bytes(daemon[f"{key}_bytes"]) for key in ("rss", "request", "request_limit"))
+    console.print(f"{mountpoint}: zramfs {daemon['version']}, daemon {daemon['pid']} with {resident} resident")
+    console.print(f"waiting writes hold {held}, at most {limit}")
     for make_table in (_memory_table, _algorithm_table, _stream_table, _accelerator_table, _emulation_table):
         table = make_table(report)
         if table is not None:
@@ -57,6 +56,8 @@ def read_status(mounted: MountedZramfs) -> dict[str, Any]:
             "pid": mounted.pid,
             "version": mounted.daemon_attribute("version"),
             "rss_bytes": int(mounted.daemon_attribute("rss_bytes")),
+            "request_bytes": int(mounted.daemon_attribute("request_bytes")),
+            "request_limit_bytes": int(mounted.daemon_attribute("request_limit_bytes")),
         },
         "devices": [_read_device(mounted, name) for name in mounted.device_names()],
     }

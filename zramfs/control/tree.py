@@ -14,6 +14,7 @@ from zramfs.control.values import parse_flag_u16
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.process import SwapGuard, rss_bytes
+from zramfs.request_memory import RequestMemory
 
 
 class Keepers(Protocol):
@@ -25,13 +26,15 @@ class Keepers(Protocol):
         """Connect to the keeper that listens at a socket; DeviceBusy while there is another."""
 
 
-def control_tree(devices: DeviceSet, swap_guard: SwapGuard, keepers: Keepers) -> ControlTree:
+def control_tree(
+    devices: DeviceSet, swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory
+) -> ControlTree:
     """Folders and files under the mount point that are there with any devices, or none."""
     return {
         "sys": {
             "block": {},
             "class": {"zram-control": HotPlugAttributes(devices).tree()},
-            "fs": {"zramfs": _daemon_tree(swap_guard, keepers)},
+            "fs": {"zramfs": _daemon_tree(swap_guard, keepers, request_memory)},
             "kernel": {"debug": {"zram": {}}},
         }
     }
@@ -47,7 +50,7 @@ def device_tree(device: ZramDevice, devices: DeviceSet) -> ControlTree:
     }
 
 
-def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers) -> ControlTree:
+def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory) -> ControlTree:
     """Ours: sys/fs/zramfs, where a file system of the kernel has its own attributes."""
 
     async def store_memory_locked(text: str) -> None:
@@ -63,6 +66,8 @@ def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers) -> ControlTree:
         "pid": Attribute(mode=READ_ONLY, show=lambda: f"{os.getpid()}\n"),
         "version": Attribute(mode=READ_ONLY, show=lambda: f"{__version__}\n"),
         "rss_bytes": Attribute(mode=READ_ONLY, show=lambda: f"{rss_bytes()}\n"),
+        "request_bytes": Attribute(mode=READ_ONLY, show=lambda: f"{request_memory.held_bytes}\n"),
+        "request_limit_bytes": Attribute(mode=READ_ONLY, show=lambda: f"{request_memory.limit_bytes}\n"),
         "memory_locked": Attribute(
             mode=READ_WRITE, show=lambda: f"{swap_guard.is_memory_locked:d}\n", store=store_memory_locked
         ),

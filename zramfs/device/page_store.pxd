@@ -18,5 +18,7 @@ cdef class PageStore:
 
     cpdef bint read_into(self, uint64_t offset_bytes, object out) except -1
     cpdef bint write_nowait(self, WriteBio bio) except -1
+    cpdef bint write_at_once(self, WriteBio bio) except -1
     cpdef int commit(self, uint64_t page, Stream stream) except -1
-    cdef int _write_pages(self, uint64_t page, object data, int pages, bint is_async) except -1
+    cdef int _write(self, WriteBio bio, bint may_choose) except -1
+    cdef int _write_pages(self, WriteBio bio, uint64_t pages, bint may_choose) except -1

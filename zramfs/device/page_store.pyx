@@ -65,13 +65,26 @@ cdef class PageStore:
     cpdef bint write_nowait(self, WriteBio bio) except -1:
         """Store the bio if that needs no waiting: a few whole pages. False: nothing is done."""
         cdef uint64_t size_bytes = len(bio.data)
-        cdef uint64_t pages = size_bytes >> PAGE_SHIFT
-        if (bio.offset_bytes | size_bytes) & (PAGE_BYTES - 1) or not self.zcomp.is_nowait(pages, bio.is_async):
+        if (bio.offset_bytes | size_bytes) & (PAGE_BYTES - 1):
             return False
+        if not self.zcomp.is_nowait(size_bytes >> PAGE_SHIFT, bio.is_async):
+            return False
+        self._write(bio, True)
+        return True
+
+    cpdef bint write_at_once(self, WriteBio bio) except -1:
+        """Store the bio on the per-CPU path, whatever that takes: nothing of it can be kept. False: it has partial pages."""
+        if (bio.offset_bytes | <uint64_t>len(bio.data)) & (PAGE_BYTES - 1):
+            return False
+        self._write(bio, False)
+        return True
+
+    cdef int _write(self, WriteBio bio, bint may_choose) except -1:
+        cdef uint64_t size_bytes = len(bio.data)
         start_ns = self.accounting.begin()
         request = None if self.tracer is None else self.tracer("write", size_bytes, start_ns, bio.is_async)
         try:
-            self._write_pages(bio.offset_bytes >> PAGE_SHIFT, bio.data, <int>pages, bio.is_async)
+            self._write_pages(bio, size_bytes >> PAGE_SHIFT, may_choose)
         except ZramError:
             self.accounting.failed_writes += 1
             raise
@@ -79,12 +92,16 @@ cdef class PageStore:
             self.accounting.end(self.accounting.write, size_bytes, start_ns)
             if request is not None:
                 request.answer()
-        return True
+        return 0
 
-    cdef int _write_pages(self, uint64_t page, object data, int pages, bint is_async) except -1:
-        cdef int done = 0
+    cdef int _write_pages(self, WriteBio bio, uint64_t pages, bint may_choose) except -1:
+        cdef uint64_t page = bio.offset_bytes >> PAGE_SHIFT
+        cdef uint64_t done = 0
         while done < pages:
-            stream = self.zcomp.choose(data, <uint64_t>done << PAGE_SHIFT, pages - done, is_async)
+            if may_choose:
+                stream = self.zcomp.choose(bio.data, done << PAGE_SHIFT, <int>(pages - done), bio.is_async)
+            else:
+                stream = self.zcomp.submit_here(bio.data, done << PAGE_SHIFT, <int>(pages - done), True)
             taken = self.zcomp.taken
             self.commit(page + done, stream)
             done += taken

@@ -12,6 +12,7 @@ import trio
 
 from zramfs.errors import ZramError
 from zramfs.fuse.nodes import OpenBlockFile, OpenFile
+from zramfs.request_memory import RequestMemory
 
 if TYPE_CHECKING:
     from zramfs.fuse.hooks import Reply
@@ -31,10 +32,11 @@ def errno_of(error: Exception, request: str) -> int:
 
 
 class CompanionAnswers:
-    """Answers for `open_files`, by handle; what takes its time runs in `nursery`."""
+    """Answers for `open_files`, by handle; what takes its time runs in `nursery`, and holds `request_memory`."""
 
-    def __init__(self, open_files: dict[int, OpenFile], nursery: trio.Nursery) -> None:
+    def __init__(self, open_files: dict[int, OpenFile], request_memory: RequestMemory, nursery: trio.Nursery) -> None:
         self.open_files = open_files
+        self.request_memory = request_memory
         self._nursery = nursery
 
     errno_of = staticmethod(errno_of)

@@ -55,6 +55,13 @@ cdef class BlockIo:
             return len(bio.data)
         return HAS_TO_WAIT
 
+    cpdef Py_ssize_t write_at_once(self, uint64_t offset_bytes, object data, object is_async) except -2:
+        """Store what lies before the end, where it is; how many bytes, or -1: it has partial pages, and nothing is done."""
+        cdef WriteBio bio = self.bio(offset_bytes, data, is_async)
+        if (<PageStore?>self.device.store).write_at_once(bio):
+            return len(bio.data)
+        return HAS_TO_WAIT
+
     async def write(self, offset_bytes, data, is_async):
         """Store what lies before the end, however long that takes, as `write_nowait` does."""
         bio = self.bio(offset_bytes, data, is_async)

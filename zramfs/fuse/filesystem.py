@@ -33,7 +33,8 @@ from zramfs.fuse import companion
 from zramfs.fuse.announcements import Announcements
 from zramfs.fuse.answers import errno_of
 from zramfs.fuse.node_tree import NodeTree, Twig
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenFile
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenBlockFile, OpenFile
+from zramfs.request_memory import RequestMemory
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def _make_folder(tree: ControlTree, on_changed: Callable[[], Awaitable[None]]) -
 class ZramFilesystem(pyfuse3.Operations):
     """Serves the block files of `devices`, the control files that stay, and for each device those of `device_tree`.
 
-    `on_ready` is called once I/O is answered.
+    `request_memory` limits what writes hold that wait. `on_ready` is called once I/O is answered.
     """
 
     supports_dot_lookup = True
@@ -80,12 +81,14 @@ class ZramFilesystem(pyfuse3.Operations):
         *,
         control_tree: ControlTree,
         device_tree: Callable[[ZramDevice], ControlTree],
+        request_memory: RequestMemory,
         on_ready: Callable[[], None],
     ) -> None:
         super().__init__()
         self._on_ready = on_ready
         self._devices = devices
         self._device_tree = device_tree
+        self.request_memory = request_memory
         self._owner = (os.getuid(), os.getgid())
         self._mounted_ns = time.time_ns()
         self._tree = NodeTree()
@@ -269,7 +272,16 @@ class ZramFilesystem(pyfuse3.Operations):
         """Write to a block file or an attribute what has to wait, or whatever it is without the companion."""
         handed_over = companion.hooks.take_write() if companion.hooks else None
         data, is_async = handed_over or (buf, None)
-        return await self.open_files[fh].write(off, data, is_async)
+        file = self.open_files[fh]
+        if not self.request_memory.has_room(len(data)) and isinstance(file, OpenBlockFile):
+            size_written = file.write_at_once(off, data, is_async)
+            if size_written >= 0:
+                return size_written
+        self.request_memory.hold(len(data))
+        try:
+            return await file.write(off, data, is_async)
+        finally:
+            self.request_memory.let_go(len(data))
 
     @_answers_errors
     async def flush(self, fh: FileHandleT) -> None:

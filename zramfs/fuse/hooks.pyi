@@ -1,6 +1,7 @@
 from typing import Protocol
 
 from zramfs.fuse.nodes import OpenFile
+from zramfs.request_memory import RequestMemory
 
 class Reply:
     def error(self, error_number: int) -> None: ...
@@ -8,6 +9,7 @@ class Reply:
 
 class Answers(Protocol):
     open_files: dict[int, OpenFile]
+    request_memory: RequestMemory
     def errno_of(self, error: Exception, request: str) -> int: ...
     def fallocate(self, reply: Reply, file: OpenFile, mode: int, offset: int, length: int) -> None: ...
     def lseek(self, reply: Reply, file: OpenFile, offset: int, whence: int) -> None: ...

@@ -25,6 +25,7 @@ from zramfs.device.page_store cimport PageStore
 from zramfs.device.page_write cimport can_write_later
 from zramfs.fuse.block_io cimport BlockIo
 from zramfs.fuse.spin cimport is_readable
+from zramfs.request_memory cimport RequestMemory
 
 from zramfs.device.page_write import write_later
 
@@ -131,6 +132,7 @@ cdef fuse_lowlevel_ops completed     # ours: theirs and what is missing there
 cdef receive_buf_fn receive_buf = NULL
 cdef object server = None            # who answers
 cdef dict open_files = None          # its files, by handle
+cdef RequestMemory request_memory = None  # what requests hold that are answered later
 cdef fuse_session *session = NULL
 cdef fuse_buf pending                # a request that pyfuse3 has yet to receive
 cdef int pending_result = 0          # its size; or 0, or a negative errno: what libfuse said instead of a request
@@ -169,13 +171,14 @@ def connect(answers):
     """Say who answers; before the session's loop begins.
 
     `answers.open_files` are asked for reads and writes, by handle; what memory they are given is theirs until they
-    return, and `answers.errno_of(error, request)` translates what they raise. `answers.fallocate(reply, file, mode,
+    return. `answers.request_memory` limits what is kept of writes that are answered later, and `answers.errno_of(error, request)` translates what they raise. `answers.fallocate(reply, file, mode,
     offset, length)` and `answers.lseek(reply, file, offset, whence)` answer through `reply`, at once or later.
     """
-    global server, open_files
+    global server, open_files, request_memory
     cdef int fd = fuse_session_fd(session)
     server = answers
     open_files = answers.open_files
+    request_memory = answers.request_memory
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
 
 
@@ -276,6 +279,7 @@ cdef class Reply:
 
     cdef fuse_req_t request
     cdef size_t size_bytes      # of a write
+    cdef size_t held_bytes      # what is kept of it
 
     def error(self, int error_number):
         """Answer with an errno; 0 for success."""
@@ -290,12 +294,18 @@ cdef class Reply:
             self.request = NULL
 
     def __dealloc__(self):
+        self.let_go()
         if self.request != NULL:
             fuse_reply_err(self.request, EIO)
 
+    cdef void let_go(self) noexcept:
+        if self.held_bytes:
+            request_memory.let_go(self.held_bytes)
+            self.held_bytes = 0
 
     def __call__(self, failure):
         """Answer a write that was begun, with its outcome."""
+        self.let_go()
         if self.request == NULL:
             return
         if failure is None:
@@ -325,11 +335,21 @@ cdef class KeptData:
         free(self.request)
 
 
+cdef inline bint is_copied(fuse_buf *buffer) noexcept:
+    """Whether data is copied to be kept, or the memory is kept in which it was received."""
+    return buffer.size <= COPIED_BYTES or not must_not_wait
+
+
+cdef inline size_t held_bytes(fuse_buf *buffer) noexcept:
+    """What keeping the data takes."""
+    return buffer.size if is_copied(buffer) else malloc_usable_size(pending.mem)
+
+
 cdef object data_to_keep(fuse_buf *buffer):
     """What was received in `pending`, for longer than this call. `buffer` is libfuse's description of it."""
     global room_bytes
     cdef KeptData kept
-    if buffer.size <= COPIED_BYTES or not must_not_wait:
+    if is_copied(buffer):
         return PyBytes_FromStringAndSize(<char *>buffer.mem, buffer.size)
     kept = KeptData.__new__(KeptData)
     kept.request, kept.data, kept.size_bytes = pending.mem, buffer.mem, buffer.size
@@ -396,8 +416,10 @@ cdef void hook_write_buf(
             if isinstance(file, BlockIo):
                 result = (<BlockIo>file).write_nowait(off, data, is_async(fi))
                 if result < 0 and is_async(fi) and can_write_later(off, bufv.buf[0].size):
-                    answer_later(req, <BlockIo>file, off, &bufv.buf[0])
-                    return
+                    if request_memory.has_room(held_bytes(&bufv.buf[0])):
+                        answer_later(req, <BlockIo>file, off, &bufv.buf[0])
+                        return
+                    result = (<BlockIo>file).write_at_once(off, data, True)
             else:
                 result = file.write_nowait(off, data, is_async(fi))
     except Exception as error:
@@ -421,9 +443,12 @@ cdef int answer_later(fuse_req_t req, BlockIo file, off_t off, fuse_buf *buffer)
     global busy_store, next_event_ns
     cdef PageStore store = file.device.store
     cdef Reply reply
+    cdef size_t held = held_bytes(buffer)
     bio = file.bio(off, data_to_keep(buffer), True)
     reply = reply_to(req)
     reply.size_bytes = len(bio.data)
+    reply.held_bytes = held
+    request_memory.hold(held)
     try:
         write_later(store, bio, reply)
     except Exception as error:

@@ -75,7 +75,7 @@ async def _answer_requests(filesystem: ZramFilesystem) -> None:
     try:
         async with trio.open_nursery() as nursery:
             if companion.hooks is not None:
-                companion.hooks.connect(CompanionAnswers(filesystem.open_files, nursery))
+                companion.hooks.connect(CompanionAnswers(filesystem.open_files, filesystem.request_memory, nursery))
             await pyfuse3.main(max_tasks=_MOST_TASKS)
     finally:
         with trio.CancelScope(shield=True):

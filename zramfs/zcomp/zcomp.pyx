@@ -108,9 +108,16 @@ cdef class Zcomp:
             if self.manager.should_wait():
                 return None
             pages = min(pages, <int>FALLBACK_PAGES)
-        stream = self.percpu_stream()
+        return self.submit_here(source, offset_bytes, pages, prefers_managed)
+
+    cdef PercpuStream submit_here(self, object source, uint64_t offset_bytes, int pages, bint is_fallback):
+        """Compress some pages of a run on the per-CPU path, whatever the policy: `taken`.
+
+        `is_fallback`: they would rather have had a managed stream.
+        """
+        cdef PercpuStream stream = self.percpu_stream()
         self.taken = stream.submit(source, offset_bytes, pages)
-        if prefers_managed:
+        if is_fallback:
             self.fallback_pages += self.taken
         else:
             self.percpu_pages += self.taken
@@ -131,10 +138,7 @@ cdef class Zcomp:
 
     def submit_patched_page(self, page):
         """Compress one page on the per-CPU path, whatever the policy: its caller must not wait."""
-        cdef PercpuStream stream = self.percpu_stream()
-        stream.submit(page, 0, 1)
-        self.percpu_pages += 1
-        return stream
+        return self.submit_here(page, 0, 1, False)
 
     cdef PercpuStream percpu_stream(self):
         """That of this CPU."""

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pyfuse3
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
@@ -15,9 +17,13 @@ from zramfs.device.device_set import DeviceSet
 from zramfs.errors import DeviceBusy
 from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
+from zramfs.fuse.nodes import AttributeFile
+from zramfs.request_memory import RequestMemory
 from zramfs.units import PAGE_SIZE
 
 OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
+
+REQUEST_LIMIT_BYTES = 1 << 20
 
 CONTEXT = cast("pyfuse3.RequestContext", SimpleNamespace())
 
@@ -46,6 +52,7 @@ def filesystem_of_set(devices: DeviceSet, tree: ControlTree) -> ZramFilesystem:
         devices,
         control_tree={"sys": tree},
         device_tree=lambda device: {"sys": {device.name: {"size": Attribute(mode=0o444, show=lambda: "4096\n")}}},
+        request_memory=RequestMemory(REQUEST_LIMIT_BYTES),
         on_ready=lambda: None,
     )
 
@@ -133,6 +140,42 @@ async def test_open_flags_choose_the_stream_without_the_companion(
         handle = await open_file(filesystem, "zram0", flags=flags)
         await filesystem.write(handle, 0, os.urandom(PAGE_SIZE))
         assert getattr(device.stream_statistics(), kind) == 1
+
+
+async def test_write_that_there_is_no_memory_to_hold_is_stored_at_once(
+    open_device: OpenDevice, random_pages: Callable[..., bytes], nursery: trio.Nursery
+) -> None:
+    waiting = "ideal,timeout_us=200000,polled_run_pages=0,when_full=wait,queue_depth=1,fault_timeout=1/1"
+    async with open_device(16, accelerator=waiting) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "zram0", flags=os.O_RDWR | os.O_DIRECT)
+        nursery.start_soon(filesystem.write, handle, 0, random_pages(1))
+        nursery.start_soon(filesystem.write, handle, PAGE_SIZE, random_pages(1))
+        await wait_all_tasks_blocked()
+        assert filesystem.request_memory.held_bytes == 2 * PAGE_SIZE
+        filesystem.request_memory.hold(REQUEST_LIMIT_BYTES - 2 * PAGE_SIZE)
+        pages = random_pages(2, 7)
+        assert await filesystem.write(handle, 2 * PAGE_SIZE, pages) == len(pages)
+        assert device.stream_statistics().fallback_pages == 2
+        assert await filesystem.read(handle, 2 * PAGE_SIZE, len(pages)) == pages
+        filesystem.request_memory.let_go(REQUEST_LIMIT_BYTES - 2 * PAGE_SIZE)
+        device.abandon_waiting()
+        await wait_all_tasks_blocked()
+        await filesystem.settle()
+        assert filesystem.request_memory.held_bytes == 0
+        assert await filesystem.read(handle, PAGE_SIZE, PAGE_SIZE) == random_pages(1)
+
+
+async def test_store_waits_for_a_notification_only_if_it_changes_files() -> None:
+    async def store(_text: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    plain = AttributeFile(Attribute(mode=0o200, store=store), trio.sleep_forever)
+    assert await plain.open(os.O_WRONLY).write(0, b"1", None) == 1
+    changing = AttributeFile(Attribute(mode=0o200, store=store, changes_files=True), trio.sleep_forever)
+    with trio.move_on_after(0.01) as scope:
+        await changing.open(os.O_WRONLY).write(0, b"1", None)
+    assert scope.cancelled_caught
 
 
 async def test_reset_waits_for_the_last_release(open_device: OpenDevice) -> None:
