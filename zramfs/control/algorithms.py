@@ -1,5 +1,6 @@
 """What compresses the pages of a device: the primary algorithm, those to recompress with, and their parameters."""
 
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -20,6 +21,7 @@ class AlgorithmAttributes:
 
     def __init__(self, device: ZramDevice) -> None:
         self._device = device
+        self._dictionary_threads = trio.CapacityLimiter(1)
 
     def tree(self) -> ControlTree:
         """Return the family's files."""
@@ -69,11 +71,20 @@ class AlgorithmAttributes:
             level=_optional_int(values.get("level")),
             winbits=_optional_int(values.get("deflate.winbits")),
             dictionary_path=dictionary_path,
-            dictionary=await _read_dictionary(dictionary_path) if dictionary_path else b"",
+            dictionary=await self._read_dictionary(dictionary_path) if dictionary_path else b"",
         )
         priority = parse_int(values.get("priority", f"{PRIMARY}"))
         algorithms = self._device.algorithms
         algorithms.set_params(algorithms.priority_of(values["algo"]) if "algo" in values else priority, params)
+
+    async def _read_dictionary(self, path: str) -> bytes:
+        """Read a file in a thread: it may be one of this mount, for which we answer, or of a server that hangs."""
+        try:
+            return await trio.to_thread.run_sync(
+                _read_file, Path(path), abandon_on_cancel=True, limiter=self._dictionary_threads
+            )
+        except (OSError, ValueError) as error:
+            raise InvalidValue(f"cannot read the dictionary {path!r}: {error}") from error
 
     def show_algorithm_stat(self) -> str:
         """Ours: priority, algorithm and parameters a line; with the defaults once the device is initialised."""
@@ -103,14 +114,10 @@ def _optional_int(text: str | None) -> int | None:
     return None if text is None else parse_int(text)
 
 
-async def _read_dictionary(path: str) -> bytes:
-    """Read a file, which may be one of this mount: on a thread, so that the event loop can answer for it."""
-    try:
-        if not await trio.Path(path).is_file():  # a pipe or a terminal would give nothing, and never end
-            raise InvalidValue(f"the dictionary {path!r} is not a file")
-        return await trio.Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InvalidValue(f"cannot read the dictionary {path!r}: {error}") from error
+def _read_file(path: Path) -> bytes:
+    if not path.is_file():  # a pipe or a terminal would give nothing, and never end
+        raise InvalidValue(f"the dictionary {str(path)!r} is not a file")
+    return path.read_bytes()
 
 
 def _describe(params: AlgorithmParams) -> str:
