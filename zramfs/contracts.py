@@ -112,15 +112,17 @@ class Backend(ABC):
 class Attribute:
     """A control file. Without a `show` it cannot be read, without `store` it cannot be written; ZramError is its errno.
 
-    `show_portions` stands for `show` where the text is long: portions of it, each made within a fraction of a
-    millisecond as it is read; `show_async` where showing something also does it, and may take its time. `store` is
-    awaited with the text of one write(2), and may take its time without stopping other requests. `changes_files` says
-    that storing may take files away or change their sizes: the kernel is then told before the write returns.
+    `show_portions` stands for `show` where the text may be longer than a page: portions of it, each made within a
+    fraction of a millisecond as it is read, and `text_bytes` of ASCII in all. `show_async` stands for `show` where
+    showing something also does it, and may take its time. `store` is awaited with the text of one write(2), and may
+    take its time without stopping other requests. `changes_files` says that storing may take files away or change
+    their sizes: the kernel is then told before the write returns.
     """
 
     mode: int
     show: Callable[[], str] | None = None
     show_portions: Callable[[], Iterator[str]] | None = None
+    text_bytes: Callable[[], int] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
     show_async: Callable[[], Awaitable[str]] | None = None
     changes_files: bool = False

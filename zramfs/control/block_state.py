@@ -17,4 +17,8 @@ def debug_attributes(device: ZramDevice) -> ControlTree:
             raise NotInitialised(f"{device.name} is not initialised")
         return device.block_state()
 
-    return {"block_state": Attribute(mode=ROOT_READ_ONLY, show_portions=show_block_state)}
+    return {
+        "block_state": Attribute(
+            mode=ROOT_READ_ONLY, show_portions=show_block_state, text_bytes=device.block_state_bytes
+        )
+    }

@@ -23,7 +23,7 @@ from zramfs.device.long_writes import Landing
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
 from zramfs.device.recompression import Recompression, recompress
-from zramfs.device.scan import describe_some, mark_idle_some
+from zramfs.device.scan import describe_some, described_bytes, mark_idle_some
 from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.statistics import IoStat, MmStat
 from zramfs.device.trace import RequestTrace, TracedRequest
@@ -280,6 +280,10 @@ class ZramDevice:
         while page * PAGE_SIZE < self.disksize:
             lines, page = describe_some(self._initialised().slots, page)
             yield lines
+
+    def block_state_bytes(self) -> int:
+        """How long the text of `block_state` is."""
+        return described_bytes(self._initialised().slots) if self.is_initialised else 0
 
     # ---- I/O ----------------------------------------------------------------------------------------------------
 

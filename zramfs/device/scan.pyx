@@ -13,7 +13,8 @@ from zramfs.device.slots cimport EMPTY, IDLE, INCOMPRESSIBLE, PRIORITY, SAME, ST
 
 cdef enum:
     PORTION_LINES = 256         # of block_state: 0.1 ms
-    LINE_BYTES = 64             # room for one: 12 digits, 12 more, a fraction of 6, flags and blanks are 40
+    LINE_BYTES = 64             # room for one
+    USUAL_LINE_BYTES = 40       # 12 digits, 12 more, a fraction of 6, flags, blanks and the newline
 
 
 def mark_idle_some(SlotTable table not None, uint64_t page, age_s=None):
@@ -52,6 +53,11 @@ def describe_some(SlotTable table not None, uint64_t page):
             length += describe(page, &table.slots[page], lines + length)
         page += 1
     return lines[:length].decode("ascii"), min(page, table.page_count)
+
+
+def described_bytes(SlotTable table not None):
+    """How long all lines of block_state are; a few bytes more if pages have numbers of more than 12 digits."""
+    return table.stored_pages * USUAL_LINE_BYTES
 
 
 cdef int describe(uint64_t page, Slot *slot, char *line) noexcept:

@@ -47,6 +47,10 @@ class Announcements:
         """Note that a file has another size."""
         self._note(partial(_forget_attributes, inode))
 
+    def contents_changed(self, inode: InodeT) -> None:
+        """Note that whatever the kernel has read ahead of a file is no longer true."""
+        self._note(partial(_forget_contents, inode))
+
     def _note(self, notification: Callable[[], None]) -> None:
         if self.mounted_device is None or self._is_closed:
             return
@@ -95,6 +99,10 @@ class Announcements:
 
 def _forget_attributes(inode: InodeT) -> None:
     _notify(partial(pyfuse3.invalidate_inode, inode, attr_only=True))
+
+
+def _forget_contents(inode: InodeT) -> None:
+    _notify(partial(pyfuse3.invalidate_inode, inode, attr_only=False))
 
 
 def _forget_name(folder: InodeT, name: bytes) -> None:

@@ -61,8 +61,8 @@ class CompanionAnswers:
             reply.error(0)
 
     def lseek(self, reply: "Reply", file: OpenFile, offset: int, whence: int) -> None:
-        """Find the next data or hole of a block file: SEEK_DATA or SEEK_HOLE."""
-        found = file.seek(offset, whence) if isinstance(file, OpenBlockFile) else None
+        """Find the next data or hole: SEEK_DATA or SEEK_HOLE."""
+        found = file.seek(offset, whence)
         if found is None:
             reply.error(errno.ENXIO)
         else:

@@ -217,7 +217,7 @@ class ZramFilesystem(pyfuse3.Operations):
         entry.st_blocks = node.stored_blocks
         entry.st_blksize = PAGE_SIZE
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = self._mounted_ns
-        entry.attr_timeout = entry.entry_timeout = node.timeout_s
+        entry.attr_timeout, entry.entry_timeout = node.attributes_timeout_s, node.name_timeout_s
         return entry
 
     @_answers_errors
@@ -253,6 +253,9 @@ class ZramFilesystem(pyfuse3.Operations):
         node = self._tree.node(inode)
         if isinstance(node, Folder):
             raise FUSEError(errno.EISDIR)
+        if isinstance(node, AttributeFile) and node.is_long:
+            self.announcements.contents_changed(inode)
+            await self.announcements.sent()
         self._next_handle += 1
         self.open_files[self._next_handle] = node.open(flags)
         return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)

@@ -6,9 +6,11 @@ import stat
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol
 
+import trio
+
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import InvalidValue, NoSuchDevice, ZramError
+from zramfs.errors import NoSuchDevice, ZramError
 from zramfs.fuse.block_io import BlockIo
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE, BytesLike
 
@@ -16,8 +18,8 @@ _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE
 _PUNCH_HOLE: Final = 2  # FALLOC_FL_PUNCH_HOLE
 _ZERO_RANGE: Final = 16  # FALLOC_FL_ZERO_RANGE
 
-_ATTRIBUTE_TIMEOUT_S: Final = 3600.0
-"""How long the kernel may trust what it knows of a node. Only a block file's size changes, and that is announced."""
+_TIMEOUT_S: Final = 3600.0
+"""How long the kernel may trust what it knows of a node. Names that go are announced, and so is a block file's size."""
 
 
 _LONGEST_READ_BYTES: Final = 128 * 1024
@@ -48,6 +50,9 @@ class OpenFile(Protocol):
     async def write(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
         """Take the data, however long that takes; how many bytes of it."""
 
+    def seek(self, offset_bytes: int, whence: int) -> int | None:
+        """Return the next data or hole (SEEK_DATA or SEEK_HOLE); None when there is none. The end counts as a hole."""
+
     def flush(self) -> None:
         """Return when everything acknowledged is stored."""
 
@@ -62,29 +67,47 @@ class Folder:
     is_direct_io: Final = False
     size_bytes: Final = 0
     stored_blocks: Final = 0
-    timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
+    name_timeout_s: Final = _TIMEOUT_S
+    attributes_timeout_s: Final = _TIMEOUT_S
 
     def __init__(self, entries: "dict[str, Node]") -> None:
         self.entries = entries
 
 
 class AttributeFile:
-    """A control file, with sysfs's manners: 4096 bytes large, whatever it says.
+    """A control file, with sysfs's manners: 4096 bytes large, whatever it says; or as large as a long text is.
+
+    The kernel must ask for the size at each open. It takes the end of the text for the end of the file after it has
+    read by its page cache, as sendfile(2) does, and drops that page when the size is another one again.
 
     `on_changed` is awaited after a store that `changes_files`, before its writer goes on. `is_gone` is set when its
     device has been removed: whoever has it open then meets what kernfs_get_active tells.
     """
 
     is_direct_io: Final = True
-    size_bytes: Final = PAGE_SIZE
-    stored_blocks: Final = 0
-    timeout_s: Final = _ATTRIBUTE_TIMEOUT_S
+    name_timeout_s: Final = _TIMEOUT_S
+    attributes_timeout_s: Final = 0.0
 
     def __init__(self, attribute: Attribute, on_changed: Callable[[], Awaitable[None]]) -> None:
         self.attribute = attribute
         self.mode = stat.S_IFREG | attribute.mode
         self.on_changed = on_changed
         self.is_gone = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its text may be longer than a page."""
+        return self.attribute.show_portions is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """A page; of a long text the length."""
+        return self.attribute.text_bytes() if self.attribute.text_bytes else PAGE_SIZE
+
+    @property
+    def stored_blocks(self) -> int:
+        """As many as its size takes: sysfs says none, and for `tar -S` a file of no blocks is all hole."""
+        return -(-self.size_bytes // SECTOR_SIZE)
 
     def open(self, flags: int) -> "OpenAttribute":
         """Open for reading what can be shown, and for writing what can be stored."""
@@ -105,33 +128,46 @@ def _encoded(shown: str) -> bytes:
 
 
 class OpenAttribute:
-    """Reading shows the value as it was at offset 0; each write is one value."""
+    """Reading shows the value anew, unless it goes on where it ended (seq_read_iter); each write is one value."""
 
     def __init__(self, file: AttributeFile) -> None:
         self._file = file
         self._shown = b""
+        self._ended_at_bytes = 0
 
     def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Show the value anew at offset 0, unless that takes its time, and go on with it behind that."""
+        """Show the value, anew unless reading goes on; -1 if that takes its time."""
         attribute = self._present_attribute()
-        if offset_bytes == 0 and attribute.show_async is not None:
-            return -1
-        if offset_bytes == 0 and attribute.show is not None:
-            self._shown = _encoded(attribute.show())
+        if not self._goes_on_at(offset_bytes):
+            if attribute.show_async is not None:
+                return -1
+            if attribute.show is not None:
+                self._shown = _encoded(attribute.show())
         return self._copy_shown(offset_bytes, out)
 
     async def read(self, offset_bytes: int, out: memoryview) -> int:
         """Let the value be shown, however long that takes."""
         attribute = self._present_attribute()
-        if offset_bytes == 0 and attribute.show_async is not None:
-            self._shown = _encoded(await attribute.show_async())
-            return self._copy_shown(offset_bytes, out)
-        return self.read_into(offset_bytes, out)
+        if attribute.show_async is None or self._goes_on_at(offset_bytes):
+            return self.read_into(offset_bytes, out)
+        self._shown = _encoded(await attribute.show_async())
+        return self._copy_shown(offset_bytes, out)
+
+    def _goes_on_at(self, offset_bytes: int) -> bool:
+        return 0 < offset_bytes == self._ended_at_bytes
 
     def _copy_shown(self, offset_bytes: int, out: memoryview) -> int:
         portion = self._shown[offset_bytes : offset_bytes + len(out)]
         out[: len(portion)] = portion
+        self._ended_at_bytes = offset_bytes + len(portion)
         return len(portion)
+
+    def seek(self, offset_bytes: int, whence: int) -> int | None:
+        """Take all for data, as sysfs does."""
+        size_bytes = self._file.size_bytes
+        if not 0 <= offset_bytes < size_bytes:
+            return None
+        return offset_bytes if whence == os.SEEK_DATA else size_bytes
 
     def write_nowait(self, _offset_bytes: int, _data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
         """Refuse: whoever stores a value may take its time."""
@@ -160,38 +196,55 @@ class OpenAttribute:
 
 
 class OpenLongAttribute(OpenAttribute):
-    """Reading goes from the beginning on, anew at offset 0; what was read is forgotten."""
+    """Reading begins anew at offset 0, and to go back; one reader at a time."""
 
     def __init__(self, file: AttributeFile, show_portions: Callable[[], Iterator[str]]) -> None:
         super().__init__(file)
         self._show_portions = show_portions
-        self._portions: Iterator[str] = iter(())
-        self._shown = b""
-        self._shown_from = 0
+        self._text: _LongText | None = None
+        self._one_reader = trio.Lock()
 
-    def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Show what follows, of as many portions as one read may take; InvalidValue for what is forgotten."""
+    def read_into(self, _offset_bytes: int, _out: memoryview) -> int:
+        """Refuse: there may be much to be made before that offset."""
         self._present_attribute()
-        if offset_bytes == 0:
-            self._portions, self._shown, self._shown_from = self._show_portions(), b"", 0
-        if offset_bytes < self._shown_from:
-            raise InvalidValue("this attribute is read from its beginning on")
-        out = out[:_LONGEST_READ_BYTES]
-        while self._shown_from + len(self._shown) < offset_bytes + len(out):
+        return -1
+
+    async def read(self, offset_bytes: int, out: memoryview) -> int:
+        """Show what follows, as much as one read may take."""
+        async with self._one_reader:
+            self._present_attribute()
+            if offset_bytes == 0 or self._text is None or offset_bytes < self._text.begins_at_bytes:
+                self._text = _LongText(self._show_portions())
+            return await self._text.read_into(offset_bytes, out[:_LONGEST_READ_BYTES])
+
+
+class _LongText:
+    """A text that is made in portions as it is read, from its beginning on; what was read is forgotten."""
+
+    def __init__(self, portions: Iterator[str]) -> None:
+        self._portions = portions
+        self._made = b""
+        self.begins_at_bytes = 0
+        """Where what is left of it begins."""
+
+    async def read_into(self, offset_bytes: int, out: memoryview) -> int:
+        """Fill `out` with what follows `offset_bytes`; others have their turn after each portion."""
+        while self.begins_at_bytes + len(self._made) < offset_bytes + len(out):
             portion = next(self._portions, None)
             if portion is None:
                 break
             self._forget_before(offset_bytes)
-            self._shown += portion.encode()
+            self._made += portion.encode()
+            await trio.lowlevel.checkpoint()
         self._forget_before(offset_bytes)
-        shown = self._shown[: len(out)] if offset_bytes == self._shown_from else b""
+        shown = self._made[: len(out)] if offset_bytes == self.begins_at_bytes else b""
         out[: len(shown)] = shown
         return len(shown)
 
     def _forget_before(self, offset_bytes: int) -> None:
-        count = min(offset_bytes - self._shown_from, len(self._shown))
-        self._shown = self._shown[count:]
-        self._shown_from += count
+        count = min(offset_bytes - self.begins_at_bytes, len(self._made))
+        self._made = self._made[count:]
+        self.begins_at_bytes += count
 
 
 class BlockFile:
@@ -214,9 +267,14 @@ class BlockFile:
         return self.device.mm_stat().orig_data_size // SECTOR_SIZE
 
     @property
-    def timeout_s(self) -> float:
+    def name_timeout_s(self) -> float:
         """Until it is initialised, its size may change with the next write to disksize."""
-        return _ATTRIBUTE_TIMEOUT_S if self.device.is_initialised else 0.0
+        return _TIMEOUT_S if self.device.is_initialised else 0.0
+
+    @property
+    def attributes_timeout_s(self) -> float:
+        """As long as its name's."""
+        return self.name_timeout_s
 
     def open(self, flags: int) -> "OpenBlockFile":
         """Open in any mode, initialised or not, as a block device."""

@@ -27,6 +27,9 @@ REQUEST_LIMIT_BYTES = 1 << 20
 
 CONTEXT = cast("pyfuse3.RequestContext", SimpleNamespace())
 
+PORTIONS = [f"{number:7}\n" * 100 for number in range(100)]
+LONG_TEXT = "".join(PORTIONS).encode()
+
 
 async def _refuse(_text: str) -> None:
     raise DeviceBusy("in use")
@@ -41,6 +44,7 @@ def filesystem_of(device: ZramDevice) -> ZramFilesystem:
         "busy": Attribute(mode=0o200, store=_refuse),
         "broken": Attribute(mode=0o644, show=lambda: f"{1 // 0}", store=_break),
         "shown": Attribute(mode=0o444, show=lambda: "value\n"),
+        "long": Attribute(mode=0o444, show_portions=lambda: iter(PORTIONS), text_bytes=lambda: len(LONG_TEXT)),
     }
     devices = DeviceSet(lambda _name: device)
     devices.add()
@@ -115,6 +119,38 @@ async def test_attribute_shows_one_value_in_portions(open_device: OpenDevice) ->
         handle = await open_file(filesystem, "sys", "shown", flags=os.O_RDONLY)
         assert await filesystem.read(handle, 0, 3) == b"val"
         assert await filesystem.read(handle, 3, 100) == b"ue\n"
+
+
+async def test_attribute_shows_its_value_from_any_offset(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "sys", "shown", flags=os.O_RDONLY)
+        parts = [(2, 2), (4, 100), (6, 1), (1, 3), (1, 3), (0, 100), (5000, 1)]
+        assert [await filesystem.read(handle, at, count) for at, count in parts] == [
+            b"lu", b"e\n", b"", b"alu", b"alu", b"value\n", b"",
+        ]  # fmt: skip
+
+
+async def test_long_attribute_is_read_from_any_offset_by_many_at_once(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "sys", "long", flags=os.O_RDONLY)
+
+        async def read(at: int, count: int) -> None:
+            assert await filesystem.read(handle, at, count) == LONG_TEXT[at : at + count]
+
+        async with trio.open_nursery() as nursery:
+            for at in (0, 70_000, 100, len(LONG_TEXT) - 1, 100, len(LONG_TEXT), 5, 1 << 40):
+                nursery.start_soon(read, at, 4096)
+
+
+async def test_sizes_are_a_page_or_that_of_a_long_text(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        folder = (await filesystem.lookup(pyfuse3.ROOT_INODE, cast("pyfuse3.FileNameT", b"sys"), CONTEXT)).st_ino
+        for name, size_bytes in (b"shown", PAGE_SIZE), (b"long", len(LONG_TEXT)):
+            entry = await filesystem.lookup(folder, cast("pyfuse3.FileNameT", name), CONTEXT)
+            assert (entry.st_size, entry.st_blocks, entry.attr_timeout) == (size_bytes, -(-size_bytes // 512), 0)
 
 
 @pytest.fixture
