@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ _NAME_BYTES: Final = 64
 
 _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 """loop_config: fd, block_size, loop_info64, reserved."""
+
+_BLKDISCARD: Final = 0x1277
+_RANGE: Final = struct.Struct("=2Q")
+"""What BLKDISCARD takes: where it begins, and how many bytes."""
 
 _BLOCK_DEVICES: Final = Path("/sys/block")
 
@@ -135,6 +140,16 @@ def _backing_name(folder: Path) -> str:
         return Path((folder / "backing_file").read_text().removesuffix("\n")).name
     except OSError:
         return ""  # it was unbound just now
+
+
+def discard_swap_area(path: Path) -> None:
+    """Give back what a swap area no longer in use holds, but for its first page: with its header it stays a swap area.
+
+    OSError with EOPNOTSUPP if the device cannot discard.
+    """
+    with _opened(path, os.O_RDWR) as fd:
+        size_bytes = os.lseek(fd, 0, os.SEEK_END)
+        fcntl.ioctl(fd, _BLKDISCARD, _RANGE.pack(mmap.PAGESIZE, size_bytes - mmap.PAGESIZE))
 
 
 def _configuration(file_fd: int, name: str) -> bytes:

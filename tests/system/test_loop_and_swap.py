@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,58 @@ def test_swap_under_pressure_gives_every_byte_back(mount: Mount) -> None:
     assert off.returncode == 0, off.stderr
     assert f"{loop} " not in Path("/proc/swaps").read_text()
     assert (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "0\n"
+
+
+def test_swap_gives_memory_back_after_each_round_and_at_its_end(mount: Mount) -> None:
+    mounted = mount()
+    loop = zramfs("swap", "on", mounted.path).stdout.strip()
+    rss_bytes = mounted.status()["daemon"]["rss_bytes"]
+    began = in_use(mounted)
+    assert began["orig_data_size"] == 4096
+    for _ in range(2):
+        done = run(sys.executable, *HOG, 64, 24)
+        if done.returncode == CANNOT:
+            pytest.skip(done.stderr.strip())
+        assert done.returncode == 0, done.stderr
+        wait_until_in_use(mounted, began, loop)
+    assert int(mounted.show("mm_stat").split()[4]) > 16 << 20
+    assert mounted.status()["daemon"]["rss_bytes"] < rss_bytes + (16 << 20)
+    assert zramfs("swap", "off", mounted.path).returncode == 0
+    assert in_use(mounted) == began
+
+
+def in_use(mounted: Mounted) -> dict[str, int]:
+    stat = mounted.device()["mm_stat"]
+    return {key: stat[key] for key in ("orig_data_size", "compr_data_size", "mem_used_total")}
+
+
+def wait_until_in_use(mounted: Mounted, began: dict[str, int], loop: str, timeout_s: float = 20.0) -> None:
+    """The kernel discards what swap has freed by and by."""
+    deadline = time.monotonic() + timeout_s
+    while any(value > 1.01 * began[key] for key, value in in_use(mounted).items()):
+        if time.monotonic() > deadline:
+            used_kib = next(line.split()[3] for line in Path("/proc/swaps").read_text().splitlines() if loop in line)
+            if used_kib != "0":
+                pytest.skip(f"somebody else has swapped out {used_kib} KiB to {loop}")
+            pytest.fail(f"{in_use(mounted)} in use, {began} at the beginning")
+        time.sleep(0.1)
+
+
+def test_swap_area_is_empty_after_its_end_and_still_one(mount: Mount) -> None:
+    mounted = mount(size="64M")
+    loop = zramfs("swap", "on", mounted.path).stdout.strip()
+    fill = os.urandom(4096) * 256
+    fd = os.open(mounted.file, os.O_WRONLY)
+    for megabyte in range(1, 64):
+        os.pwrite(fd, fill, megabyte << 20)
+    os.close(fd)
+    assert run("swapoff", loop).returncode == 0
+    assert run("swapon", loop).returncode == 0
+    assert in_use(mounted)["orig_data_size"] > 60 << 20
+    assert zramfs("swap", "off", mounted.path).returncode == 0
+    assert in_use(mounted)["orig_data_size"] == 4096
+    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    assert run("swapon", loop).returncode == 0
 
 
 def test_memory_goes_back_while_it_is_locked(mount: Mount) -> None:

@@ -1,5 +1,6 @@
 """`zramfs swap`: swap space on a device, with the daemon safe from its own success."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from zramfs.cli.loop import attach_loop, detach_loops, loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
 from zramfs.errors import CommandFailed
+from zramfs.loop_device import discard_swap_area
 
 
 @click.group(short_help="Swap on a device, or end it.")
@@ -23,7 +25,8 @@ def swap() -> None:
 def on(mountpoint: Path, device: str, priority: int) -> None:
     """Make a device swap space and print its loop device. What it held is overwritten.
 
-    The daemon first locks its memory and keeps the OOM killer away: it must not be swapped into itself.
+    The daemon first locks its memory and keeps the OOM killer away: it must not be swapped into itself. Pages that swap
+    no longer needs are discarded, as the kernel finds 2 MiB of them side by side.
     """
     mounted = MountedZramfs(mountpoint)
     mounted.block_file(device)
@@ -31,7 +34,7 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
     try:
         _protect(mounted)
         run_command("mkswap", str(loop_path))
-        run_command("swapon", f"--priority={priority}", str(loop_path))
+        run_command("swapon", "--discard", f"--priority={priority}", str(loop_path))
     except CommandFailed:
         run_command("losetup", "--detach", str(loop_path))
         _unlock_if_unused(mounted)
@@ -43,13 +46,15 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
 @mountpoint_argument
 @device_option
 def off(mountpoint: Path, device: str) -> None:
-    """End the swap on a device; what is swapped out comes back into memory first."""
+    """End the swap on a device; what is swapped out comes back into memory first, and the device is empty then."""
     mounted = MountedZramfs(mountpoint)
     swaps = _swaps_of(mounted, device)
     if not swaps:
         raise CommandFailed(f"{device} of {mountpoint} is not used for swap")
     for loop_path in swaps:
         run_command("swapoff", str(loop_path))
+        with suppress(OSError):  # no discard without the companion
+            discard_swap_area(loop_path)
     detach_loops(mounted, device)
     _unlock_if_unused(mounted)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.errors import CommandFailed, DeviceBusy, ZramError
-from zramfs.loop_device import MAJOR, LoopDevices
+from zramfs.loop_device import MAJOR, LoopDevices, discard_swap_area
 from zramfs.namespace import kernel, processes
 from zramfs.namespace.protocol import READY
 from zramfs.namespace.view import DeviceView
@@ -138,8 +138,9 @@ class Keeper:
 
 
 def release_loops(loops: LoopDevices, numbers: Iterable[int]) -> None:
-    """Detach loop devices, and end the swap on them before."""
+    """Detach loop devices, and end the swap on them before: nobody needs what it has left there."""
     for number in numbers:
         with suppress(OSError):  # EINVAL: no swap there
             kernel.swapoff(loops.path(number))
+            discard_swap_area(loops.path(number))
         loops.detach_when_unused(number)
