@@ -310,6 +310,14 @@ def left(tmp_path: Path) -> Iterator[Path]:
             os.kill(pid, signal.SIGKILL)
 
 
+def test_swap_that_the_command_leaves_gives_its_memory_back(mount: Mount) -> None:
+    mounted = mount(size="64M")
+    script = "mkswap /dev/zram0 && swapon /dev/zram0 && head -c 8M /dev/urandom | dd of=$FILE bs=1M seek=4 conv=notrunc"
+    done = run_in(mounted, script, FILE=str(mounted.file))
+    assert done.returncode == 0, done.stderr
+    assert mounted.device()["mm_stat"]["orig_data_size"] == 4096
+
+
 def assert_nothing_is_left(mounted: Mounted, left: Path, swaps_before: str) -> None:
     wait_until(lambda: loops_over(mounted) == "", "loop devices stay")
     assert Path("/proc/swaps").read_text() == swaps_before
