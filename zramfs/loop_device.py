@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import hashlib
 import mmap
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +32,11 @@ _INFO: Final = struct.Struct("=5Q4I64s64s32s2Q")
 """loop_info64: lo_device, lo_inode, lo_rdevice, lo_offset, lo_sizelimit, lo_number, lo_encrypt_type, its key's size,
 lo_flags, lo_file_name, lo_crypt_name, the key, lo_init."""
 _FLAGS_FIELD: Final = 8
-_NAME_BYTES: Final = 64
+_NAME_FIELD: Final = 9
+_NAME_BYTES: Final = 63  # and a NUL
+_DIGEST_BYTES: Final = 8
+
+_BLOCK_FILE: Final = re.compile(r"zram[0-9]+")
 
 _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 """loop_config: fd, block_size, loop_info64, reserved."""
@@ -63,7 +69,7 @@ class LoopDevices:
     def attach(self, file_fd: int, name: str, *, prefer: int | None = None) -> int:
         """Bind a free loop device to an open file, with direct I/O and sectors of a page; return its number.
 
-        `name` is shown by losetup. `prefer` is taken if it is free. CommandFailed if there is no loop device.
+        `name` is the file's whole path. `prefer` is taken if it is free. CommandFailed if there is no loop device.
         """
         while True:
             number = self._free_number() if prefer is None else prefer
@@ -103,6 +109,24 @@ class LoopDevices:
         """Return the loop devices over files of the file system that has this st_dev."""
         return [number for number, backing in self._bound() if backing.device == device]
 
+    def numbers_named_beneath(self, mountpoint: Path, device: str | None = None) -> list[int]:
+        """Return the loop devices over block files of a mount, by name: daemon and mount may be gone.
+
+        `mountpoint` is not looked at: it is absolute and free of symbolic links. `device` chooses one, as zram0.
+        """
+        return [
+            number
+            for number, shown, noted in self._names()
+            if (name := name_beneath(mountpoint, shown, noted)) and device in (None, name)
+        ]
+
+    def note_name(self, number: int, name: str) -> None:
+        """Keep the whole path of a loop device's file with it, as `attach` does."""
+        with _opened(self.path(number)) as fd:
+            info = list(_INFO.unpack(_status(fd)))
+            info[_NAME_FIELD] = noted_name(name)
+            fcntl.ioctl(fd, _SET_STATUS64, _INFO.pack(*info))
+
     def refresh_capacity(self, file: BackingFile, name: str) -> None:
         """Tell every loop device over a file of this name that its size has changed, as `losetup --set-capacity` does.
 
@@ -125,6 +149,22 @@ class LoopDevices:
             with suppress(OSError), _opened(self.path(number)) as fd:
                 device, inode, *_ = _INFO.unpack(_status(fd))
                 yield number, BackingFile(device, inode)
+
+    def _names(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Find those that are bound to a file: the path that the kernel shows, and the name noted when it was bound.
+
+        The note is read only of a file whose file system is unmounted: the kernel asks that one, which may hang.
+        """
+        for folder in _BLOCK_DEVICES.glob("loop*/loop"):
+            number = int(folder.parent.name.removeprefix("loop"))
+            with suppress(OSError):
+                shown = (folder / "backing_file").read_bytes().removesuffix(b"\n")
+                yield number, shown, self._noted_name(number) if shown.rfind(b"/") == 0 else b""
+
+    def _noted_name(self, number: int) -> bytes:
+        with _opened(self.path(number)) as fd:
+            name: bytes = _INFO.unpack(_status(fd))[_NAME_FIELD]
+            return name
 
     def _free_number(self) -> int:
         try:
@@ -152,9 +192,33 @@ def discard_swap_area(path: Path) -> None:
         fcntl.ioctl(fd, _BLKDISCARD, _RANGE.pack(mmap.PAGESIZE, size_bytes - mmap.PAGESIZE))
 
 
+def name_beneath(mountpoint: Path, shown: bytes, noted: bytes) -> str:
+    """Return which block file of a mount a loop device is bound to, as zram0; nothing if to none.
+
+    `shown` is its whole path, as the kernel knows it (loop/backing_file): the path within the file system once that is
+    unmounted. `noted` is lo_file_name: what fits of the path when it was bound, or what `noted_name` made of it.
+    """
+    shown = shown.removesuffix(b" (deleted)")
+    folder, _, file = shown.rpartition(b"/")
+    name = os.fsdecode(file)
+    if not _BLOCK_FILE.fullmatch(name):
+        return ""
+    path = os.fspath(mountpoint / name)
+    is_known = folder == os.fsencode(mountpoint) or (folder == b"" and noted.rstrip(b"\0") == noted_name(path))
+    return name if is_known else ""
+
+
+def noted_name(path: str) -> bytes:
+    """Return what a loop device keeps of its file's path: a longer one ends with a digest, and is as easily told."""
+    name = os.fsencode(path)
+    if len(name) <= _NAME_BYTES:
+        return name
+    digest = b"~" + hashlib.blake2s(name, digest_size=_DIGEST_BYTES).hexdigest().encode()
+    return name[: _NAME_BYTES - len(digest)] + digest
+
+
 def _configuration(file_fd: int, name: str) -> bytes:
-    shown = os.fsencode(name)[: _NAME_BYTES - 1]
-    info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, _FLAGS_DIRECT_IO, shown, b"", b"", 0, 0)
+    info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, _FLAGS_DIRECT_IO, noted_name(name), b"", b"", 0, 0)
     return _CONFIG.pack(file_fd, PAGE_SIZE, info)
 
 

@@ -91,6 +91,24 @@ def test_killed_daemon_leaves_no_dead_mount_under_a_loop_device(mount: Mount) ->
     mounted.wait_until_unmounted()
 
 
+def test_loop_device_of_a_killed_daemon_is_detached_by_its_mount_point(mount: Mount) -> None:
+    mounted, other = mount(size="16M"), mount(size="16M")
+    loop, others = (zramfs("loop", "attach", each.path).stdout.strip() for each in (mounted, other))
+    for each in (mounted, other):
+        os.kill(each.pid, 9)
+        each.wait_for_daemon_end()
+        each.wait_until_unmounted()
+    assert zramfs("loop", "detach", mounted.path, "--device", "zram1").returncode == 1
+    done = zramfs("loop", "detach", mounted.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    attached = run("losetup", "--noheadings", "--output=NAME").stdout.split()
+    assert loop not in attached
+    assert others in attached  # the names of both are longer than what a loop device keeps
+    assert zramfs("loop", "detach", other.path).returncode == 0
+    again = zramfs("loop", "detach", mounted.path)
+    assert (again.returncode, again.stderr) == (1, f"zramfs: no zramfs is mounted at {mounted.path}\n")
+
+
 def test_swap_under_pressure_gives_every_byte_back(mount: Mount) -> None:
     mounted = mount("--size", "512M", size=None)
     loop = zramfs("swap", "on", mounted.path).stdout.strip()

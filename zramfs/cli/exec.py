@@ -76,7 +76,7 @@ def _keep(
     """Run the command in a namespace of its own, and clean up: the keeper's process."""
     try:
         with _memory_locked(mounted):
-            keeper = Keeper(mounted.path, link, leash_fd)
+            keeper = Keeper(mounted.mount.path, link, leash_fd)
             try:
                 return keeper.wait(keeper.start(command, signal_mask, report_fd))
             finally:

@@ -1,6 +1,7 @@
 """`zramfs loop`: a block file as a loop device, with the options that suit it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -8,7 +9,9 @@ import click
 from zramfs.cli.commands import run_command
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
-from zramfs.errors import CommandFailed, DeviceBusy, NotInitialised
+from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, NotInitialised
+from zramfs.fuse.mountpoint import absolute
+from zramfs.loop_device import LoopDevices
 
 
 @click.group(short_help="Attach a block file to a loop device, or detach it.")
@@ -28,8 +31,17 @@ def attach(mountpoint: Path, device: str) -> None:
 @mountpoint_argument
 @device_option
 def detach(mountpoint: Path, device: str) -> None:
-    """Detach a device from its loop devices; an error if it has none, or one is mounted or used for swap."""
-    detach_loops(MountedZramfs(mountpoint), device)
+    """Detach a device from its loop devices; an error if it has none, or one is mounted or used for swap.
+
+    Those that a daemon has left that was killed are found, too, also when its mount is gone.
+    """
+    try:
+        detach_loops(MountedZramfs(mountpoint), device)
+    except MountFailed:
+        loops = _left_loops(mountpoint, device)
+        if not loops:
+            raise
+        _detach_unused(loops)
 
 
 def attach_loop(mounted: MountedZramfs, device: str) -> Path:
@@ -41,7 +53,11 @@ def attach_loop(mounted: MountedZramfs, device: str) -> Path:
         raise DeviceBusy(f"zramfs exec uses the devices of {mounted.path} (process {mounted.keeper_pid})")
     for loop_path in loops_of(block_file):
         raise DeviceBusy(f"{device} is attached to {loop_path} already")
-    return Path(run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file)))
+    loop_path = Path(
+        run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file))
+    )
+    LoopDevices().note_name(int(loop_path.name.removeprefix("loop")), str(mounted.mount.path / device))
+    return loop_path
 
 
 def loops_of(block_file: Path) -> list[Path]:
@@ -52,9 +68,19 @@ def loops_of(block_file: Path) -> list[Path]:
 
 def detach_loops(mounted: MountedZramfs, device: str) -> None:
     """Detach a device from all its loop devices, none of which may be in use."""
-    loops = loops_of(mounted.block_file(device))
+    loops = {*loops_of(mounted.block_file(device)), *_left_loops(mounted.path, device)}
     if not loops:
         raise CommandFailed(f"{device} of {mounted.path} is attached to no loop device")
+    _detach_unused(loops)
+
+
+def _left_loops(mountpoint: Path, device: str) -> list[Path]:
+    """Return the loop devices over a device of what is mounted at a path, or was."""
+    loops = LoopDevices()
+    return [loops.path(number) for number in loops.numbers_named_beneath(absolute(mountpoint), device)]
+
+
+def _detach_unused(loops: Iterable[Path]) -> None:
     for loop_path in loops:
         _require_unused(loop_path)
         run_command("losetup", "--detach", str(loop_path))

@@ -40,7 +40,7 @@ class Mount:
 
 def find_mount(path: Path) -> Mount | None:
     """Return what is mounted at exactly this path, the topmost if several are; symbolic links are followed."""
-    return find_mount_at(_absolute(path))
+    return find_mount_at(absolute(path))
 
 
 def find_mount_at(wanted: Path) -> Mount | None:
@@ -103,7 +103,7 @@ def unmount(mount: Mount, *, lazily: bool = False) -> None:
 
 
 def _clean_up_command(path: Path) -> str:
-    return shlex.join(["fusermount3", "-u", "-z", str(_absolute(path))])
+    return shlex.join(["fusermount3", "-u", "-z", str(absolute(path))])
 
 
 def _is_dead(path: Path) -> bool:
@@ -134,7 +134,7 @@ def _require_fuse() -> None:
         raise MountFailed("fusermount3 is missing: install the package fuse3")
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Resolve the parent only: the path itself may be a dead mount, which cannot be looked at."""
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps '..'
     try:

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from zramfs.loop_device import name_beneath, noted_name
+
+MOUNT = Path("/run/z")
+LONG = Path("/run/" + "a-folder-with-a-long-name/" * 3 + "z")
+
+
+def noted(path: Path) -> bytes:
+    """As the kernel hands lo_file_name out."""
+    return noted_name(str(path)).ljust(64, b"\0")
+
+
+def test_device_of_a_mount_that_is_there_has_its_path() -> None:
+    assert name_beneath(MOUNT, b"/run/z/zram1", b"anything") == "zram1"
+    assert name_beneath(MOUNT, b"/run/z/zram1 (deleted)", b"") == "zram1"
+
+
+@pytest.mark.parametrize("mountpoint", [MOUNT, LONG])
+def test_device_of_a_mount_that_is_gone_has_the_noted_name(mountpoint: Path) -> None:
+    assert name_beneath(mountpoint, b"/zram1", noted(mountpoint / "zram1")) == "zram1"
+    assert name_beneath(mountpoint, b"/zram1 (deleted)", noted(mountpoint / "zram1")) == "zram1"
+
+
+@pytest.mark.parametrize(
+    ("shown", "path"),
+    [
+        (b"/run/z/zram", "/run/z/zram"),
+        (b"/run/z/zram0.img", "/run/z/zram0.img"),
+        (b"/run/z/deeper/zram0", "/run/z/deeper/zram0"),
+        (b"/run/zz/zram0", "/run/zz/zram0"),
+        (b"/run/zz/zram0", "/run/z/zram0"),  # the mount was moved
+        (b"/zram0", "/zram0"),
+        (b"/zram0", "/run/zz/zram0"),
+        (b"/zram0", "/run/z/zram1"),
+        (b"/file", "/run/z/zram0"),
+        (b"", "/run/z/zram0"),
+    ],
+)
+def test_device_of_anything_else_is_left_alone(shown: bytes, path: str) -> None:
+    assert name_beneath(MOUNT, shown, noted(Path(path))) == ""
+
+
+def test_long_names_that_begin_alike_are_told_apart() -> None:
+    names = {noted_name(str(LONG.with_name(f"z{number}") / "zram0")) for number in range(100)}
+    assert len(names) == 100
+    assert all(len(name) == 63 for name in names)
+    assert name_beneath(LONG, b"/zram0", noted(LONG.with_name("y") / "zram0")) == ""
+
+
+def test_name_that_fits_is_noted_as_it_is() -> None:
+    path = "/" + "x" * 62
+    assert noted_name(path) == path.encode()
