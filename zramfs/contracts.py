@@ -128,5 +128,12 @@ class Attribute:
     changes_files: bool = False
 
 
-ControlTree = Mapping[str, "Attribute | ControlTree"]
-"""A folder of control files: names to attributes and further folders."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link among the control files."""
+
+    target: str
+
+
+ControlTree = Mapping[str, "Attribute | Link | ControlTree"]
+"""A folder of control files: names to attributes, links and further folders."""

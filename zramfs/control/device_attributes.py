@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from zramfs.contracts import Attribute, ControlTree
+from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.control.accelerator import AcceleratorAttributes
 from zramfs.control.algorithms import AlgorithmAttributes
 from zramfs.control.block_layer import BlockLayerAttributes
@@ -31,7 +31,7 @@ _FAMILIES: Final = (
 
 def device_attributes(device: ZramDevice, devices: DeviceSet) -> ControlTree:
     """Return the folder sys/block/zramN of one of `devices`."""
-    tree: dict[str, Attribute | ControlTree] = {**LifeAttributes(device, devices).tree()}
+    tree: dict[str, Attribute | Link | ControlTree] = {**LifeAttributes(device, devices).tree()}
     for family in _FAMILIES:
         tree.update(family(device).tree())
     return tree

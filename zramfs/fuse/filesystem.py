@@ -26,14 +26,14 @@ from pyfuse3 import (
     StatvfsData,
 )
 
-from zramfs.contracts import Attribute, ControlTree
+from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.fuse import companion
 from zramfs.fuse.announcements import Announcements
 from zramfs.fuse.answers import errno_of
 from zramfs.fuse.node_tree import NodeTree, Twig
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenBlockFile, OpenFile
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenBlockFile, OpenFile, SymbolicLink
 from zramfs.request_memory import RequestMemory
 from zramfs.units import PAGE_SIZE
 
@@ -59,11 +59,13 @@ def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Corout
 
 
 def _make_folder(tree: ControlTree, on_changed: Callable[[], Awaitable[None]]) -> Folder:
-    nodes: dict[str, Node] = {
-        name: AttributeFile(entry, on_changed) if isinstance(entry, Attribute) else _make_folder(entry, on_changed)
-        for name, entry in tree.items()
-    }
-    return Folder(nodes)
+    return Folder({name: _make_node(entry, on_changed) for name, entry in tree.items()})
+
+
+def _make_node(entry: Attribute | Link | ControlTree, on_changed: Callable[[], Awaitable[None]]) -> Node:
+    if isinstance(entry, Attribute):
+        return AttributeFile(entry, on_changed)
+    return SymbolicLink(entry.target) if isinstance(entry, Link) else _make_folder(entry, on_changed)
 
 
 class ZramFilesystem(pyfuse3.Operations):
@@ -221,6 +223,15 @@ class ZramFilesystem(pyfuse3.Operations):
         return entry
 
     @_answers_errors
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        """Tell where a link leads."""
+        del ctx
+        node = self._tree.node(inode)
+        if not isinstance(node, SymbolicLink):
+            raise FUSEError(errno.EINVAL)
+        return FileNameT(node.target)
+
+    @_answers_errors
     async def _refuse(self, *_: object) -> NoReturn:
         """Refuse whatever would change a folder: names are fixed, as in sysfs."""
         raise FUSEError(errno.EPERM)
@@ -256,6 +267,8 @@ class ZramFilesystem(pyfuse3.Operations):
         if isinstance(node, AttributeFile) and node.is_long:
             self.announcements.contents_changed(inode)
             await self.announcements.sent()
+        if isinstance(node, SymbolicLink):
+            raise FUSEError(errno.ELOOP)
         self._next_handle += 1
         self.open_files[self._next_handle] = node.open(flags)
         return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)

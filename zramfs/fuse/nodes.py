@@ -74,6 +74,20 @@ class Folder:
         self.entries = entries
 
 
+class SymbolicLink:
+    """A link to another node, by its path."""
+
+    mode: Final = stat.S_IFLNK | 0o777
+    is_direct_io: Final = False
+    stored_blocks: Final = 0
+    name_timeout_s: Final = _TIMEOUT_S
+    attributes_timeout_s: Final = _TIMEOUT_S
+
+    def __init__(self, target: str) -> None:
+        self.target = os.fsencode(target)
+        self.size_bytes = len(self.target)
+
+
 class AttributeFile:
     """A control file, with sysfs's manners: 4096 bytes large, whatever it says; or as large as a long text is.
 
@@ -318,5 +332,5 @@ class OpenBlockFile(BlockIo):
         self.device.release()
 
 
-Node = Folder | AttributeFile | BlockFile
+Node = Folder | SymbolicLink | AttributeFile | BlockFile
 """Anything that has an inode."""

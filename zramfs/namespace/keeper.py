@@ -16,6 +16,7 @@ from typing import Final
 from zramfs.errors import CommandFailed, DeviceBusy, ZramError
 from zramfs.loop_device import MAJOR, LoopDevices, discard_swap_area
 from zramfs.namespace import kernel, processes
+from zramfs.namespace.mounts import OutsideMounts
 from zramfs.namespace.protocol import READY
 from zramfs.namespace.view import DeviceView
 
@@ -41,6 +42,7 @@ class Keeper:
         self._bound: set[int] = set()
         self._unread = b""
         self._refusal = ""
+        self._outside_mounts = OutsideMounts()
         kernel.adopt_orphans()
         kernel.enter_new_mount_namespace()
         self._view = DeviceView(mountpoint)
@@ -61,14 +63,21 @@ class Keeper:
         """Follow the daemon until the command ends, or the leash is let go; the exit code."""
         poll = select.poll()
         command_fd = os.pidfd_open(pid)
-        for fd in (command_fd, self._leash_fd, self._link.fileno()):
+        for fd in (command_fd, self._leash_fd, self._link.fileno(), *self._view.servers):
             poll.register(fd, select.POLLIN)
+        poll.register(self._outside_mounts, select.POLLPRI)
         while True:
             readable = {fd for fd, _ in poll.poll()}
             if command_fd in readable:
                 return processes.exit_code(os.waitpid(pid, 0)[1])
             if self._leash_fd in readable:
                 return 128 + signal.SIGKILL
+            if not readable.isdisjoint(self._view.servers):
+                raise CommandFailed("a process that serves /dev has ended")
+            if self._outside_mounts.fileno() in readable:
+                self._outside_mounts.follow(spared=f"{os.major(self._device)}:{os.minor(self._device)}")
+            if self._link.fileno() not in readable:
+                continue
             try:
                 self._answer_requests()
             except CommandFailed:

@@ -3,13 +3,17 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from zramfs.namespace import kernel
 
+_SYSFS_IS_NOT_VERIFIED: Final = ("SYSTEMD_DEVICE_VERIFY_SYSFS", "0")
+"""libudev and sd-device take a device's folder for one only if it is sysfs, and no other file system can say so."""
+
+_STANDARD: Final = (0, 1, 2)
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 
@@ -35,11 +39,35 @@ def _become(command: Sequence[str], signal_mask: set[signal.Signals], parent: in
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores both
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+    os.environ.setdefault(*_SYSFS_IS_NOT_VERIFIED)
     try:
         os.execvp(command[0], list(command))  # noqa: S606 - that is the point
     except OSError as error:
         print(f"zramfs: {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
+
+
+def start_server(serve: Callable[[], None], fds: Collection[int]) -> int:
+    """Start a child that serves until we end, and keeps only these descriptors of ours; its pidfd."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            kernel.end_with_parent(signal.SIGKILL)
+            if os.getppid() == parent:
+                os.setsid()
+                _close_all_but({*_STANDARD, *fds})
+                serve()
+        finally:
+            os._exit(1)
+    return os.pidfd_open(pid)
+
+
+def _close_all_but(fds: Collection[int]) -> None:
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) not in fds:
+            with suppress(OSError):  # the listing's own
+                os.close(int(entry.name))
 
 
 def exit_code(wait_status: int) -> int:
