@@ -30,7 +30,8 @@ class ProcFiles:
 
     def __init__(self, dev: Union) -> None:
         self._dev = dev
-        self._kernel_fds = {name: os.open(_PROC / name, os.O_RDONLY | os.O_CLOEXEC) for name in _NAMES}
+        paths = {name: _PROC / name for name in _NAMES if (_PROC / name).exists()}
+        self._kernel_fds = {name: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for name, path in paths.items()}
         self._asking, self._answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def made(self) -> dict[str, Made]:
