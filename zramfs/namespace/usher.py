@@ -91,18 +91,17 @@ class Usher:
             Operation.OPENDIR: self._opendir,
             Operation.READDIR: self._readdir,
             Operation.RELEASEDIR: self._release,
-            Operation.BATCH_FORGET: self._forget_many,
         }
 
     def answer(self, request: Request) -> bytes:
         """Answer a request; OSError is the answer to what cannot be."""
+        if request.operation == Operation.BATCH_FORGET:  # of no node: it names its own
+            return self._forget_many(request)
         handler = self._handlers.get(request.operation)
         if handler is None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         node = self._nodes.get(request.node)
         if node is None:
-            if request.operation == Operation.BATCH_FORGET:  # it names its nodes itself
-                return self._forget_many(request, self._nodes[wire.ROOT_ID])
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return handler(request, node)
 
@@ -140,7 +139,7 @@ class Usher:
         self._let_go(request.node, *struct.unpack_from("=Q", request.body))
         return b""
 
-    def _forget_many(self, request: Request, _node: _Node) -> bytes:
+    def _forget_many(self, request: Request) -> bytes:
         (count,) = struct.unpack_from("=I", request.body)
         for number in range(count):
             self._let_go(*_FORGET_ONE.unpack_from(request.body, 8 + number * _FORGET_ONE.size))
@@ -166,11 +165,11 @@ class Usher:
         )
         found = self._union(node).copy_up(node.path)
         if valid & _BY_SIZE:
-            with_fd = _open_found(found, os.O_WRONLY)
+            fd = _open_found(found, os.O_WRONLY)
             try:
-                os.ftruncate(with_fd, size)
+                os.ftruncate(fd, size)
             finally:
-                os.close(with_fd)
+                os.close(fd)
         if valid & (_BY_UID | _BY_GID):
             owner = (uid if valid & _BY_UID else -1, gid if valid & _BY_GID else -1)
             os.chown(found.path, *owner, dir_fd=found.folder, follow_symlinks=False)
