@@ -1,5 +1,6 @@
 """What commands in `zramfs exec` see of /dev, /sys and /proc: live, and with names that mean the mount's devices."""
 
+import ctypes.util
 import fcntl
 import os
 import subprocess
@@ -117,6 +118,8 @@ def shell(mount: Mount) -> Iterator[Callable[[str], str]]:
 
 
 def test_libudev_finds_the_device(mount: Mount) -> None:
+    if ctypes.util.find_library("udev") is None:
+        pytest.skip("libudev is not installed")
     done = run_in(mount(size="16M"), f"{sys.executable} -c '{ASK_LIBUDEV}'; cat /sys/class/block/zram0/uevent")
     assert done.returncode == 0, done.stderr
     found = "/sys/devices/virtual/block/zram0 /dev/zram0 block disk zram0"
@@ -204,6 +207,20 @@ def test_swap_in_another_exec_is_somebody_elses(mount: Mount, tmp_path: Path) ->
         assert other("mkswap -q /dev/zram0; swapon /dev/zram0 && echo swaps") == "swaps"
         done = run_in(mount(size=None), USE_DESPITE_THE_OTHER, OTHER="0", DIR=str(tmp_path))
         assert other("grep zram /proc/swaps").split()[:3] == ["/dev/zram0", "partition", "16380"]
+    assert_used_despite_the_other(done, 0, tmp_path)
+
+
+def test_exec_within_an_exec_shows_its_own(mount: Mount, tmp_path: Path) -> None:
+    script = """
+        mkswap -q /dev/zram0 && swapon /dev/zram0
+        "$ZRAMFS" exec "$INNER" -- bash -c "$SCRIPT" && grep zram /proc/swaps
+    """
+    inner = mount(size=None)
+    environment = {"ZRAMFS": ZRAMFS, "INNER": str(inner.path), "OTHER": "0", "DIR": str(tmp_path)}
+    done = run_in(mount(size="16M"), script, SCRIPT=USE_DESPITE_THE_OTHER, **environment)
+    *lines, last = done.stdout.splitlines(keepends=True)
+    assert last.split()[:3] == ["/dev/zram0", "partition", "16380"]
+    done.stdout = "".join(lines)
     assert_used_despite_the_other(done, 0, tmp_path)
 
 

@@ -22,15 +22,15 @@ _MOST_BYTES: Final = 1 << 16
 
 
 class ProcFiles:
-    """The three files, as those see them whose /dev is `dev`.
+    """The three files, as those see them whose /dev is `dev`; `kernels` is a /proc where they are not covered.
 
     /proc/swaps has paths and no device numbers: swap space on the /dev/zram0 of another /dev is /dev/zram0 there, too.
     But a path is shown as it is below the reader's root, so that a process whose root is our /dev tells them apart.
     """
 
-    def __init__(self, dev: Union) -> None:
+    def __init__(self, dev: Union, kernels: Path) -> None:
         self._dev = dev
-        paths = {name: _PROC / name for name in _NAMES if (_PROC / name).exists()}
+        paths = {name: kernels / name for name in _NAMES if (kernels / name).exists()}
         self._kernel_fds = {name: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for name, path in paths.items()}
         self._asking, self._answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 

@@ -76,9 +76,11 @@ class DeviceView:
         covered = [] if _CONTROL.is_dir() else [_CLASS]  # before what is below it
         for folder in (*covered, _DEV, *_BY_NAME, _BY_NUMBER, _DEVICES):
             self._unions[folder] = _unite(folder, scratch)
-        proc_files = ProcFiles(self._unions[_DEV])
-        view = scratch / "view"
+        view, proc = scratch / "view", scratch / "proc"
         view.mkdir()
+        proc.mkdir()
+        kernel.mount("proc", proc)  # the one that there is may be of an exec that we are in
+        proc_files = ProcFiles(self._unions[_DEV], proc)
         fuse_fd = wire.mount(view)
         usher = Usher({_place(folder): union for folder, union in self._unions.items()}, proc_files.made())
         folder_fds = [fd for union in self._unions.values() for fd in (union.upper, union.lower)]
