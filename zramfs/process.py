@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.errors import ZramError
-from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
@@ -39,9 +38,9 @@ def keep_request_buffers() -> None:
 
 
 def rss_bytes() -> int:
-    """Resident memory of this process, in bytes."""
-    resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return resident_pages * PAGE_SIZE
+    """Resident memory of this process, in bytes: in kB, the kernel tells it whatever its page size is."""
+    resident_kib = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
+    return int(resident_kib) * 1024
 
 
 class SwapGuard:

@@ -29,6 +29,7 @@ LEVELS = {
     "request_memory": 0,
     "process": 0,
     "loop_device": 0,
+    "memory": 0,
     "clock": 0,
     "threads": 0,
     "units": 0,

@@ -14,7 +14,7 @@ from zramfs.accel.profile import Profile
 from zramfs.accel.ring import DescriptorRing
 from zramfs.accel.settings import SETTINGS
 from zramfs.accel.timing import Timing
-from zramfs.codec.run import CompressedRun, PageCodec
+from zramfs.codec.run import CompressedRun, PageCodec, make_runs
 from zramfs.errors import AcceleratorUnavailable, DeviceBusy, InvalidValue
 
 _log: Final = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class EmulatedAccelerator:
         depth = profile.queue_depth
         try:
             contexts = [create_context() for _ in range(self.workers)]
-            runs = [CompressedRun(min(depth, _MAX_RUN_PAGES)) for _ in range(depth)]
+            runs = make_runs(depth, min(depth, _MAX_RUN_PAGES))
             queue = _start_queue(DescriptorRing(depth, create_context(), contexts), runs, profile.timing)
         except (OSError, RuntimeError, MemoryError) as error:
             raise AcceleratorUnavailable(f"accelerator {profile.name}: {error}") from error

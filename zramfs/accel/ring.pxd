@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
+from zramfs.memory cimport LazyMemory
 from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
 
 # What may happen to a descriptor.
@@ -35,7 +36,7 @@ cdef class DescriptorRing:
     cdef readonly uint64_t interrupts
     cdef PageCodec own_codec
     cdef list threads
-    cdef uint8_t *scratch               # SCRATCH_BYTES a descriptor
+    cdef LazyMemory scratch             # SCRATCH_BYTES a descriptor
     cdef uint32_t *free_stack           # descriptors in no run
     cdef uint32_t *unfinished           # by run number: jobs still to do; under the lock
     cdef Job *jobs                      # circular, from head to tail; under the lock

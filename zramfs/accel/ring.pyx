@@ -15,6 +15,7 @@ from libc.string cimport memcmp, memcpy
 
 from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport PAGE_BYTES, SAME_FILLED, SCRATCH_BYTES, CompressedPage, CompressedRun, PageCodec, compress
+from zramfs.memory cimport LazyMemory
 from zramfs.threads cimport (
     pthread_cond_broadcast,
     pthread_cond_destroy,
@@ -69,7 +70,7 @@ cdef class DescriptorRing:
         self.completion_fd = -1
         self.queue_depth = self.free_descriptors = queue_depth
         self.polled_run = -1
-        self.scratch = <uint8_t *>calloc(queue_depth, SCRATCH_BYTES)
+        self.scratch = LazyMemory(<uint64_t>queue_depth * SCRATCH_BYTES)
         self.free_stack = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
         self.unfinished = <uint32_t *>calloc(queue_depth, sizeof(uint32_t))
         self.jobs = <Job *>calloc(queue_depth, sizeof(Job))
@@ -79,7 +80,7 @@ cdef class DescriptorRing:
         self.finished_ns = <int64_t *>calloc(queue_depth, sizeof(int64_t))
         pthread_mutex_init(&self.lock, NULL)
         pthread_cond_init(&self.doorbell, NULL)
-        if not (self.scratch and self.free_stack and self.unfinished and self.jobs and self.finished and self.reaped):
+        if not (self.free_stack and self.unfinished and self.jobs and self.finished and self.reaped):
             raise MemoryError
         if not (self.wanted_ns and self.finished_ns):
             raise MemoryError
@@ -106,7 +107,6 @@ cdef class DescriptorRing:
     def __dealloc__(self):
         pthread_cond_destroy(&self.doorbell)
         pthread_mutex_destroy(&self.lock)
-        free(self.scratch)
         free(self.free_stack)
         free(self.unfinished)
         free(self.jobs)
@@ -148,7 +148,7 @@ cdef class DescriptorRing:
         cdef int i
         for i in range(taken):
             self.free_descriptors -= 1
-            run.pages[i].data = self.scratch + self.free_stack[self.free_descriptors] * SCRATCH_BYTES
+            run.pages[i].data = self.scratch.start + self.free_stack[self.free_descriptors] * SCRATCH_BYTES
             run.pages[i].page = page + i * PAGE_BYTES
         self.inflight_max = max(self.inflight_max, self.queue_depth - self.free_descriptors)
         self.submitted_pages += taken
@@ -276,7 +276,7 @@ cdef class DescriptorRing:
         """Take the run's descriptors back; its pages are no longer valid."""
         cdef int i
         for i in range(run.count):
-            self.free_stack[self.free_descriptors] = <uint32_t>((run.pages[i].data - self.scratch) // SCRATCH_BYTES)
+            self.free_stack[self.free_descriptors] = <uint32_t>((run.pages[i].data - self.scratch.start) // SCRATCH_BYTES)
             self.free_descriptors += 1
         run.release()
 

@@ -1,6 +1,8 @@
 from cpython.buffer cimport Py_buffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from zramfs.memory cimport LazyMemory
+
 cdef extern from "<sched.h>" nogil:
     int sched_getcpu()
 
@@ -25,6 +27,8 @@ cdef void compress(PageCodec codec, const uint8_t *page, CompressedPage *result)
 
 cdef class CompressedRun:
     cdef CompressedPage *pages
+    cdef CompressedPage *own_pages  # the same, if they are nobody else's; or NULL
+    cdef LazyMemory room            # whose they are otherwise
     cdef readonly int capacity
     cdef readonly int count
     cdef Py_buffer source   # keeps the request's data where it is while `pages` points into it
@@ -36,6 +40,6 @@ cdef class RunCompressor:
     cdef PageCodec codec
     cdef readonly CompressedRun run
     cdef readonly int64_t page_ns   # what a page took lately, in the runs of several; of one, unknown: 0
-    cdef uint8_t *scratch
+    cdef LazyMemory scratch         # SCRATCH_BYTES a page
 
     cpdef int compress(self, object source, uint64_t offset_bytes, int pages, int64_t enough_ns=*) except -1

@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from zramfs.clock cimport NEVER_NS, monotonic_ns
+from zramfs.memory cimport LazyMemory
 
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
@@ -98,17 +99,24 @@ cdef int copy_out(bytes result, uint8_t *room) except -1:
 
 
 cdef class CompressedRun:
-    """The fates of up to `capacity` pages: compressed, same-filled or failed. Belongs to one stream, and is reused."""
+    """The fates of up to `capacity` pages: compressed, same-filled or failed. Belongs to one stream, and is reused.
 
-    def __cinit__(self, int capacity):
-        self.pages = <CompressedPage *>calloc(capacity, sizeof(CompressedPage))
+    They are in memory of its own, or in `room` from `offset_bytes` on.
+    """
+
+    def __cinit__(self, int capacity, LazyMemory room=None, uint64_t offset_bytes=0):
+        self.capacity = capacity
+        if room is not None:
+            self.room = room
+            self.pages = <CompressedPage *>(room.start + offset_bytes)
+            return
+        self.own_pages = self.pages = <CompressedPage *>calloc(capacity, sizeof(CompressedPage))
         if self.pages == NULL:
             raise MemoryError
-        self.capacity = capacity
 
     def __dealloc__(self):
         self.release()
-        free(self.pages)
+        free(self.own_pages)
 
     cdef const uint8_t *begin(self, object source, uint64_t offset_bytes, int count) except NULL:
         """Take `count` pages of `source`, anything with a buffer, and return where they begin."""
@@ -137,6 +145,13 @@ cdef class CompressedRun:
         return f"<CompressedRun {self.count} of {self.capacity} pages>"
 
 
+def make_runs(int count, int capacity):
+    """Make runs whose memory is resident where one has been used: of the many streams of a device, few ever are."""
+    cdef uint64_t run_bytes = capacity * sizeof(CompressedPage)
+    room = LazyMemory(count * run_bytes)
+    return [CompressedRun(capacity, room, number * run_bytes) for number in range(count)]
+
+
 cdef class RunCompressor:
     """Compresses runs at once, on the caller's thread, into scratch of its own: what a per-CPU stream is made of."""
 
@@ -144,14 +159,9 @@ cdef class RunCompressor:
         cdef int i
         self.codec = codec
         self.run = CompressedRun(max_pages)
-        self.scratch = <uint8_t *>calloc(max_pages, SCRATCH_BYTES)
-        if self.scratch == NULL:
-            raise MemoryError
+        self.scratch = LazyMemory(<uint64_t>max_pages * SCRATCH_BYTES)
         for i in range(max_pages):
-            self.run.pages[i].data = self.scratch + i * SCRATCH_BYTES
-
-    def __dealloc__(self):
-        free(self.scratch)
+            self.run.pages[i].data = self.scratch.start + i * SCRATCH_BYTES
 
     cpdef int compress(self, object source, uint64_t offset_bytes, int pages, int64_t enough_ns=NEVER_NS) except -1:
         """Compress up to `pages` pages of `source` from `offset_bytes` on into `run`; how many.

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
 import trio
@@ -69,9 +69,11 @@ class DeviceSet:
 
     def remove(self, number: int) -> None:
         """Take a device away, with what it holds; NoSuchDevice, or DeviceBusy while it is open (zram_remove)."""
-        device = self._numbered(number)
+        self._remove(self._numbered(number))
+
+    def _remove(self, device: ZramDevice) -> None:
         device.require_unused()
-        del self._devices[number]
+        self._devices = {number: each for number, each in self._devices.items() if each is not device}
         for watcher in self._watchers:
             watcher.device_removed(device)
         device.close()
@@ -91,7 +93,8 @@ class DeviceSet:
                 if self.block_devices is not None:
                     await self.block_devices.attach(self._devices[number])
             except BaseException:
-                self.remove(number)
+                with suppress(DeviceBusy):  # somebody has it open already: it stays
+                    self.remove(number)
                 raise
             return number
 
@@ -99,19 +102,27 @@ class DeviceSet:
         """Like `remove`, and so does its block device vanish."""
         device = self._numbered(number)
         async with self._let_go(device):
-            self.remove(number)
+            self._remove(device)
             await device.writeback.wait_until_released()
 
     async def reset(self, device: ZramDevice) -> None:
-        """Forget what a device holds; DeviceBusy while anybody has it open, or uses its block device."""
+        """Forget what a device holds; DeviceBusy while anybody has it open, or uses its block device.
+
+        NoSuchDevice if it has been removed meanwhile.
+        """
         async with self._let_go(device):
             device.reset()
             await device.writeback.wait_until_released()
 
     @asynccontextmanager
     async def _let_go(self, device: ZramDevice) -> AsyncIterator[None]:
-        """Have the device's block device detached meanwhile, if nobody uses it."""
+        """Have the device's block device detached meanwhile, if nobody uses it.
+
+        NoSuchDevice if it was removed while this waited for its turn: another device may have its number and name.
+        """
         async with self._changing:
+            if device not in self._devices.values():
+                raise NoSuchDevice(f"{device.name} has been removed")
             if self.block_devices is None:
                 yield
                 return

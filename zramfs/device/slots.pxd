@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zramfs.codec.run cimport CompressedPage, CompressedRun, PageCodec
 from zramfs.device.blocks cimport BlockMap
+from zramfs.memory cimport LazyMemory
 from zramfs.pool.zspool cimport ZsPool
 from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
 
@@ -61,6 +62,7 @@ cdef class ReadHelper:
     cdef void _load_shares(self, Codecs codecs) noexcept nogil
 
 cdef class SlotTable:
+    cdef LazyMemory memory              # has the slots, and behind them the counts
     cdef Slot *slots
     cdef uint32_t now_s                 # when the read in progress began
     cdef uint16_t *group_use            # slots in use, of each group
@@ -78,7 +80,6 @@ cdef class SlotTable:
     cdef readonly uint64_t peak_pages
     cdef readonly uint64_t freed_notifications
 
-    cdef uint64_t _table_bytes(self) noexcept nogil
     cpdef int store(self, uint64_t first_page, CompressedRun run) except -1
     cdef int _store_page(self, uint64_t page, CompressedPage *compressed, uint32_t now_s) noexcept nogil
     cdef void _fill_slot(self, uint64_t page, Slot slot) noexcept nogil

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memset
 from zramfs.clock cimport boot_time_s
 from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, CompressedRun, PageCodec
+from zramfs.memory cimport LazyMemory
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
 from zramfs.threads cimport (
     pthread_cond_broadcast,
@@ -33,19 +34,6 @@ assert sizeof(Slot) == 16
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
-
-cdef extern from "<sys/mman.h>" nogil:
-    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
-    int munmap(void *address, size_t length)
-    int madvise(void *address, size_t length, int advice)
-    enum:
-        PROT_READ
-        PROT_WRITE
-        MAP_PRIVATE
-        MAP_ANONYMOUS
-        MAP_NORESERVE
-        MADV_NOHUGEPAGE
-    void *MAP_FAILED
 
 cdef enum:
     # A read of so many pages is worth a second thread: 64 pages take 35 to 100 µs, waking the helper about 10 µs.
@@ -176,23 +164,12 @@ cdef class SlotTable:
         self.limit_pages = limit_pages
         self.blocks = blocks
         self.huge_class_bytes = HUGE_CLASS_BYTES
-        cdef uint8_t *table = <uint8_t *>mmap(
-            NULL, self._table_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
-        )
-        if table == <uint8_t *>MAP_FAILED:
-            raise MemoryError(f"no address space for the slots of {page_count} pages")
-        self.slots = <Slot *>table
-        self.group_use = <uint16_t *>(table + page_count * sizeof(Slot))
-        # A huge page of the table would be 2 MiB for the first write in each 512 MiB of a sparse device.
-        madvise(self.slots, self._table_bytes(), MADV_NOHUGEPAGE)
-        self.pool = ZsPool(page_count)
-
-    def __dealloc__(self):
-        if self.slots != NULL:
-            munmap(self.slots, self._table_bytes())
-
-    cdef uint64_t _table_bytes(self) noexcept nogil:
-        return self.page_count * sizeof(Slot) + (self.page_count // GROUP_SLOTS + 1) * sizeof(uint16_t)
+        cdef uint64_t slots_bytes = page_count * sizeof(Slot)
+        cdef uint64_t groups_bytes = (page_count // GROUP_SLOTS + 1) * sizeof(uint16_t)
+        self.memory = LazyMemory(slots_bytes + groups_bytes)
+        self.slots = <Slot *>self.memory.start
+        self.group_use = <uint16_t *>(self.memory.start + slots_bytes)
+        self.pool = ZsPool()
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
@@ -387,7 +364,7 @@ cdef class SlotTable:
     def close(self):
         """Give all memory back at once; the table holds nothing any more."""
         self.pool.clear()
-        munmap(self.slots, self._table_bytes())
+        self.memory = None
         self.slots = NULL
         self.page_count = 0
 

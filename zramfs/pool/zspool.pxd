@@ -21,6 +21,7 @@ cdef struct SizeClassTable:
 
 cdef struct Zspage:
     uint8_t *base
+    uint32_t first_page                     # where that is in the arena, in pages
     uint32_t previous
     uint32_t next
     uint16_t free_head                      # the object given back last
@@ -30,11 +31,13 @@ cdef struct Zspage:
     uint8_t group
 
 cdef class ZsPool:
-    cdef uint8_t *arena
-    cdef uint64_t arena_bytes
-    cdef uint64_t accessible_bytes          # from the arena's start, may be touched
-    cdef uint64_t populated_bytes           # from the arena's start, faulted in
-    cdef uint64_t carved_bytes              # from the arena's start, belongs to zspages, in use or spare
+    cdef readonly uint64_t system_page_bytes    # memory goes back in portions of so many
+    cdef uint64_t spare_pages_max           # zspages that fell empty keep memory up to here
+    cdef uint8_t **extents                  # the arena, EXTENT_PAGES each
+    cdef uint64_t extent_count
+    cdef uint64_t carved_pages              # from the arena's start, belong to zspages, in use or not
+    cdef uint64_t populated_pages           # from the arena's start, were faulted in
+    cdef uint8_t *users                     # of each of the system's pages in the arena: zspages whose memory is kept
     cdef Zspage *zspages
     cdef uint32_t zspage_count
     cdef uint32_t zspage_room
@@ -54,7 +57,12 @@ cdef class ZsPool:
 
     cdef void _forget_zspages(self) noexcept nogil
     cdef void _release_spares(self) noexcept nogil
-    cdef bint _make_accessible(self, uint64_t end) noexcept nogil
+    cdef bint _extend(self, uint64_t end_page) noexcept nogil
+    cdef bint _add_extent(self) noexcept nogil
+    cdef uint8_t *_map_extent(self) noexcept nogil
+    cdef void _free_arena(self) noexcept nogil
+    cdef void _hold_memory(self, Zspage *zspage, uint32_t pages) noexcept nogil
+    cdef void _release_memory(self, Zspage *zspage, uint32_t pages) noexcept nogil
     cdef uint32_t _new_zspage(self, uint32_t step) noexcept nogil
     cdef uint32_t _carve(self, uint32_t pages) noexcept nogil
     cdef void _retire(self, uint32_t index) noexcept nogil

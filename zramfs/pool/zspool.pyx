@@ -8,30 +8,19 @@ went; the huge class has neither header nor compaction. A handle is `zspage numb
 Everything runs on the thread of the event loop and never waits, so nothing here locks.
 """
 
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free as c_free
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
+from zramfs.memory cimport MADV_DONTNEED, MAP_FIXED, madvise, map_memory, munmap
+
 from zramfs.pool.size_classes import HANDLE_BYTES, SIZE_CLASSES
 
-cdef extern from "<sys/mman.h>" nogil:
-    void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
-    int munmap(void *address, size_t length)
-    int mprotect(void *address, size_t length, int protection)
-    int madvise(void *address, size_t length, int advice)
-    int munlock(void *address, size_t length)
-    int mlock2(void *address, size_t length, unsigned int flags)
+cdef extern from "<unistd.h>" nogil:
+    long sysconf(int name)
     enum:
-        PROT_NONE
-        PROT_READ
-        PROT_WRITE
-        MAP_PRIVATE
-        MAP_ANONYMOUS
-        MAP_NORESERVE
-        MADV_DONTNEED
-        MADV_NOHUGEPAGE
-        MLOCK_ONFAULT
-    void *MAP_FAILED
+        _SC_PAGESIZE
 
 cdef enum:
     PAGE_BYTES = 4096
@@ -43,23 +32,56 @@ cdef enum:
     EMPTY_GROUP = 0
     FULL_GROUP = 11              # on no list: it has nothing to give, and nothing to move
     # A zspage that falls empty keeps its memory while at most 4 MiB are spare: overwriting would otherwise pay
-    # a madvise and a page fault (6.5 µs for two pages) for each object that is the last of its zspage.
-    SPARE_PAGES_MAX = 1024
-    # Memory becomes accessible in steps of 32 MiB, and is faulted in 64 pages at a time: 1.3 µs a page
-    # instead of 2.0 µs when each page faults by itself, on a virtual machine.
-    ACCESS_STEP_BYTES = 32 << 20
-    POPULATE_BYTES = 64 * PAGE_BYTES
+    # a madvise and a page fault (6.5 µs for two pages) for each object that is the last of its zspage. Each zspage of
+    # them may keep a page of the system from going back.
+    SPARE_BYTES_MAX = 4 << 20
+    # The arena grows by 32 MiB of addresses, and is faulted in 64 pages at a time: 1.3 µs a page instead of 2.0 µs
+    # when each page faults by itself, on a virtual machine.
+    EXTENT_PAGES = 8192
+    EXTENT_BYTES = EXTENT_PAGES * PAGE_BYTES
+    POPULATE_PAGES = 64
+    ARENA_PAGES_MAX = 0xFFFFFFFF # 16 TiB: what a zspage's first_page can tell
+    LARGEST_SYSTEM_PAGE_BYTES = 65536
 
 cdef uint64_t NO_HANDLE = 0xFFFFFFFFFFFFFFFFULL
 
 
-cdef void give_back(void *address, size_t length) noexcept nogil:
-    """Return memory to the system. A daemon that swaps has its memory locked, which MADV_DONTNEED refuses."""
-    if madvise(address, length, MADV_DONTNEED) == 0 or madvise(address, length, MADV_DONTNEED_LOCKED) == 0:
-        return
-    munlock(address, length)
-    madvise(address, length, MADV_DONTNEED)
-    mlock2(address, length, MLOCK_ONFAULT)
+cdef void give_back(void *address, uint64_t size_bytes) noexcept nogil:
+    """Return whole pages of the system. A daemon that swaps has its memory locked, which MADV_DONTNEED refuses.
+
+    Before Linux 5.18 new memory takes the place of locked memory, and is itself locked if the process wants that.
+    """
+    if madvise(address, size_bytes, MADV_DONTNEED) and madvise(address, size_bytes, MADV_DONTNEED_LOCKED):
+        map_memory(address, size_bytes, MAP_FIXED)
+
+
+cdef inline uint64_t padding(uint8_t *address, uint64_t alignment) noexcept nogil:
+    """Bytes from there to the next multiple of `alignment`, a power of two."""
+    return -<uint64_t>address & (alignment - 1)
+
+
+cdef uint64_t find_system_page_bytes() noexcept:
+    """What MADV_DONTNEED takes away at once: the page that sysconf tells of, or a larger one.
+
+    A program for another architecture, whose instructions are translated, may be told of smaller pages than there are.
+    """
+    cdef uint64_t told_bytes = sysconf(_SC_PAGESIZE)
+    cdef uint64_t wiped_bytes = 0
+    cdef uint64_t place
+    cdef uint8_t *room = map_memory(NULL, 2 * LARGEST_SYSTEM_PAGE_BYTES, 0)
+    cdef uint8_t *page = room + padding(room, LARGEST_SYSTEM_PAGE_BYTES)
+    if room == NULL:
+        return told_bytes
+    for place in range(0, LARGEST_SYSTEM_PAGE_BYTES, PAGE_BYTES):
+        page[place] = 1
+    if madvise(page, min(told_bytes, <uint64_t>LARGEST_SYSTEM_PAGE_BYTES), MADV_DONTNEED) == 0:
+        while wiped_bytes < LARGEST_SYSTEM_PAGE_BYTES and page[wiped_bytes] == 0:
+            wiped_bytes += PAGE_BYTES
+    munmap(room, 2 * LARGEST_SYSTEM_PAGE_BYTES)
+    return max(told_bytes, wiped_bytes)
+
+
+SYSTEM_PAGE_BYTES = find_system_page_bytes()
 
 
 cdef inline uint8_t fullness_group(uint32_t in_use, uint32_t objects) noexcept nogil:
@@ -72,31 +94,22 @@ cdef inline uint8_t fullness_group(uint32_t in_use, uint32_t objects) noexcept n
 
 
 cdef class ZsPool:
-    """A pool of compressed pages for a device of `page_count` pages.
+    """A pool of compressed pages.
 
-    `used_pages` moves by whole zspages, as the kernel's zs_get_total_pages(). Raises MemoryError when the
-    address space for it cannot be reserved; memory itself is taken only as objects come.
+    `used_pages` moves by whole zspages, as the kernel's zs_get_total_pages(). Address space and memory are taken only
+    as objects come. Memory goes back in pages of the system, of `system_page_bytes`: where these are larger than ours,
+    one stays until no zspage has a part in it.
     """
 
-    def __cinit__(self, uint64_t page_count):
-        # Zspages of one length are reused for that length only, so that an object never crosses from one
-        # extent into another. In the worst history each length peaks with one object a zspage: 1+2+…+8 = 36
-        # pages of address space (not of memory) for each page of the device.
-        self.arena_bytes = min(36 * page_count * PAGE_BYTES, <uint64_t>1 << 46)
-        self.arena_bytes = (self.arena_bytes // ACCESS_STEP_BYTES + 1) * ACCESS_STEP_BYTES
-        self.arena = <uint8_t *>mmap(
-            NULL, self.arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
-        )
-        if self.arena == <uint8_t *>MAP_FAILED:
-            self.arena = NULL
-            raise MemoryError(f"cannot reserve {self.arena_bytes} bytes of address space for the pool")
-        madvise(self.arena, self.arena_bytes, MADV_NOHUGEPAGE)
+    def __cinit__(self, uint64_t system_page_bytes=SYSTEM_PAGE_BYTES):
+        if not system_page_bytes or system_page_bytes % PAGE_BYTES or POPULATE_PAGES * PAGE_BYTES % system_page_bytes:
+            raise ValueError(f"a system has no pages of {system_page_bytes} bytes")
+        self.system_page_bytes = system_page_bytes
+        self.spare_pages_max = SPARE_BYTES_MAX // system_page_bytes
         self._fill_class_table()
 
     def __dealloc__(self):
-        if self.arena != NULL:
-            munmap(self.arena, self.arena_bytes)
-        c_free(self.zspages)
+        self._free_arena()
 
     def _fill_class_table(self):
         first_step_of = {}
@@ -120,8 +133,8 @@ cdef class ZsPool:
             self.resident[pages] = NONE
             self.released[pages] = NONE
         self.zspage_count = 0
-        self.carved_bytes = 0
-        self.populated_bytes = 0
+        self.carved_pages = 0
+        self.populated_pages = 0
         self.used_pages = 0
         self.spare_pages = 0
         self.object_count = 0
@@ -238,6 +251,7 @@ cdef class ZsPool:
                 index = self._carve(pages)
                 if index == NONE:
                     return NONE
+            self._hold_memory(&self.zspages[index], pages)
         cdef Zspage *zspage = &self.zspages[index]
         zspage.free_head = NO_OBJECT
         zspage.untouched = 0
@@ -255,46 +269,123 @@ cdef class ZsPool:
         self._unlink(index)
         size_class.zspages -= 1
         self.used_pages -= size_class.pages
-        if self.spare_pages + size_class.pages <= SPARE_PAGES_MAX:
+        if self.spare_pages + size_class.pages <= self.spare_pages_max:
             zspage.next = self.resident[size_class.pages]
             self.resident[size_class.pages] = index
             self.spare_pages += size_class.pages
         else:
-            give_back(zspage.base, size_class.pages * PAGE_BYTES)
+            self._release_memory(zspage, size_class.pages)
             zspage.next = self.released[size_class.pages]
             self.released[size_class.pages] = index
 
     cdef uint32_t _carve(self, uint32_t pages) noexcept nogil:
-        """A zspage from memory that none has used yet, or NONE."""
-        cdef uint64_t start = self.carved_bytes
-        cdef uint64_t end = start + pages * PAGE_BYTES
+        """A zspage from a part of the arena that none has used yet, or NONE. It lies within one extent."""
+        cdef uint64_t first_page = self.carved_pages
         cdef Zspage *grown
+        cdef Zspage *zspage
+        if first_page % EXTENT_PAGES + pages > EXTENT_PAGES:
+            first_page += EXTENT_PAGES - first_page % EXTENT_PAGES
         if self.zspage_count == self.zspage_room:
             grown = <Zspage *>realloc(self.zspages, (2 * self.zspage_room + 256) * sizeof(Zspage))
             if grown == NULL:
                 return NONE
             self.zspages = grown
             self.zspage_room = 2 * self.zspage_room + 256
-        if not self._make_accessible(end):
+        if not self._extend(first_page + pages):
             return NONE
-        self.carved_bytes = end
-        self.zspages[self.zspage_count].base = self.arena + start
+        self.carved_pages = first_page + pages
+        zspage = &self.zspages[self.zspage_count]
+        zspage.base = self.extents[first_page // EXTENT_PAGES] + first_page % EXTENT_PAGES * PAGE_BYTES
+        zspage.first_page = <uint32_t>first_page
         self.zspage_count += 1
         return self.zspage_count - 1
 
-    cdef bint _make_accessible(self, uint64_t end) noexcept nogil:
-        """Let the arena's first `end` bytes be touched, and fault them in, ahead and in larger portions."""
-        if end > self.accessible_bytes:
-            if self.accessible_bytes == self.arena_bytes or mprotect(
-                self.arena + self.accessible_bytes, ACCESS_STEP_BYTES, PROT_READ | PROT_WRITE
-            ):
-                return False
-            self.accessible_bytes += ACCESS_STEP_BYTES
-        if end > self.populated_bytes:
+    cdef bint _extend(self, uint64_t end_page) noexcept nogil:
+        """Let the arena have its pages up to `end_page`, and fault them in, ahead and in larger portions."""
+        cdef uint64_t page = self.populated_pages
+        if end_page > self.extent_count * EXTENT_PAGES and not self._add_extent():
+            return False
+        if end_page > page:
             # A kernel without MADV_POPULATE_WRITE refuses, and the pages fault in one by one: slower, as good.
-            madvise(self.arena + self.populated_bytes, POPULATE_BYTES, MADV_POPULATE_WRITE)
-            self.populated_bytes += POPULATE_BYTES
+            madvise(
+                self.extents[page // EXTENT_PAGES] + page % EXTENT_PAGES * PAGE_BYTES,
+                POPULATE_PAGES * PAGE_BYTES,
+                MADV_POPULATE_WRITE,
+            )
+            self.populated_pages += POPULATE_PAGES
         return True
+
+    cdef bint _add_extent(self) noexcept nogil:
+        cdef uint64_t count = self.extent_count
+        cdef uint64_t system_pages = EXTENT_BYTES // self.system_page_bytes
+        cdef uint8_t **extents
+        cdef uint8_t *users
+        if (count + 1) * EXTENT_PAGES > ARENA_PAGES_MAX:
+            return False
+        extents = <uint8_t **>realloc(self.extents, (count + 1) * sizeof(uint8_t *))
+        if extents == NULL:
+            return False
+        self.extents = extents
+        users = <uint8_t *>realloc(self.users, (count + 1) * system_pages)
+        if users == NULL:
+            return False
+        self.users = users
+        memset(users + count * system_pages, 0, system_pages)
+        extents[count] = self._map_extent()
+        if extents[count] == NULL:
+            return False
+        self.extent_count += 1
+        return True
+
+    cdef uint8_t *_map_extent(self) noexcept nogil:
+        """Addresses that begin with a page of the system, or NULL."""
+        cdef uint64_t slack = self.system_page_bytes - PAGE_BYTES
+        cdef uint8_t *room = map_memory(NULL, EXTENT_BYTES + slack, 0)
+        cdef uint64_t skipped = padding(room, self.system_page_bytes)
+        if room == NULL:
+            return NULL
+        if skipped:
+            munmap(room, skipped)
+        if slack > skipped:
+            munmap(room + skipped + EXTENT_BYTES, slack - skipped)
+        return room + skipped
+
+    cdef void _free_arena(self) noexcept nogil:
+        cdef uint64_t i
+        for i in range(self.extent_count):
+            munmap(self.extents[i], EXTENT_BYTES)
+        c_free(self.extents)
+        c_free(self.users)
+        c_free(self.zspages)
+        self.extents = NULL
+        self.users = NULL
+        self.zspages = NULL
+        self.extent_count = 0
+        self.zspage_room = 0
+
+    cdef void _hold_memory(self, Zspage *zspage, uint32_t pages) noexcept nogil:
+        """Count the zspage as a user of each page of the system that it has a part in."""
+        cdef uint64_t begin = zspage.first_page * <uint64_t>PAGE_BYTES
+        cdef uint64_t page
+        for page in range(begin // self.system_page_bytes, (begin + pages * PAGE_BYTES - 1) // self.system_page_bytes + 1):
+            self.users[page] += 1
+
+    cdef void _release_memory(self, Zspage *zspage, uint32_t pages) noexcept nogil:
+        """Give those pages of the system back in which no other zspage has a part that it keeps."""
+        cdef uint64_t begin = zspage.first_page * <uint64_t>PAGE_BYTES
+        cdef uint64_t first = begin // self.system_page_bytes
+        cdef uint64_t end = (begin + pages * PAGE_BYTES - 1) // self.system_page_bytes + 1
+        cdef uint64_t page
+        for page in range(first, end):
+            self.users[page] -= 1
+        if self.users[first]:
+            first += 1
+        if first < end and self.users[end - 1]:  # between these two it has no neighbours
+            end -= 1
+        if first < end:
+            give_back(
+                zspage.base + <int64_t>(first * self.system_page_bytes - begin), (end - first) * self.system_page_bytes
+            )
 
     cdef void _release_spares(self) noexcept nogil:
         cdef uint32_t index
@@ -303,7 +394,7 @@ cdef class ZsPool:
             while self.resident[pages] != NONE:
                 index = self.resident[pages]
                 self.resident[pages] = self.zspages[index].next
-                give_back(self.zspages[index].base, pages * PAGE_BYTES)
+                self._release_memory(&self.zspages[index], pages)
                 self.zspages[index].next = self.released[pages]
                 self.released[pages] = index
         self.spare_pages = 0
@@ -393,11 +484,7 @@ cdef class ZsPool:
 
     def clear(self):
         """Forget every object and give all memory back at once, however much was stored."""
-        if self.accessible_bytes:
-            give_back(self.arena, self.accessible_bytes)
-        c_free(self.zspages)
-        self.zspages = NULL
-        self.zspage_room = 0
+        self._free_arena()
         self._forget_zspages()
 
     def put(self, bytes payload not None, uint64_t owner=0):

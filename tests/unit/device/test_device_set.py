@@ -1,7 +1,9 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.device.device import DeviceConfig, ZramDevice
@@ -137,6 +139,61 @@ async def test_device_without_its_block_device_is_not_added(devices: DeviceSet) 
     with pytest.raises(CommandFailed):
         await devices.hot_add()
     assert list(devices) == []
+
+
+async def test_device_that_is_open_already_stays_without_its_block_device(devices: DeviceSet) -> None:
+    class NoLoops(Loops):
+        async def attach(self, device: ZramDevice) -> None:
+            device.open()
+            raise CommandFailed(f"no loop device for {device.name}")
+
+    await devices.use_block_devices(NoLoops())
+    with pytest.raises(CommandFailed):
+        await devices.hot_add()
+    assert [device.openers for device in devices] == [1]
+
+
+class SlowLoops(Loops):
+    """Lets go of nothing before `gate` is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = trio.Event()
+
+    async def detach(self, device: ZramDevice) -> None:
+        await self.gate.wait()
+        await super().detach(device)
+
+
+async def replace_before(devices: DeviceSet, late: Callable[[], Awaitable[None]]) -> None:
+    """Let `late` wait for its turn while zram0 is being removed, and a new zram0 is about to come; it is told."""
+
+    async def fail() -> None:
+        with pytest.raises(NoSuchDevice):
+            await late()
+
+    (removed,) = devices
+    loops = SlowLoops()
+    await devices.use_block_devices(loops)
+    async with trio.open_nursery() as nursery:
+        for change in (partial(devices.hot_remove, 0), devices.hot_add, fail):
+            nursery.start_soon(change)
+            await trio.testing.wait_all_tasks_blocked()
+        loops.gate.set()
+    (added,) = devices
+    assert (added.name, added is removed) == ("zram0", False)
+    assert loops.seen == ["attach zram0", "detach zram0", "forget zram0", "attach zram0"]
+
+
+async def test_removal_that_waited_spares_a_new_device_of_the_same_number(devices: DeviceSet) -> None:
+    devices.add()
+    await replace_before(devices, partial(devices.hot_remove, 0))
+
+
+async def test_reset_that_waited_spares_a_new_device_of_the_same_number(devices: DeviceSet) -> None:
+    devices.add()
+    (device,) = devices
+    await replace_before(devices, partial(devices.reset, device))
 
 
 async def test_watcher_is_told_of_all_devices_from_the_first_on(devices: DeviceSet) -> None:

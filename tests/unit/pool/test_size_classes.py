@@ -67,6 +67,6 @@ def test_an_object_fits_its_class_and_not_the_one_before(payload_bytes: int) -> 
 
 @given(st.integers(1, 4096))
 def test_the_compiled_pool_uses_these_classes(payload_bytes: int) -> None:
-    pool = ZsPool(1)
+    pool = ZsPool()
     pool.put(bytes(payload_bytes))
     assert pool.used_pages == SIZE_CLASSES[class_index(payload_bytes)].pages_per_zspage
