@@ -57,6 +57,7 @@ def test_requests_that_there_is_no_memory_for_wait_until_there_is(mount: Mount) 
     fd = os.open(mounted.file, os.O_RDWR | os.O_DIRECT)
     data = mmap.mmap(-1, 16 * MIB)
     data[:] = os.urandom(16 * MIB)
+    os.pwrite(fd, data[:4096], 0)  # the pool takes addresses for 32 MiB, and asks for no more below
     size_bytes = int(Path(f"/proc/{mounted.pid}/statm").read_text().split()[0]) * mmap.PAGESIZE
     resource.prlimit(mounted.pid, resource.RLIMIT_AS, (size_bytes + MIB // 2, resource.RLIM_INFINITY))
 

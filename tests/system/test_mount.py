@@ -203,6 +203,15 @@ def test_terabyte_device_mounts_with_little_memory(mount: Mount) -> None:
     assert mounted.status()["daemon"]["rss_bytes"] < 100 << 20
 
 
+@pytest.mark.parametrize(("size", "count"), [("1T", 64), ("16T", 1)])
+def test_tebibytes_mount_at_once_within_64_mib(mount: Mount, size: str, count: int) -> None:
+    began_s = time.monotonic()
+    mounted = mount("--devices", count, size=size)
+    assert time.monotonic() - began_s < 5  # 0.5 s on an idle machine
+    assert len(list(mounted.path.glob("zram*"))) == count
+    assert int((mounted.path / "sys/fs/zramfs/rss_bytes").read_text()) < 64 << 20
+
+
 def test_devices_are_apart(mount: Mount) -> None:
     mounted = mount("--devices", 2)
     (mounted.path / "zram1").write_bytes(b"second")
