@@ -92,6 +92,10 @@ class Interrupted(ZramError):  # noqa: N818
     errno = errno.ECANCELED
 
 
+class BackendBroken(ZramError):  # noqa: N818
+    """A backend of another package broke its contract where nothing can be done without it; the text names both."""
+
+
 class AcceleratorUnavailable(ZramError):  # noqa: N818
     """The accelerator could not be set up; the device then runs on its per-CPU streams alone."""
 

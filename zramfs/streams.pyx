@@ -19,27 +19,34 @@ cdef class Stream:
         self.run = run
         self.is_complete = True
 
-    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1:
-        """Begin with `pages` whole pages of `source`, a buffer; how many are taken, 1 or more. Never waits."""
+    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except? -1:
+        """Begin with `pages` whole pages of `source`, a buffer; how many are taken, 1 or more. Never waits.
+
+        Raises only if nothing was begun. `run.count` is what is returned once the run is complete.
+        """
         raise NotImplementedError
 
-    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except -1:
+    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except? -1:
         """Like `submit`, and complete when it returns, which takes a few microseconds; after the manager's `can_poll`."""
         return self.submit(source, offset_bytes, pages)
 
     cpdef when_complete(self, callback):
-        """Have `callback` called once the run is complete: now, or from `poll_completions`. It never raises."""
+        """Have `callback` called once the run is complete: now, or from `poll_completions`. It never raises.
+
+        It is called once, on the event loop's thread, with `is_complete` set, within 5 seconds of `submit`.
+        """
         callback()
 
 
 cdef class StreamManager:
     """The managed streams of one device: `stream_count` of them.
 
-    A run of up to `polled_run_pages` pages may be complete at submission; 0 if none is.
+    A run of up to `polled_run_pages` pages may be complete at submission; 0 if none is. `is_off` says that no stream is
+    given out any more, and `failure` why. One of another package is held to all of this (`backends/checked_streams`).
     """
 
     cpdef Stream get_stream(self):
-        """Return a stream that takes at least one page now, or None. Never waits, never allocates."""
+        """Return a stream that takes at least one page now, and is not in use; or None. Never waits, never allocates."""
         raise NotImplementedError
 
     cpdef put_stream(self, Stream stream):
@@ -55,7 +62,10 @@ cdef class StreamManager:
         return False
 
     cpdef when_free(self, callback):
-        """Have `callback` called once it is worth asking for a stream again; of those who wait the first comes first."""
+        """Have `callback` called once it is worth asking for a stream again; of those who wait the first comes first.
+
+        It is called on the event loop's thread, and not before this returns.
+        """
         raise NotImplementedError
 
     cpdef int64_t next_event_ns(self):
@@ -75,6 +85,10 @@ cdef class StreamManager:
     def statistics(self):
         """Counters by name, `inflight` and `inflight_max` (pages) among them."""
         return {}
+
+    def failure(self):
+        """Why no stream is given out any more, in a line; empty otherwise."""
+        return ""
 
     def close(self):
         """Stop the device behind the streams; none is in use."""

@@ -28,12 +28,12 @@ cdef class ManagedStream(Stream):
         self.manager = manager
         self.number = number
 
-    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1:
+    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except? -1:
         """Take as many pages as there are descriptors; the device's interrupt will tell."""
         self.is_complete = False
         return self.manager.queue.submit(self.number, self.run, source, offset_bytes, pages)
 
-    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except -1:
+    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except? -1:
         """Take as many pages as there are descriptors, and poll until they are done."""
         cdef int taken = self.manager.queue.compress_polled(self.number, self.run, source, offset_bytes, pages)
         self.repair()

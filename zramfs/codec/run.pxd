@@ -23,6 +23,7 @@ cdef class PageCodec:
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil
 
+cdef bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil
 cdef void compress(PageCodec codec, const uint8_t *page, CompressedPage *result) noexcept nogil
 
 cdef class CompressedRun:

@@ -7,6 +7,7 @@ class PageCodec:
     def decompress(self, data: bytes) -> bytes: ...
 
 class FunctionCodec(PageCodec):
+    on_failure: Callable[[str, BaseException], object] | None
     def __init__(
         self,
         compress_function: Callable[[bytes], bytes],

@@ -66,11 +66,13 @@ cdef class PageCodec:
 cdef class FunctionCodec(PageCodec):
     """A codec made of two Python functions from bytes to bytes: how a backend without compiled code takes part.
 
-    `compress_function` gets 4096 bytes; `decompress_function` must return 4096. What either raises is a failed page.
+    `compress_function` gets 4096 bytes, and must return some; `decompress_function` must return 4096. Anything else that
+    they return, or raise, is a failed page, which `on_failure` is told of: the function's name, and the error.
     """
 
     cdef object compress_function
     cdef object decompress_function
+    cdef public object on_failure
 
     def __init__(self, compress_function, decompress_function):
         self.compress_function = compress_function
@@ -80,20 +82,32 @@ cdef class FunctionCodec(PageCodec):
         with gil:
             try:
                 return copy_out(self.compress_function(page[:PAGE_BYTES]), data)
-            except BaseException:  # whatever else gets out of here is lost, and the page with it
+            except BaseException as error:  # whatever else gets out of here is lost, and the page with it
+                self.fail("compress", error)
                 return FAILED
 
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
         with gil:
             try:
-                return 0 if copy_out(self.decompress_function(data[:length]), page) == PAGE_BYTES else -1
-            except BaseException:  # whatever else gets out of here is lost, and the page with it
+                result = self.decompress_function(data[:length])
+                if len(result) != PAGE_BYTES:
+                    raise ValueError(f"{len(result)} bytes are no page")
+                copy_out(result, page)
+                return 0
+            except BaseException as error:  # whatever else gets out of here is lost, and the page with it
+                self.fail("decompress", error)
                 return -1
+
+    cdef void fail(self, str function, error) noexcept:
+        if self.on_failure is not None:
+            self.on_failure(function, error)
 
 
 cdef int copy_out(bytes result, uint8_t *room) except -1:
-    """Copy up to a page; longer is no gain, and its first PAGE_BYTES are as good as any."""
+    """Copy up to a page; a compressed page that is longer is no gain, and its first PAGE_BYTES are as good as any."""
     cdef int length = <int>min(len(result), PAGE_BYTES)
+    if length == 0:
+        raise ValueError("no bytes")
     memcpy(room, <const uint8_t *>result, length)
     return length
 

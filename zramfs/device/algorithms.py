@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from zramfs.backends.checked import checked
 from zramfs.codec.run import PageCodec
 from zramfs.contracts import AlgorithmParams, Backend, BackendParams
 from zramfs.errors import InvalidValue
@@ -101,6 +102,7 @@ def release_secondaries(active: Mapping[int, ActiveAlgorithm]) -> None:
 
 def _activate(backend: Backend, requested: AlgorithmParams) -> ActiveAlgorithm:
     """Set an algorithm up without the accelerator: recompression is the CPU's."""
+    backend = checked(backend)
     params = backend.setup_params(requested, accelerator=None)
     try:
         return ActiveAlgorithm(backend, params, backend.create_context(params))

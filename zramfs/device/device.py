@@ -28,7 +28,7 @@ from zramfs.device.slots import Codecs, ReadHelper, SlotTable
 from zramfs.device.statistics import IoStat, MmStat
 from zramfs.device.trace import RequestTrace, TracedRequest
 from zramfs.device.writeback import Selection, Writeback
-from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
+from zramfs.errors import BackendBroken, DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
 from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
 from zramfs.zcomp.zcomp import PercpuStream, Zcomp
@@ -110,7 +110,7 @@ class ZramDevice:
     @property
     def manager_error(self) -> str:
         """Why there are no managed streams though they were wanted; empty otherwise."""
-        return self.store.zcomp.params.manager_error if self.store else ""
+        return self.store.zcomp.manager_error if self.store else ""
 
     def initialise(self, disksize: int) -> None:
         """Give the device its size, rounded up to a page, and set its streams up (disksize_store)."""
@@ -464,7 +464,7 @@ def _start_read_helper(algorithms: Mapping[int, ActiveAlgorithm]) -> ReadHelper 
     try:
         codecs = {priority: each.create_codec() for priority, each in algorithms.items()}
         return ReadHelper(Codecs(codecs.pop(PRIMARY), codecs))
-    except RuntimeError as error:
+    except (RuntimeError, BackendBroken) as error:
         _log.warning("large reads have one thread only: %s", error)
         return None
 

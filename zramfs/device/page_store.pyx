@@ -99,7 +99,7 @@ cdef class PageStore:
         cdef uint64_t done = 0
         while done < pages:
             if may_choose:
-                stream = self.zcomp.choose(bio.data, done << PAGE_SHIFT, <int>(pages - done), bio.is_async)
+                stream = self.zcomp.choose(bio.data, done << PAGE_SHIFT, <int>(pages - done), bio.is_async, False)
             else:
                 stream = self.zcomp.submit_here(bio.data, done << PAGE_SHIFT, <int>(pages - done), True)
             taken = self.zcomp.taken

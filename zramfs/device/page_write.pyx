@@ -48,7 +48,7 @@ cdef class PageWrite:
             self.request.resume()
         try:
             stream = self.store.zcomp.choose(
-                self.data, self.offset_bytes, <int>min(self.end - page, <uint64_t>RUN_PAGES), self.is_async
+                self.data, self.offset_bytes, <int>min(self.end - page, <uint64_t>RUN_PAGES), self.is_async, True
             )
             if stream is None:
                 return False

@@ -23,7 +23,7 @@ cdef class Zcomp:
 
     cdef bint is_nowait(self, Py_ssize_t pages, bint is_async) except -1
     cpdef int one_go_pages(self) except -1
-    cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async)
+    cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async, bint may_wait)
     cdef PercpuStream submit_here(self, object source, uint64_t offset_bytes, int pages, bint is_fallback)
     cpdef when_free(self, callback)
     cpdef poll_completions(self)

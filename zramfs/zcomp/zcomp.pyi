@@ -19,6 +19,8 @@ class Zcomp:
     params: BackendParams
     codec: PageCodec
     policy: StreamPolicy
+    @property
+    def manager_error(self) -> str: ...
     def __init__(
         self,
         backend: Backend,

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t
 from zramfs.clock cimport NEVER_NS
 from zramfs.codec.run cimport sched_getcpu
 
+from zramfs.backends.checked import checked
 from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.zcomp.statistics import StreamStatistics
 
@@ -35,7 +36,7 @@ cdef class PercpuStream(Stream):
         self.compressor = RunCompressor(codec, PERCPU_PAGES)
         super().__init__(self.compressor.run)
 
-    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except -1:
+    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except? -1:
         """Compress the first 32 pages at the most, fewer with a slow codec; how many it was."""
         return self.compressor.compress(source, offset_bytes, min(pages, <int>PERCPU_PAGES), PERCPU_NS)
 
@@ -50,7 +51,7 @@ cdef class Zcomp:
     """
 
     def __init__(self, backend, *, algorithm_params=_DEFAULTS, accelerator=None, policy=StreamPolicy.AUTO):
-        self.backend = backend
+        self.backend = backend = checked(backend)
         self.params = backend.setup_params(algorithm_params, accelerator=accelerator)
         self.manager = self.params.manager
         try:
@@ -69,7 +70,7 @@ cdef class Zcomp:
 
     @policy.setter
     def policy(self, policy):
-        cdef bint able = self.manager is not None
+        cdef bint able = self.manager is not None and not self.manager.is_off
         self.stream_policy = policy
         self.prefers_managed_async = able and policy is not StreamPolicy.PERCPU
         self.prefers_managed_sync = able and policy is StreamPolicy.MANAGED
@@ -85,28 +86,35 @@ cdef class Zcomp:
         cdef int64_t page_ns = self.percpu_stream().compressor.page_ns
         return <int>min(max(ONE_GO_NS // page_ns, 1), PERCPU_PAGES) if page_ns else PERCPU_PAGES
 
-    cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async):
+    cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async, bint may_wait):
         """Choose the stream for a run, and hand it as many of the run's pages as it takes now: `taken`.
 
         A write that prefers managed streams gets one while the backend has one free. What managed streams cannot
         take, now, goes to the per-CPU streams, as does every other write; or, if the manager says so, its caller waits:
-        then there is no stream, and `when_free` tells when to ask again. The caller commits `stream.run` when the
-        stream is complete, puts the stream, and calls again for the pages that are left.
+        then there is no stream, and `when_free` tells when to ask again. One that may not wait always gets a stream, and
+        a complete one. The caller commits `stream.run` when the stream is complete, puts the stream, and calls again for
+        the pages that are left.
         """
         cdef Stream stream = None
         cdef bint prefers_managed = self.prefers_managed_async if is_async else self.prefers_managed_sync
+        cdef bint is_polled = False
         if prefers_managed:
-            stream = self.manager.get_stream()
+            is_polled = pages <= self.manager.polled_run_pages and self.manager.can_poll(pages)
+            if is_polled or may_wait:
+                stream = self.manager.get_stream()
         if stream is not None:
-            if pages <= self.manager.polled_run_pages and self.manager.can_poll(pages):
+            if is_polled:
                 self.taken = stream.submit_polled(source, offset_bytes, pages)
             else:
                 self.taken = stream.submit(source, offset_bytes, pages)
-            self.managed_pages += self.taken
-            return stream
+            if self.taken:  # or it is of another package, and broke its contract
+                self.managed_pages += self.taken
+                return stream
+        elif prefers_managed and may_wait and self.manager.should_wait():
+            return None
         if prefers_managed:
-            if self.manager.should_wait():
-                return None
+            if self.manager.is_off:
+                self.policy = self.stream_policy
             pages = min(pages, <int>FALLBACK_PAGES)
         return self.submit_here(source, offset_bytes, pages, prefers_managed)
 
@@ -125,7 +133,7 @@ cdef class Zcomp:
 
     def submit(self, source, uint64_t offset_bytes, int pages, *, bint is_async):
         """Choose the stream for a run (`choose`); the stream or None, and how many pages of the run it took."""
-        stream = self.choose(source, offset_bytes, pages, is_async)
+        stream = self.choose(source, offset_bytes, pages, is_async, True)
         return stream, self.taken if stream is not None else 0
 
     cpdef when_free(self, callback):
@@ -182,6 +190,11 @@ cdef class Zcomp:
             inflight=device.get("inflight", 0),
             inflight_max=device.get("inflight_max", 0),
         )
+
+    @property
+    def manager_error(self):
+        """Why there are no managed streams though they were wanted; empty otherwise."""
+        return self.params.manager_error or (self.manager.failure() if self.manager is not None else "")
 
     def accelerator_statistics(self):
         """What the device behind the managed streams says of itself; empty without one."""
