@@ -22,8 +22,6 @@ _log: Final = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# Whatever another package raises is caught, whatever it is: BaseException. Only trio's Cancelled is not its own.
-
 
 def checked(backend: Backend) -> Backend:
     """Return what one device may use of a backend: ours as it is, others behind a `CheckedBackend` of its own."""
@@ -51,7 +49,10 @@ class CheckedBackend(Backend):
             return replace(self._set_up(requested, None), manager_error=str(error))
 
     def _set_up(self, requested: AlgorithmParams, accelerator: Accelerator | None) -> BackendParams:
-        params = self._ask("setup_params()", lambda: self._backend.setup_params(requested, accelerator=accelerator))
+        checked_accelerator = accelerator and _CheckedAccelerator(accelerator, self._admit)
+        params = self._ask(
+            "setup_params()", lambda: self._backend.setup_params(requested, accelerator=checked_accelerator)
+        )
         if not _are_params(params):
             raise BackendBroken(self._promises.note("setup_params()", f"returned {_kind(params)}"))
         self._params = params
@@ -81,7 +82,11 @@ class CheckedBackend(Backend):
         return self._create_context()
 
     def _create_context(self) -> PageCodec:
-        codec = self._ask("create_context()", lambda: self._backend.create_context(self._params))
+        return self._admit(lambda: self._backend.create_context(self._params))
+
+    def _admit(self, create_context: Callable[[], PageCodec]) -> PageCodec:
+        """Have a context made that is one, and is nobody else's."""
+        codec = self._ask("create_context()", create_context)
         if not isinstance(codec, PageCodec):
             raise BackendBroken(self._promises.note("create_context()", f"returned {_kind(codec)}"))
         if any(codec is other for other in self._contexts):
@@ -108,13 +113,28 @@ class CheckedBackend(Backend):
     def _ask(self, promise: str, call: Callable[[], _T]) -> _T:
         try:
             return call()
-        except (InvalidValue, MemoryError):
+        except (BackendBroken, InvalidValue, MemoryError):
             raise
         except BaseException as error:  # whatever another package raises
             raise BackendBroken(self._promises.note(promise, f"raised {describe(error)}")) from error
 
     def __repr__(self) -> str:
         return f"<CheckedBackend {self.name} {self._promises!r}>"
+
+
+class _CheckedAccelerator:
+    """The accelerator as another package sees it: `admit` makes a context by the package's function, and checks it."""
+
+    def __init__(self, accelerator: Accelerator, admit: Callable[[Callable[[], PageCodec]], PageCodec]) -> None:
+        self._accelerator = accelerator
+        self._admit = admit
+        self.settings = accelerator.settings
+        self.can_set = accelerator.can_set
+        self.set = accelerator.set
+
+    def attach(self, create_context: Callable[[], PageCodec]) -> StreamManager:
+        """Set the device up for the package's codec."""
+        return self._accelerator.attach(lambda: self._admit(create_context))
 
 
 def _are_params(thing: object) -> bool:

@@ -31,10 +31,10 @@ def describe(error: BaseException) -> str:
     """Tell of an error in a line: its class and text, and where in the package it was raised."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - the error is another package's too
+    except BaseException:  # noqa: BLE001 - the error is another package's too
         text = ""
     where = _origin(error.__traceback__)
-    return f"{type(error).__name__}{text and f': {text}'}{where and f' ({where})'}"
+    return one_line(f"{type(error).__name__}{text and f': {text}'}{where and f' ({where})'}")
 
 
 def _origin(traceback: "TracebackType | None") -> str:
@@ -47,7 +47,7 @@ def _origin(traceback: "TracebackType | None") -> str:
     return origin
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """Make one printable line of a text, whatever is in it."""
     words = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     return words if len(words) <= _MOST_CHARACTERS else f"{words[:_MOST_CHARACTERS]}…"
@@ -67,7 +67,7 @@ class Promises:
 
     def note(self, promise: str, found: str) -> str:
         """Log what was found instead of what was promised, unless that promise was noted before; the line."""
-        line = _line(f"{self._who}: {promise} {found}")
+        line = one_line(f"{self._who}: {promise} {found}")
         if promise not in self._noted:
             self._noted.add(promise)
             _log.warning("%s; the package breaks its contract, and this is logged once", line)
@@ -83,7 +83,7 @@ class Promises:
     def give_up(self, reason: str) -> None:
         """Do without the package's streams from now on."""
         if not self.verdict:
-            self.verdict = _line(f"{self._who}: {reason}")
+            self.verdict = one_line(f"{self._who}: {reason}")
             _log.error("%s; its managed streams are switched off", self.verdict)
             self.on_verdict()
 

@@ -3,6 +3,7 @@
 from importlib.metadata import entry_points
 from typing import Final
 
+from zramfs.backends.promises import describe
 from zramfs.contracts import Backend
 from zramfs.errors import InvalidValue
 
@@ -21,8 +22,8 @@ def load_backend(name: str) -> Backend:
         raise InvalidValue(f"no algorithm {name!r}: there is {', '.join(backend_names())}")
     try:
         backend = next(iter(announced)).load()
-    except (ImportError, AttributeError) as error:
-        raise InvalidValue(f"algorithm {name!r} cannot be loaded: {error}") from error
-    if not isinstance(backend, Backend):
+    except BaseException as error:  # whatever another package raises
+        raise InvalidValue(f"algorithm {name!r} cannot be loaded: {describe(error)}") from error
+    if not isinstance(backend, Backend) or not isinstance(getattr(backend, "name", None), str):
         raise InvalidValue(f"algorithm {name!r} is announced, but is not a Backend")
     return backend

@@ -123,6 +123,10 @@ class HonestManager(StreamManager):
         self.closed.set()
 
 
+def text(pages: int, seed: int) -> bytes:
+    return b"".join((b"page %d of %d, " % (page, seed) * 400)[:PAGE] for page in range(pages))
+
+
 def codec() -> FunctionCodec:
     return FunctionCodec(lambda page: zlib.compress(page, 1), zlib.decompress)
 
@@ -386,15 +390,15 @@ async def write(device: ZramDevice, page: int, data: bytes) -> Exception | None:
     return told[0]
 
 
-async def write_all(device: ZramDevice, random_pages: Pages, compressible_pages: Pages, rounds: int = 3) -> None:
+async def write_all(device: ZramDevice, random_pages: Pages, rounds: int = 3) -> None:
     """Write runs of every length, some at the same time, and read what was acknowledged."""
     with trio.fail_after(20):
         for seed in range(rounds):
             expected = bytearray(PAGES * PAGE)
             runs, page = [], 0
             for pages in (1, 2, 1, 3, 40, 1, 1, 10):
-                text = compressible_pages(pages, seed) if pages % 2 else random_pages(pages, seed)
-                runs.append((page, bytes(PAGE) + text[PAGE:] if pages == 3 else text))
+                data = text(pages, seed) if pages % 2 else random_pages(pages, seed)
+                runs.append((page, bytes(PAGE) + data[PAGE:] if pages == 3 else data))
                 page += pages
             async with trio.open_nursery() as nursery:
                 for page, data in runs:
@@ -427,11 +431,11 @@ def assert_named_once_a_kind(log: pytest.LogCaptureFixture) -> None:
 
 
 async def test_honest_package_is_left_alone(
-    open_device: OpenDevice, random_pages: Pages, compressible_pages: Pages, log: pytest.LogCaptureFixture
+    open_device: OpenDevice, random_pages: Pages, log: pytest.LogCaptureFixture
 ) -> None:
     package = Package(lambda: HonestManager(polls=True, waits=True))
     async with opened(open_device, package) as device:
-        await write_all(device, random_pages, compressible_pages)
+        await write_all(device, random_pages)
         assert device.manager_error == ""
         assert device.stream_statistics().managed_pages > 0
         assert device.accelerator_statistics()["broken_promises"] == 0
@@ -446,11 +450,10 @@ async def test_stream_that_breaks_a_promise_costs_no_data(
     make: type[Honest],
     open_device: OpenDevice,
     random_pages: Pages,
-    compressible_pages: Pages,
     log: pytest.LogCaptureFixture,
 ) -> None:
     async with opened(open_device, Package(lambda: HonestManager(make))) as device:
-        await write_all(device, random_pages, compressible_pages)
+        await write_all(device, random_pages)
         assert_switched_off(device, log)
     assert_named_once_a_kind(log)
 
@@ -460,11 +463,10 @@ async def test_manager_that_breaks_a_promise_costs_no_data(
     make: Callable[[], HonestManager],
     open_device: OpenDevice,
     random_pages: Pages,
-    compressible_pages: Pages,
     log: pytest.LogCaptureFixture,
 ) -> None:
     async with opened(open_device, Package(make)) as device:
-        await write_all(device, random_pages, compressible_pages, 4)
+        await write_all(device, random_pages, 4)
         assert_switched_off(device, log)
     assert_named_once_a_kind(log)
 
@@ -474,11 +476,10 @@ async def test_writes_do_not_wait_for_a_manager_that_never_calls_them(
     make: Callable[[], HonestManager],
     open_device: OpenDevice,
     random_pages: Pages,
-    compressible_pages: Pages,
     log: pytest.LogCaptureFixture,
 ) -> None:
     async with opened(open_device, Package(make)) as device:
-        await write_all(device, random_pages, compressible_pages)
+        await write_all(device, random_pages)
         assert device.stream_statistics().fallback_pages >= 3 * 59
     assert f"{WHO}: when_free()" in log.text
     assert_named_once_a_kind(log)
@@ -486,11 +487,11 @@ async def test_writes_do_not_wait_for_a_manager_that_never_calls_them(
 
 @pytest.mark.parametrize("answer", [True, False])
 async def test_manager_without_a_stream_that_polls_and_waits(
-    open_device: OpenDevice, random_pages: Pages, compressible_pages: Pages, *, answer: bool
+    open_device: OpenDevice, random_pages: Pages, *, answer: bool
 ) -> None:
     manager = of_manager(get_stream=lambda _: None, can_poll=lambda *_: answer)
     async with opened(open_device, Package(lambda: manager(polls=True, waits=True))) as device:
-        await write_all(device, random_pages, compressible_pages)
+        await write_all(device, random_pages)
 
 
 @pytest.mark.parametrize(
@@ -498,10 +499,10 @@ async def test_manager_without_a_stream_that_polls_and_waits(
     [("next_event_ns", raises), ("next_event_ns", lambda _: "soon"), ("help", raises), ("help", lambda _: True)],
 )
 async def test_idle_device_asks_the_package_nothing(
-    open_device: OpenDevice, random_pages: Pages, compressible_pages: Pages, method: str, value: Any
+    open_device: OpenDevice, random_pages: Pages, method: str, value: Any
 ) -> None:
     async with opened(open_device, Package(of_manager(**{method: value}))) as device:
-        await write_all(device, random_pages, compressible_pages)
+        await write_all(device, random_pages)
         assert device.store is not None
         assert not device.help()
         assert device.store.zcomp.next_event_ns() == (1 << 63) - 1
@@ -517,9 +518,7 @@ async def test_statistics_are_numbers_by_name(
     assert f"{WHO}: statistics()" in log.text
 
 
-async def test_stream_that_raises_once_is_used_again(
-    open_device: OpenDevice, random_pages: Pages, compressible_pages: Pages
-) -> None:
+async def test_stream_that_raises_once_is_used_again(open_device: OpenDevice, random_pages: Pages) -> None:
     left = [ValueError("once")]
 
     def submit(self: Honest, *run: Any) -> int:
@@ -529,7 +528,7 @@ async def test_stream_that_raises_once_is_used_again(
 
     package = Package(lambda: HonestManager(of_stream(submit=submit)))
     async with opened(open_device, package) as device:
-        await write_all(device, random_pages, compressible_pages)
+        await write_all(device, random_pages)
         assert len(package.manager.free) == STREAMS
         assert device.accelerator_statistics()["broken_promises"] == 1
         assert device.manager_error == ""
@@ -626,7 +625,6 @@ def codec_failing_on(marker: bytes, result: Any) -> Callable[..., FunctionCodec]
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_page_that_its_codec_cannot_compress_keeps_its_old_contents(
     open_device: OpenDevice,
-    compressible_pages: Pages,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
     result: Any,
@@ -634,7 +632,7 @@ async def test_page_that_its_codec_cannot_compress_keeps_its_old_contents(
     is_async: bool,
 ) -> None:
     monkeypatch.setattr(Package, "create_context", codec_failing_on(b"bad", result))
-    old, new = compressible_pages(3, 1), compressible_pages(3, 2)
+    old, new = text(3, 1), text(3, 2)
     new = new[:PAGE] + b"bad" + new[PAGE + 3 :]
     async with opened(open_device, Package(HonestManager)) as device:
         await device.write(WriteBio(0, old, is_async))
@@ -689,20 +687,33 @@ def setting_up(result: Any) -> Callable[..., Any]:
 async def test_backend_whose_managed_streams_cannot_be_set_up_has_per_cpu_streams(
     open_device: OpenDevice,
     random_pages: Pages,
-    compressible_pages: Pages,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
     result: Any,
 ) -> None:
     monkeypatch.setattr(Package, "setup_params", setting_up(result))
     async with opened(open_device, Package(HonestManager)) as device:
-        await write_all(device, random_pages, compressible_pages, 1)
+        await write_all(device, random_pages, 1)
         assert device.manager_error.startswith(f"{WHO}: setup_params()")
         assert device.stream_statistics().managed_streams == 0
     assert f"{WHO}: setup_params()" in log.text
 
 
 _ONE = codec()
+
+
+@pytest.mark.parametrize("context", [object, lambda: _ONE, raises])
+async def test_accelerator_gets_contexts_that_are_its_own(
+    open_device: OpenDevice, random_pages: Pages, monkeypatch: pytest.MonkeyPatch, context: Any
+) -> None:
+    def setup_params(self: Package, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
+        self.manager = accelerator.attach(context) if accelerator else None
+        return BackendParams(algorithm=requested, manager=self.manager)
+
+    monkeypatch.setattr(Package, "setup_params", setup_params)
+    async with opened(open_device, Package(HonestManager)) as device:
+        await write_all(device, random_pages, 1)
+        assert device.manager_error.startswith(f"{WHO}: create_context()")
 
 
 @pytest.mark.parametrize("method", ["setup_params", "create_context"])

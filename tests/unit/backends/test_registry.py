@@ -1,4 +1,7 @@
+import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, EntryPoints
+from typing import NoReturn
 
 import pytest
 
@@ -26,6 +29,27 @@ def test_a_backend_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) 
     announce(monkeypatch, "mine", "zramfs.backends.lz4:LZ4")
     assert registry.backend_names() == ["mine"]
     assert registry.load_backend("mine") is LZ4
+
+
+def _exit(*_: object) -> NoReturn:
+    sys.exit("not\nme")
+
+
+@pytest.mark.parametrize("failure", [_exit, lambda *_: {}["nothing"]])
+def test_a_package_that_fails_when_it_is_imported_is_refused(
+    monkeypatch: pytest.MonkeyPatch, failure: Callable[..., object]
+) -> None:
+    announce(monkeypatch, "broken", "zramfs.backends.lz4:LZ4")
+    monkeypatch.setattr(EntryPoint, "load", failure)
+    with pytest.raises(InvalidValue, match=r"'broken' cannot be loaded: (SystemExit: not me|KeyError: 'nothing')"):
+        registry.load_backend("broken")
+
+
+def test_a_backend_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch, "nameless", "zramfs.backends.lz4:LZ4")
+    monkeypatch.setattr(type(LZ4), "name", 7)
+    with pytest.raises(InvalidValue, match="'nameless' is announced, but is not a Backend"):
+        registry.load_backend("nameless")
 
 
 @pytest.mark.parametrize(
