@@ -3,11 +3,10 @@
 `checked_streams` has what each write passes, `promises` what becomes of a promise that was broken.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -17,8 +16,6 @@ from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
 from zramfs.errors import BackendBroken, InvalidValue
 from zramfs.streams import StreamManager
-
-_log: Final = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -49,22 +46,29 @@ class CheckedBackend(Backend):
             return replace(self._set_up(requested, None), manager_error=str(error))
 
     def _set_up(self, requested: AlgorithmParams, accelerator: Accelerator | None) -> BackendParams:
-        checked_accelerator = accelerator and _CheckedAccelerator(accelerator, self._admit)
-        params = self._ask(
-            "setup_params()", lambda: self._backend.setup_params(requested, accelerator=checked_accelerator)
-        )
-        if not _are_params(params):
-            raise BackendBroken(self._promises.note("setup_params()", f"returned {_kind(params)}"))
-        self._params = params
-        if params.manager is None or is_ours(params.manager):
+        params = self._params = self._ask_for_params(requested, accelerator)
+        manager = params.manager
+        if manager is None or _is_our_manager(manager):
             return params
         if accelerator is None:
             self._promises.note("setup_params()", "made managed streams though nobody wants them")
         try:
-            return replace(params, manager=self._watch(params.manager))
-        except BackendBroken as error:
+            return replace(params, manager=self._watch(manager))
+        except BackendBroken:
             self.release_params(params)
-            raise BackendBroken(str(error)) from error
+            raise
+
+    def _ask_for_params(self, requested: AlgorithmParams, accelerator: Accelerator | None) -> BackendParams:
+        lent = _LentAccelerator(accelerator, self._admit) if accelerator is not None else None
+        params = None
+        try:
+            params = self._ask("setup_params()", lambda: self._backend.setup_params(requested, accelerator=lent))
+        finally:
+            if lent is not None and not _are_params(params):
+                lent.take_back()
+        if not _are_params(params):
+            raise BackendBroken(self._promises.note("setup_params()", f"returned {_kind(params)}"))
+        return params
 
     def _watch(self, manager: StreamManager) -> "WatchedStreams":
         if not isinstance(manager, StreamManager):
@@ -105,7 +109,9 @@ class CheckedBackend(Backend):
         if self._streams is not None:
             self._streams.end()
             if self._streams.unfinished:
-                self._promises.give_up(f"{self._streams.unfinished} of its streams do not end, and stay behind")
+                self._promises.note(
+                    "close()", f"is not called: {self._streams.unfinished} of its streams do not end, and stay behind"
+                )
                 return
         with suppress(BackendBroken):
             self._ask("release_params()", lambda: self._backend.release_params(self._params))
@@ -122,23 +128,34 @@ class CheckedBackend(Backend):
         return f"<CheckedBackend {self.name} {self._promises!r}>"
 
 
-class _CheckedAccelerator:
-    """The accelerator as another package sees it: `admit` makes a context by the package's function, and checks it."""
+class _LentAccelerator:
+    """The accelerator in the hands of another package, by whose function `admit` makes a context, and checks it."""
 
     def __init__(self, accelerator: Accelerator, admit: Callable[[Callable[[], PageCodec]], PageCodec]) -> None:
         self._accelerator = accelerator
         self._admit = admit
+        self._attached: StreamManager | None = None
         self.settings = accelerator.settings
         self.can_set = accelerator.can_set
         self.set = accelerator.set
 
     def attach(self, create_context: Callable[[], PageCodec]) -> StreamManager:
         """Set the device up for the package's codec."""
-        return self._accelerator.attach(lambda: self._admit(create_context))
+        self._attached = self._accelerator.attach(lambda: self._admit(create_context))
+        return self._attached
+
+    def take_back(self) -> None:
+        """Close what the package will not close."""
+        if self._attached is not None:
+            self._attached.close()
 
 
 def _are_params(thing: object) -> bool:
     return isinstance(thing, BackendParams) and isinstance(thing.algorithm, AlgorithmParams)
+
+
+def _is_our_manager(thing: object) -> bool:
+    return isinstance(thing, StreamManager) and is_ours(thing)
 
 
 def _kind(thing: object) -> str:
@@ -147,6 +164,15 @@ def _kind(thing: object) -> str:
 
 class WatchedStreams(CheckedStreams):
     """Checked streams, and whoever watches over them: no run is in flight for ever."""
+
+    def __init__(self, inner: StreamManager, promises: Promises, codec: PageCodec) -> None:
+        super().__init__(inner, promises, codec)
+        self._ended = trio.Event()
+
+    def end(self) -> None:
+        """Give out no more streams, and let `serve_completions` end."""
+        super().end()
+        self._ended.set()
 
     async def serve_completions(self) -> None:
         """Let the package serve its completions, and watch, until `end`.
@@ -159,17 +185,16 @@ class WatchedStreams(CheckedStreams):
             try:
                 while not self.has_ended:
                     await self.await_work()
-                    await self._tick()
+                    with trio.move_on_after(TICK_S):
+                        await self._ended.wait()
+                    self.tick()
             finally:
                 self.end()
                 with trio.CancelScope(shield=True):
                     while not self.is_idle:
-                        await self._tick()
+                        await trio.sleep(TICK_S)
+                        self.tick()
                 nursery.cancel_scope.cancel()
-
-    async def _tick(self) -> None:
-        await trio.sleep(TICK_S)
-        self.tick()
 
     async def _serve_inner(self) -> None:
         try:

@@ -128,7 +128,11 @@ cdef class CheckedStream(Stream):
                 self.lose("when_complete()", f"raised {describe(error)}")
                 return 0
             self.manager.broken("when_complete()", f"raised {describe(error)}")
-        return self.taken
+        if not self.is_spoilt:
+            return self.taken
+        if self.state != LOST:  # called back at once, with pages that failed
+            self.manager.give_back(self)
+        return 0
 
     def called_back(self):
         """The package says that the run is complete."""

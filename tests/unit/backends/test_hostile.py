@@ -224,6 +224,13 @@ def calls_back_before_the_end(self: Honest) -> None:
     self.call_back()
 
 
+def calls_back_and_raises(self: Honest, callback: Callable[[], None]) -> None:
+    self.work()
+    self.is_complete = True
+    callback()
+    raise ValueError("after all")
+
+
 def calls_back_twice(self: Honest) -> None:
     callback = self.callback
     self.work()
@@ -308,6 +315,8 @@ STREAM_BREACHES: dict[str, type[Honest]] = {
     "calls back twice": of_stream(complete=calls_back_twice),
     "calls back on another thread": of_stream(complete=calls_back_elsewhere),
     "when_complete raises": of_stream(when_complete=raises),
+    "when_complete calls back before the end": of_stream(when_complete=lambda _, callback: callback()),
+    "when_complete calls back and raises": of_stream(when_complete=calls_back_and_raises),
     "a length below all statuses": leaving(length=-9),
     "a length above all": leaving(length=1 << 30),
     "a page that is not same-filled": leaving(length=0),
@@ -516,6 +525,43 @@ async def test_statistics_are_numbers_by_name(
         assert device.stream_statistics().inflight == 0
         assert device.accelerator_statistics().keys() == {"broken_promises", "software_redone"}
     assert f"{WHO}: statistics()" in log.text
+
+
+@pytest.mark.parametrize("completes_at_once", [True, False])
+async def test_page_that_a_managed_stream_fails_on_is_compressed_by_the_cpu(
+    open_device: OpenDevice, random_pages: Pages, log: pytest.LogCaptureFixture, *, completes_at_once: bool
+) -> None:
+    def when_complete(self: Honest, callback: Callable[[], None]) -> None:
+        Honest.when_complete(self, callback)
+        if completes_at_once:
+            self.complete()
+
+    failing = leaving(length=-1)
+    failing.when_complete = when_complete  # type: ignore[method-assign]
+    package = Package(lambda: HonestManager(failing))
+    async with opened(open_device, package) as device:
+        await write_all(device, random_pages)
+        assert device.manager_error == ""
+        assert len(package.manager.free) == STREAMS
+    assert log.records == []
+
+
+async def test_accelerator_of_a_package_that_fails_afterwards_is_closed(
+    open_device: OpenDevice, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setup_params(self: Package, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> Any:
+        if accelerator is None:
+            return BackendParams(algorithm=requested)
+        self.manager = accelerator.attach(codec)
+        raise ValueError("too late")
+
+    monkeypatch.setattr(Package, "setup_params", setup_params)
+    package = Package(HonestManager)
+    before = threading.active_count()
+    async with opened(open_device, package) as device:
+        await write_all(device, random_pages, 1)
+        assert threading.active_count() <= before + 1  # the read helper
+    assert package.manager is not None
 
 
 async def test_stream_that_raises_once_is_used_again(open_device: OpenDevice, random_pages: Pages) -> None:
