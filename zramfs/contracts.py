@@ -4,6 +4,9 @@ The stream contract is in `streams`.
 
 Ownership, as in the kernel's zcomp: parameters are set up once, fixed and shared; a context (`PageCodec`) is
 scratch memory, belongs to one stream and is never shared; a stream belongs to whoever got it, until it is put.
+
+Backends of other packages are not trusted: `backends/checked` looks at what they return, and docs/backend_packages.md
+says what becomes of a promise that is broken.
 """
 
 from abc import ABC, abstractmethod
@@ -89,7 +92,8 @@ class Backend(ABC):
     def setup_params(self, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
         """Fix the parameters; InvalidValue for one that the algorithm does not have, or a value that it cannot take.
 
-        A backend that manages no streams leaves the accelerator alone.
+        A backend that manages no streams leaves the accelerator alone; without one it manages none. Nothing else is
+        raised but MemoryError.
         """
         del accelerator
         return BackendParams(algorithm=self.resolve_params(requested))
@@ -101,11 +105,11 @@ class Backend(ABC):
         return requested
 
     def release_params(self, params: BackendParams) -> None:  # noqa: B027 - most have nothing to release
-        """Undo `setup_params`, when no stream is in use any more."""
+        """Undo `setup_params`, when no stream is in use any more. It returns at once."""
 
     @abstractmethod
     def create_context(self, params: BackendParams) -> PageCodec:
-        """Make the scratch of one stream: an object that compresses and decompresses a page."""
+        """Make the scratch of one stream: an object that compresses and decompresses a page; another one each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
