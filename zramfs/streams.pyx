@@ -90,5 +90,8 @@ cdef class StreamManager:
         """Why no stream is given out any more, in a line; empty otherwise."""
         return ""
 
+    def abandon(self):
+        """Complete what is in flight, and let nobody wait, because the daemon ends; an accelerator does so of itself."""
+
     def close(self):
         """Stop the device behind the streams; none is in use."""

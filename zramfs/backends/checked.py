@@ -138,6 +138,7 @@ class _LentAccelerator:
         self.settings = accelerator.settings
         self.can_set = accelerator.can_set
         self.set = accelerator.set
+        self.abandon = accelerator.abandon
 
     def attach(self, create_context: Callable[[], PageCodec]) -> StreamManager:
         """Set the device up for the package's codec."""

@@ -19,7 +19,7 @@ cdef class CheckedStream(Stream):
     cdef int check_at_once(self, str promise) except -1
     cdef int await_completion(self) except -1
     cdef int land(self) except -1
-    cdef int give_up(self) except -1
+    cdef int give_up(self, str found) except -1
     cdef int finish(self) except -1
     cdef int lose(self, str promise, str found) except -1
     cdef int deliver(self, callback) except -1

@@ -163,10 +163,10 @@ cdef class CheckedStream(Stream):
         self.finish()
         return 0
 
-    cdef int give_up(self) except -1:
+    cdef int give_up(self, str found) except -1:
         """It has been in flight for too long."""
         self.manager.in_flight -= 1
-        self.lose("a run", f"has not been completed for {LIMIT_S:g} s")
+        self.lose("a run", found)
         self.finish()
         return 0
 
@@ -466,7 +466,7 @@ cdef class CheckedStreams(StreamManager):
             if stream.state == IN_FLIGHT:
                 stream.ticks += 1
                 if stream.ticks >= MOST_TICKS:
-                    stream.give_up()
+                    stream.give_up(f"has not been completed for {LIMIT_S:g} s")
 
     async def await_work(self):
         """Return when there is something to watch."""
@@ -479,6 +479,15 @@ cdef class CheckedStreams(StreamManager):
         self.watching.unpark_all()
         while self.waiters:
             self.call_waiter()
+
+    def abandon(self):
+        """Complete what is in flight, here if need be: the daemon ends."""
+        cdef CheckedStream stream
+        self.end()
+        self.poll_completions()
+        for stream in list(self.in_use.values()):
+            if stream.state == IN_FLIGHT:
+                stream.give_up("is in flight while the daemon ends")
 
     def failure(self):
         """Why there are no streams any more."""

@@ -174,6 +174,11 @@ cdef class Zcomp:
         if self.manager is not None:
             await self.manager.serve_completions()
 
+    def abandon(self):
+        """Let nobody wait for the backend's streams any more."""
+        if self.manager is not None:
+            self.manager.abandon()
+
     cpdef dict page_counts(self):
         """Pages taken so far, by kind of stream."""
         return {"percpu": self.percpu_pages, "managed": self.managed_pages, "fallback": self.fallback_pages}

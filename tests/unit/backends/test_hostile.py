@@ -624,6 +624,24 @@ async def test_device_ends_beside_a_stream_that_never_completes(
     assert "1 of its streams do not end, and stay behind" in log.text
 
 
+async def test_daemon_that_ends_waits_for_no_stream(
+    open_device: OpenDevice, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked, "TICK_S", 1000)
+    package = Package(lambda: of_manager(poll_completions=lambda _: None)(waits=True))
+    outcomes: list[Exception | None] = []
+    async with opened(open_device, package) as device:
+        assert device.store is not None
+        data = random_pages(STREAMS + 2)
+        for page in range(STREAMS + 2):  # the last two wait for a stream
+            one = data[page * PAGE : (page + 1) * PAGE]
+            write_later(device.store, WriteBio(page * PAGE, one, True), outcomes.append)  # noqa: FBT003 - is_async
+        assert outcomes == []
+        device.abandon_waiting()
+        assert outcomes == [None] * (STREAMS + 2)
+        assert read(device, 0, len(data)) == data
+
+
 async def test_what_a_lost_stream_does_later_changes_nothing(open_device: OpenDevice, random_pages: Pages) -> None:
     package = Package(of_manager(poll_completions=lambda _: None))
     async with opened(open_device, package) as device:
