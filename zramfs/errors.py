@@ -106,5 +106,11 @@ class MountFailed(ZramError):  # noqa: N818
     """A mount cannot be made, or ended; the text says why and what to do."""
 
 
+class LibraryMissing(ZramError):  # noqa: N818
+    """A shared library or a package that a codec needs cannot be loaded; the text says which to install."""
+
+    errno = errno.EINVAL
+
+
 class CommandFailed(ZramError):  # noqa: N818
     """A program that a verb needs (losetup, mkswap, …) is missing, or said no; the text is its last line."""

@@ -30,6 +30,7 @@ LEVELS = {
     "process": 0,
     "loop_device": 0,
     "memory": 0,
+    "libraries": 0,
     "clock": 0,
     "threads": 0,
     "units": 0,

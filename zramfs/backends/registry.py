@@ -5,7 +5,8 @@ from typing import Final
 
 from zramfs.backends.promises import describe
 from zramfs.contracts import Backend
-from zramfs.errors import InvalidValue
+from zramfs.errors import InvalidValue, LibraryMissing
+from zramfs.libraries import explain_import_error
 
 ENTRY_POINT_GROUP: Final = "zramfs.backends"
 
@@ -16,12 +17,17 @@ def backend_names() -> list[str]:
 
 
 def load_backend(name: str) -> Backend:
-    """Return the backend of this name; InvalidValue if there is none or its package is broken."""
+    """Return the backend of this name.
+
+    InvalidValue if there is none or its package is broken, LibraryMissing if it needs one that cannot be loaded.
+    """
     announced = entry_points(group=ENTRY_POINT_GROUP, name=name)
     if not announced:
         raise InvalidValue(f"no algorithm {name!r}: there is {', '.join(backend_names())}")
     try:
         backend = next(iter(announced)).load()
+    except ImportError as error:
+        raise LibraryMissing(f"algorithm {name!r} cannot be loaded: {explain_import_error(error)}") from error
     except BaseException as error:  # whatever another package raises
         raise InvalidValue(f"algorithm {name!r} cannot be loaded: {describe(error)}") from error
     if not isinstance(backend, Backend) or not isinstance(getattr(backend, "name", None), str):

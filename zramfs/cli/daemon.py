@@ -12,6 +12,7 @@ import trio
 from zramfs import __version__
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import Profile
+from zramfs.cli.signals import DaemonSignals
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree, device_tree
 from zramfs.device.device import DeviceConfig, ZramDevice
@@ -50,9 +51,20 @@ class MountRequest:
     trace_path: Path | None
 
 
-async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
+async def run(request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None]) -> None:
     """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
     keep_request_buffers()
+    async with trio.open_nursery() as attending:
+        attending.start_soon(signals.attend)
+        failure = await _run_devices(request, signals, on_ready)
+        attending.cancel_scope.cancel()
+    if failure is not None:
+        raise failure  # here: a nursery would wrap it in a group
+    _log.info("%s is unmounted", request.mountpoint)
+
+
+async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None]) -> ZramError | None:
+    """Serve the mount with its devices until it is unmounted; the error, if it cannot be made."""
     failure: ZramError | None = None
     trace = RequestTrace(request.trace_path) if request.trace_path else None
     async with trio.open_nursery() as nursery:
@@ -61,20 +73,24 @@ async def run(request: MountRequest, on_ready: Callable[[], None]) -> None:
             devices.add()
         link = KeeperLink(devices, nursery)
         try:
-            await _serve(request, devices, link, on_ready)
+            await _serve(request, devices, link, signals, on_ready)
         except ZramError as error:
-            failure = error  # raised below: a nursery would wrap it in a group
+            failure = error
         finally:
             link.close()
             devices.close()
             if trace is not None:
                 trace.close()
-    if failure is not None:
-        raise failure
-    _log.info("%s is unmounted", request.mountpoint)
+    return failure
 
 
-async def _serve(request: MountRequest, devices: DeviceSet, link: KeeperLink, on_ready: Callable[[], None]) -> None:
+async def _serve(
+    request: MountRequest,
+    devices: DeviceSet,
+    link: KeeperLink,
+    signals: DaemonSignals,
+    on_ready: Callable[[], None],
+) -> None:
     if request.disksize is not None:
         for device in devices:
             device.initialise(request.disksize)
@@ -92,7 +108,7 @@ async def _serve(request: MountRequest, devices: DeviceSet, link: KeeperLink, on
         busy_poll_us=request.busy_poll_us,
         background=max(_LEAST_BACKGROUND, request.profile.queue_depth if request.profile else 0),
     )
-    await session.serve(filesystem, request.mountpoint, options)
+    await session.serve(filesystem, request.mountpoint, options, signals.endings)
 
 
 def _make_device(request: MountRequest, nursery: trio.Nursery, trace: RequestTrace | None, name: str) -> ZramDevice:

@@ -8,6 +8,7 @@ import click
 
 from zramfs import __version__
 from zramfs.errors import ZramError
+from zramfs.libraries import explain_import_error
 
 _FAILED: Final = 1
 _BAD_USAGE: Final = 2
@@ -58,15 +59,21 @@ def _run() -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         return _FAILED
-    except ZramError as error:
-        return _complain(f"zramfs: {_one_line(str(error))}", _FAILED)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"zramfs: {where}{error.strerror}", _FAILED)
+    except (ZramError, ImportError, OSError) as error:
+        return _complain(f"zramfs: {_one_line(_explain(error))}", _FAILED)
+
+
+def _explain(error: ZramError | ImportError | OSError) -> str:
+    if isinstance(error, ImportError):
+        return explain_import_error(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return str(error)
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Blanks for whatever ends a line; what steers a terminal, which may come from somebody else's mount, as text."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
 
 
 def _complain(line: str, exit_code: int) -> int:

@@ -1,23 +1,21 @@
 """`zramfs mount`: check everything while there is a terminal to complain to, then leave a daemon."""
 
-import logging
 import os
 from pathlib import Path
-from typing import Final
 
 import click
 import trio
 
 from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
-from zramfs.cli.daemonize import leave_daemon
+from zramfs.cli.daemonize import leave_daemon, occupy_standard_fds
+from zramfs.cli.log import open_log
 from zramfs.cli.parameters import ACCELERATOR, ALGORITHM, SIZE, mountpoint_argument
+from zramfs.cli.signals import DaemonSignals
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.mountpoint import prepare_mountpoint
-
-_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.command(short_help="Mount compressed RAM disks at a directory.")
@@ -95,14 +93,17 @@ def mount(
         allow_other=allow_other,
         trace_path=_writable(trace_file) if trace_file else None,
     )
+    occupy_standard_fds()
+    log = open_log(log_file, request.mountpoint, is_foreground=foreground)
+    signals = DaemonSignals(log)
     if foreground:
-        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, filename=log_file)
-        trio.run(daemon.run, request, lambda: None)
+        signals.catch()
+        log.start()
+        trio.run(daemon.run, request, signals, lambda: None)
         return
-    log_path = Path(os.path.realpath(log_file)) if log_file else default_log_file(request.mountpoint)
-    with leave_daemon(log_path) as report_ready:
-        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
-        trio.run(daemon.run, request, report_ready)
+    with leave_daemon(log, signals) as report_ready:
+        log.start()
+        trio.run(daemon.run, request, signals, report_ready)
 
 
 def _writable(trace_file: Path) -> Path:
@@ -113,16 +114,3 @@ def _writable(trace_file: Path) -> Path:
     except OSError as error:
         raise MountFailed(f"cannot trace to {trace_file}: {error.strerror}") from error
     return path
-
-
-def default_log_file(mountpoint: Path) -> Path:
-    """/var/log/zramfs for root, the state folder of the XDG convention for others; named after the mount point."""
-    if os.geteuid() == 0:
-        folder = Path("/var/log/zramfs")
-    else:
-        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "zramfs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MountFailed(f"no place for the log, choose one with --log-file: {error}") from error
-    return folder / f"{str(mountpoint).strip('/').replace('/', '-')}.log"

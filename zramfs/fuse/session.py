@@ -2,9 +2,8 @@
 
 import logging
 import os
-import signal
 import stat
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,10 +40,12 @@ class SessionOptions:
     background: int
 
 
-async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOptions) -> None:
-    """Mount, answer requests until somebody unmounts or a signal asks for it, and leave no mount behind.
+async def serve(
+    filesystem: ZramFilesystem, mountpoint: Path, options: SessionOptions, endings: AsyncIterable[str]
+) -> None:
+    """Mount, answer requests until somebody unmounts or asks for the end, and leave no mount behind.
 
-    `mountpoint` is resolved already.
+    `mountpoint` is resolved already. `endings` gives the name of each signal that asks for the end.
     """
     if companion.hooks is not None:
         companion.hooks.complete_sessions(options.background, companion.direct_writes_are_parallel(os.uname().release))
@@ -62,7 +63,7 @@ async def serve(filesystem: ZramFilesystem, mountpoint: Path, options: SessionOp
     end = partial(end_mount, mount, filesystem, stop_reading=reader.close, answering=answering)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, end)
+            nursery.start_soon(_end_on_signal, endings, end)
             nursery.start_soon(filesystem.announcements.serve)
             with answering:
                 await _answer_requests(filesystem)
@@ -98,12 +99,11 @@ def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -
     return mount
 
 
-async def _end_on_signal(end: Callable[[], Awaitable[None]]) -> None:
-    """End the mount at the first SIGTERM or SIGINT."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            _log.info("%s: unmounting", signal.Signals(number).name)
-            await end()
+async def _end_on_signal(endings: AsyncIterable[str], end: Callable[[], Awaitable[None]]) -> None:
+    """End the mount at the first signal that asks for it."""
+    async for name in endings:
+        _log.info("%s: unmounting", name)
+        await end()
 
 
 @contextmanager

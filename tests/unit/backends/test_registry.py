@@ -7,7 +7,7 @@ import pytest
 
 from zramfs.backends import registry
 from zramfs.backends.lz4 import LZ4
-from zramfs.errors import InvalidValue
+from zramfs.errors import InvalidValue, LibraryMissing
 
 
 def announce(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -55,7 +55,6 @@ def test_a_backend_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
-        ("zramfs.nowhere:X", "cannot be loaded"),
         ("zramfs.backends.lz4:X", "cannot be loaded"),
         ("os:sep", "not a Backend"),
     ],
@@ -63,4 +62,10 @@ def test_a_backend_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_broken_package_is_refused(monkeypatch: pytest.MonkeyPatch, value: str, complaint: str) -> None:
     announce(monkeypatch, "broken", value)
     with pytest.raises(InvalidValue, match=f"'broken'.*{complaint}"):
+        registry.load_backend("broken")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch, "broken", "nowhere.to_be_found:X")
+    with pytest.raises(LibraryMissing, match="the Python package nowhere is missing"):
         registry.load_backend("broken")

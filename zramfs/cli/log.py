@@ -1,0 +1,232 @@
+"""Where the daemon logs: to a file of its own, to its terminal, or to the system's log where no file is to be had.
+
+A line that cannot be written at once is dropped: whoever uses the mount would wait for it.
+"""
+
+import logging
+import os
+import select
+import socket
+import stat
+import sys
+from contextlib import suppress
+from hashlib import blake2s
+from pathlib import Path
+from typing import Final
+
+from zramfs.errors import MountFailed
+
+_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_SYSTEM_LOG: Final = Path("/dev/log")
+_FACILITY_DAEMON: Final = 3 << 3
+_SEVERITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG: Final = 7
+
+_ROOTS_FOLDER: Final = Path("/var/log/zramfs")
+_LONGEST_NAME: Final = 200
+"""Bytes of a mount point that a log is named after; file systems take 255."""
+
+
+class DaemonLog(logging.Handler):
+    """What all logs have in common. `place` is for people."""
+
+    place: str
+
+    def start(self) -> None:
+        """Let everything that the process logs come here."""
+        logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[self])
+
+    def open_anew(self) -> bool:
+        """Begin a new file after the old one was renamed; False if there is no file. OSError if that cannot be."""
+        return False
+
+    def take_standard_streams(self) -> None:
+        """Have what libraries print come here as well."""
+
+    def let_go_of_caller(self) -> None:
+        """Write no more to where the one who started the daemon reads."""
+
+    def end(self) -> None:
+        """The daemon has ended as it should."""
+
+
+class TerminalLog(DaemonLog):
+    """Standard error, which may be a terminal that is gone."""
+
+    place = "standard error"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        _write_at_once(2, self.format(record))
+
+
+class LogFile(DaemonLog):
+    """A file that stays, or one of ours (`is_disposable`), which goes at the end if it has nothing worth keeping."""
+
+    def __init__(self, path: Path, *, is_disposable: bool) -> None:
+        super().__init__()
+        self.place = str(path)
+        self._path = path
+        self._is_disposable = is_disposable
+        self._fds = [_open_own(path) if is_disposable else _open_append(path)]
+        self._note_beginning()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, and note whether it makes the file worth keeping."""
+        written_bytes = _write_at_once(self._fds[0], self.format(record))
+        if record.levelno == logging.INFO:
+            self._routine_bytes += written_bytes
+
+    def open_anew(self) -> bool:
+        """Go on in the file that has the name now; a new one, if none has. The old one stays if that cannot be."""
+        fd = _open_own(self._path) if self._is_disposable else _open_append(self._path)
+        self.acquire()
+        try:
+            is_another = not os.path.samestat(os.fstat(fd), os.fstat(self._fds[0]))
+            self._move(fd, self._fds)
+            if is_another:
+                self._note_beginning()
+        finally:
+            self.release()
+        return True
+
+    def take_standard_streams(self) -> None:
+        """Be the process's standard output and error."""
+        streams = [2, 1]
+        self._move(self._fds[0], streams)
+        self._fds = streams
+
+    def end(self) -> None:
+        """Remove the file if it is ours, this daemon began it, and nothing but routine is in it."""
+        if not self._is_disposable:
+            return
+        with suppress(OSError):
+            ours = os.fstat(self._fds[0])
+            is_routine = self._was_empty and ours.st_size == self._routine_bytes
+            if is_routine and os.path.samestat(ours, self._path.lstat()):
+                self._path.unlink()
+
+    def _note_beginning(self) -> None:
+        self._was_empty = os.fstat(self._fds[0]).st_size == 0
+        self._routine_bytes = 0
+
+    @staticmethod
+    def _move(fd: int, targets: list[int]) -> None:
+        for target in targets:
+            os.dup2(fd, target)
+        os.close(fd)
+
+
+class SystemLog(DaemonLog):
+    """The system's log; warnings are told to the daemon's starter, too, as long as that one listens."""
+
+    place = "the system's log"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a line."""
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            _write_at_once(2, text)
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as system_log:
+            priority = _FACILITY_DAEMON | _severity(record.levelno)
+            system_log.sendto(f"<{priority}>zramfs[{os.getpid()}]: {text}".encode(), str(_SYSTEM_LOG))
+
+    def take_standard_streams(self) -> None:
+        """Keep the starter's standard error only."""
+        os.dup2(2, 1)
+
+    def let_go_of_caller(self) -> None:
+        """Leave the starter's standard error."""
+        null_fd = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):
+            os.dup2(null_fd, stream)
+        os.close(null_fd)
+
+
+def open_log(log_file: Path | None, mountpoint: Path, *, is_foreground: bool) -> DaemonLog:
+    """Open the file that was asked for, or MountFailed; else the terminal's log, or the default file's."""
+    if log_file is not None:
+        return _open_chosen(log_file)
+    return TerminalLog() if is_foreground else _open_default(mountpoint)
+
+
+def _open_chosen(log_file: Path) -> LogFile:
+    try:
+        return LogFile(Path(os.path.realpath(log_file)), is_disposable=False)
+    except OSError as error:
+        raise MountFailed(f"cannot log to {log_file}: {error.strerror}") from error
+
+
+def _open_default(mountpoint: Path) -> DaemonLog:
+    """Open the default file; if that cannot be, say so, and take the system's log."""
+    path = None
+    try:
+        path = default_log_file(mountpoint)
+        return LogFile(path, is_disposable=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the user's home
+        reason = error.strerror if isinstance(error, OSError) else error
+    log_to = "the daemon logs to the system's log" if _SYSTEM_LOG.exists() else "nor is there a system's log"
+    where = f" to {path}" if path else ""
+    print(f"zramfs: warning: cannot log{where}: {reason}; {log_to} (--log-file chooses a place)", file=sys.stderr)
+    return SystemLog()
+
+
+def default_log_file(mountpoint: Path) -> Path:
+    """/var/log/zramfs for root, the state folder of the XDG convention for others; another file for each mount point.
+
+    RuntimeError if the user has no home.
+    """
+    if os.geteuid() == 0:
+        return _ROOTS_FOLDER / _name_after(mountpoint)
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    folder = Path(chosen) if chosen.startswith("/") else Path.home() / ".local/state"
+    return folder / "zramfs" / _name_after(mountpoint)
+
+
+def _name_after(mountpoint: Path) -> str:
+    """`/tmp/a-b` is tmp-a%2Db.log, `/tmp/a/b` tmp-a-b.log; a long one ends with a digest."""
+    name = str(mountpoint).strip("/").replace("%", "%25").replace("-", "%2D").replace("/", "-")
+    encoded = os.fsencode(name)
+    if len(encoded) > _LONGEST_NAME:
+        name = os.fsdecode(encoded[: _LONGEST_NAME // 2]) + "~" + blake2s(encoded, digest_size=16).hexdigest()
+    return f"{name}.log"
+
+
+def _open_append(path: Path) -> int:
+    """Open a log file. Without waiting: it may be a FIFO that nobody reads."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+
+
+def _open_own(path: Path) -> int:
+    """Open a log file in a folder where nobody else may write; PermissionError if others can."""
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    _require_own(path.parent.lstat(), stat.S_IFDIR)
+    fd = _open_append(path)
+    try:
+        _require_own(os.fstat(fd), stat.S_IFREG)
+    except PermissionError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _require_own(found: os.stat_result, kind: int) -> None:
+    is_private = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if stat.S_IFMT(found.st_mode) != kind or not is_private:
+        raise PermissionError(0, "others can write there")
+
+
+def _severity(level: int) -> int:
+    return next((severity for least, severity in _SEVERITIES if level >= least), _DEBUG)
+
+
+def _write_at_once(fd: int, line: str) -> int:
+    """Write a line if there is room for it, and return how much was written: a stopped terminal takes nothing."""
+    with suppress(OSError):
+        if select.select([], [fd], [], 0)[1]:
+            return os.write(fd, f"{line}\n".encode(errors="backslashreplace"))
+    return 0
