@@ -106,6 +106,14 @@ class MountFailed(ZramError):  # noqa: N818
     """A mount cannot be made, or ended; the text says why and what to do."""
 
 
+class NotMounted(MountFailed):
+    """No zramfs is mounted there."""
+
+
+class MountIsDead(MountFailed):
+    """The daemon of a mount has ended, and the mount is still there."""
+
+
 class LibraryMissing(ZramError):  # noqa: N818
     """A shared library or a package that a codec needs cannot be loaded; the text says which to install."""
 

@@ -192,6 +192,15 @@ def discard_swap_area(path: Path) -> None:
         fcntl.ioctl(fd, _BLKDISCARD, _RANGE.pack(mmap.PAGESIZE, size_bytes - mmap.PAGESIZE))
 
 
+def is_readable(path: Path) -> bool:
+    """Whether what a block device stands for still answers, past what the kernel remembers of it."""
+    try:
+        with _opened(path, os.O_RDONLY | os.O_DIRECT) as fd, mmap.mmap(-1, PAGE_SIZE) as page:
+            return os.preadv(fd, [page], 0) == PAGE_SIZE
+    except OSError:
+        return False
+
+
 def name_beneath(mountpoint: Path, shown: bytes, noted: bytes) -> str:
     """Return which block file of a mount a loop device is bound to, as zram0; nothing if to none.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,3 +78,17 @@ def zramfs(*arguments: object, companion: bool = True) -> subprocess.CompletedPr
 
 def is_mounted(path: Path) -> bool:
     return f" {path} " in Path("/proc/mounts").read_text()
+
+
+def kill_with_its_fusermount(mounted: Mounted) -> None:
+    """fusermount3 waits for the daemon's end to unmount for it; without both the mount stays behind, dead."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if command[0] == b"fusermount3" and str(mounted.path).encode() in command:
+                os.kill(int(entry.name), signal.SIGKILL)
+    os.kill(mounted.pid, signal.SIGKILL)
+    mounted.wait_for_daemon_end()

@@ -38,10 +38,10 @@ def detach(mountpoint: Path, device: str) -> None:
     try:
         detach_loops(MountedZramfs(mountpoint), device)
     except MountFailed:
-        loops = _left_loops(mountpoint, device)
+        loops = left_loops(mountpoint, device)
         if not loops:
             raise
-        _detach_unused(loops)
+        detach_unused(loops)
 
 
 def attach_loop(mounted: MountedZramfs, device: str) -> Path:
@@ -68,19 +68,34 @@ def loops_of(block_file: Path) -> list[Path]:
 
 def detach_loops(mounted: MountedZramfs, device: str) -> None:
     """Detach a device from all its loop devices, none of which may be in use."""
-    loops = {*loops_of(mounted.block_file(device)), *_left_loops(mounted.path, device)}
+    loops = {*loops_of(mounted.block_file(device)), *left_loops(mounted.path, device)}
     if not loops:
         raise CommandFailed(f"{device} of {mounted.path} is attached to no loop device")
-    _detach_unused(loops)
+    detach_unused(loops)
 
 
-def _left_loops(mountpoint: Path, device: str) -> list[Path]:
+def left_loops(mountpoint: Path, device: str) -> list[Path]:
     """Return the loop devices over a device of what is mounted at a path, or was."""
     loops = LoopDevices()
     return [loops.path(number) for number in loops.numbers_named_beneath(absolute(mountpoint), device)]
 
 
-def _detach_unused(loops: Iterable[Path]) -> None:
+def release_left_loops(mountpoint: Path) -> bool:
+    """Detach the loop devices over what was mounted at a path, and say which are in use; whether there were any."""
+    loops = LoopDevices()
+    numbers = loops.numbers_named_beneath(mountpoint)
+    for number in numbers:
+        if not loops.detach(number):
+            click.echo(
+                f"zramfs: warning: {loops.path(number)} is still attached, and in use: zramfs swap off {mountpoint}, "
+                f"or unmount what is on it and: zramfs loop detach {mountpoint}",
+                err=True,
+            )
+    return bool(numbers)
+
+
+def detach_unused(loops: Iterable[Path]) -> None:
+    """Detach loop devices, none of which may be in use."""
     for loop_path in loops:
         _require_unused(loop_path)
         run_command("losetup", "--detach", str(loop_path))

@@ -9,8 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from zramfs.cli.asking import ask
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import json_option, mountpoint_argument
+from zramfs.errors import MountFailed
+from zramfs.fuse.mountpoint import find_ours
 from zramfs.units import PAGE_SIZE, format_bytes
 
 _MM_STAT: Final = (
@@ -34,11 +37,18 @@ _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
 @json_option
 def status(mountpoint: Path, *, as_json: bool) -> None:
     """Show the devices of MOUNTPOINT: memory, ratio, streams and the accelerator."""
-    report = read_status(MountedZramfs(mountpoint))
+    report = ask(find_ours(mountpoint), lambda: read_status(MountedZramfs(mountpoint)))
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
-    console = Console(highlight=False)
+    try:
+        _print_tables(mountpoint, report)
+    except (LookupError, TypeError, ValueError) as error:
+        raise MountFailed(f"what is mounted at {mountpoint} does not answer as a zramfs does") from error
+
+
+def _print_tables(mountpoint: Path, report: dict[str, Any]) -> None:
+    console = Console(highlight=False, markup=False)
     daemon = report["daemon"]
     resident, held, limit = (format_bytes(daemon[f"{key}_bytes"]) for key in ("rss", "request", "request_limit"))
     console.print(f"{mountpoint}: zramfs {daemon['version']}, daemon {daemon['pid']} with {resident} resident")

@@ -1,16 +1,18 @@
 """`zramfs swap`: swap space on a device, with the daemon safe from its own success."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from zramfs.cli.commands import run_command
-from zramfs.cli.loop import attach_loop, detach_loops, loops_of
+from zramfs.cli.loop import attach_loop, detach_unused, left_loops
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
-from zramfs.errors import CommandFailed
-from zramfs.loop_device import discard_swap_area
+from zramfs.errors import CommandFailed, MountFailed
+from zramfs.loop_device import discard_swap_area, is_readable
+from zramfs.units import format_bytes
 
 
 @click.group(short_help="Swap on a device, or end it.")
@@ -46,17 +48,19 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
 @mountpoint_argument
 @device_option
 def off(mountpoint: Path, device: str) -> None:
-    """End the swap on a device; what is swapped out comes back into memory first, and the device is empty then."""
-    mounted = MountedZramfs(mountpoint)
-    swaps = _swaps_of(mounted, device)
+    """End the swap on a device; what is swapped out comes back into memory first, and the device is empty then.
+
+    What a daemon has left that was killed is taken away too; what was swapped out to it is lost.
+    """
+    swaps = _swaps_of(mountpoint, device)
+    mounted = _living(mountpoint, or_left=swaps)
     if not swaps:
         raise CommandFailed(f"{device} of {mountpoint} is not used for swap")
     for loop_path in swaps:
-        run_command("swapoff", str(loop_path))
-        with suppress(OSError):  # no discard without the companion
-            discard_swap_area(loop_path)
-    detach_loops(mounted, device)
-    _unlock_if_unused(mounted)
+        _end_swap(loop_path)
+    detach_unused(swaps)
+    if mounted is not None:
+        _unlock_if_unused(mounted)
 
 
 def _protect(mounted: MountedZramfs) -> None:
@@ -73,11 +77,42 @@ def _protect(mounted: MountedZramfs) -> None:
         )
 
 
-def _swaps_of(mounted: MountedZramfs, device: str) -> list[Path]:
-    in_use = {Path(line.split()[0]) for line in Path("/proc/swaps").read_text().splitlines()[1:]}
-    return [loop_path for loop_path in loops_of(mounted.block_file(device)) if loop_path in in_use]
+def _swaps_of(mountpoint: Path, device: str) -> list[Path]:
+    """Return the loop devices over a device that are used for swap; daemon and mount may be gone."""
+    in_use = _swapped_bytes()
+    return [loop_path for loop_path in left_loops(mountpoint, device) if loop_path in in_use]
+
+
+def _swapped_bytes() -> dict[Path, int]:
+    """Return how much is swapped out, by device."""
+    lines = (line.split() for line in Path("/proc/swaps").read_text().splitlines()[1:])
+    return {Path(name): int(used_kib) * 1024 for name, _, _, used_kib, _ in lines}
+
+
+def _living(mountpoint: Path, *, or_left: Sequence[Path]) -> MountedZramfs | None:
+    """Return the mount; None if there is none any more, but swap that it has left."""
+    try:
+        return MountedZramfs(mountpoint)
+    except MountFailed:
+        if not or_left:
+            raise
+        return None
+
+
+def _end_swap(loop_path: Path) -> None:
+    """End the swap on a loop device; the kernel gives up what it cannot read any more."""
+    lost_bytes = 0 if is_readable(loop_path) else _swapped_bytes().get(loop_path, 0)
+    run_command("swapoff", str(loop_path))
+    with suppress(OSError):  # no discard without the companion
+        discard_swap_area(loop_path)
+    if lost_bytes:
+        click.echo(
+            f"zramfs: warning: {format_bytes(lost_bytes)} that were swapped out to {loop_path} are lost, for its "
+            "daemon has died: processes that touch them get SIGBUS",
+            err=True,
+        )
 
 
 def _unlock_if_unused(mounted: MountedZramfs) -> None:
-    if not any(_swaps_of(mounted, device) for device in mounted.device_names()):
+    if not any(_swaps_of(mounted.path, device) for device in mounted.device_names()):
         mounted.set_daemon_attribute("memory_locked", "0")

@@ -2,44 +2,94 @@
 
 import os
 import select
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
-from zramfs.cli.loop import loops_of
+from zramfs.cli.asking import ask, owner_name
+from zramfs.cli.loop import loops_of, release_left_loops
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
-from zramfs.errors import MountFailed
-from zramfs.fuse.mountpoint import unmount
+from zramfs.errors import MountFailed, MountIsDead, NotMounted
+from zramfs.fuse.mountpoint import Mount, absolute, find_ours, unmount, unmount_as_root
 
 _DAEMON_END_MS: Final = 60_000
 
 
 @click.command(short_help="Unmount, and wait for the daemon to end.")
 @mountpoint_argument
-def umount(mountpoint: Path) -> None:
+@click.option("--lazy", is_flag=True, help="Unmount at once; the daemon ends when the last user goes.")
+@click.option("--if-mounted", is_flag=True, help="Succeed where no zramfs is mounted.")
+def umount(mountpoint: Path, *, lazy: bool, if_mounted: bool) -> None:
     """Unmount MOUNTPOINT: answer what is in flight, give all memory back, and wait for the daemon to end.
 
-    A mount that is in use stays as it is.
+    A mount that is in use stays as it is, unless --lazy. What a daemon has left that was killed is taken away.
     """
-    mounted = MountedZramfs(mountpoint)
-    pid = mounted.pid
-    daemon_fd = os.pidfd_open(pid)
     try:
-        unmount(mounted.mount)
+        mount = find_ours(mountpoint)
+    except NotMounted:
+        if not release_left_loops(absolute(mountpoint)) and not if_mounted:
+            raise
+        return
+    if os.geteuid() not in (0, mount.owner_uid):
+        raise MountFailed(
+            f"the zramfs at {mountpoint} is {owner_name(mount)}'s: only its owner and root can unmount it"
+        )
+    if lazy:
+        _unmount(mount, lazily=True)
+        return
+    try:
+        pid = ask(mount, partial(_daemon_pid, mountpoint))
+    except MountIsDead:
+        _unmount(mount, lazily=True)
+        release_left_loops(mount.path)
+        return
+    _unmount_and_wait(mount, pid)
+
+
+def _unmount_and_wait(mount: Mount, pid: int) -> None:
+    daemon_fd = _open_daemon(mount, pid)
+    try:
+        _unmount(mount)
     except MountFailed as error:
         if "busy" not in str(error):
             raise
-        raise MountFailed(f"{mountpoint} is busy: {_users(mounted)}") from error
+        raise MountFailed(f"{mount.path} is busy: {ask(mount, partial(_users, mount.path))}") from error
+    if daemon_fd is None:
+        return
     poll = select.poll()
     poll.register(daemon_fd, select.POLLIN)
     if not poll.poll(_DAEMON_END_MS):
-        raise MountFailed(f"{mountpoint} is unmounted, but its daemon (process {pid}) does not end")
+        raise MountFailed(f"{mount.path} is unmounted, but its daemon (process {pid}) does not end")
 
 
-def _users(mounted: MountedZramfs) -> str:
+def _unmount(mount: Mount, *, lazily: bool = False) -> None:
+    """Unmount; of another's mount the kernel may wait for a daemon that never answers."""
+    if mount.owner_uid == os.geteuid():
+        unmount(mount, lazily=lazily)
+    else:
+        ask(mount, partial(unmount_as_root, mount, lazily=lazily), as_owner=False)
+
+
+def _daemon_pid(path: Path) -> int:
+    return MountedZramfs(path).pid
+
+
+def _open_daemon(mount: Mount, pid: int) -> int | None:
+    """Return the daemon's pidfd; None if that process cannot be it: whoever answers may name any."""
+    try:
+        daemon_fd = os.pidfd_open(pid)
+        is_owners = Path(f"/proc/{pid}").stat().st_uid == mount.owner_uid
+    except (OSError, OverflowError):
+        return None
+    return daemon_fd if is_owners else None
+
+
+def _users(path: Path) -> str:
     """Say who uses the mount, and what to do about it."""
+    mounted = MountedZramfs(path)
     if mounted.keeper_pid:
         return f"zramfs exec uses it (process {mounted.keeper_pid}); end its command first"
     for name in mounted.device_names():

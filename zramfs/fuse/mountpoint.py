@@ -1,30 +1,41 @@
 """What stands at a mount point, and whether a mount can be made there. Every problem is one line with its remedy."""
 
+import ctypes
 import errno
 import os
 import re
 import shlex
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from zramfs.errors import MountFailed
+from zramfs.errors import MountFailed, MountIsDead, NotMounted
 
 FILESYSTEM_TYPE: Final = "fuse.zramfs"
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
+_MNT_DETACH: Final = 2
+_UMOUNT_NOFOLLOW: Final = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of /proc/self/mountinfo. `device` is its file system's major:minor, which no other living one has."""
+    """A line of /proc/self/mountinfo. `device` is its file system's major:minor, which no other living one has.
 
+    The owner is who mounted it; 0 where the file system has none.
+    """
+
+    identifier: int
     path: Path
     filesystem_type: str
     device: str
+    owner_uid: int
+    owner_gid: int
 
     @property
     def device_number(self) -> int:
@@ -48,19 +59,29 @@ def find_mount_at(wanted: Path) -> Mount | None:
     found = None
     for line in _MOUNTINFO.read_bytes().splitlines():
         fields, _, rest = line.partition(b" - ")
-        _, _, device, _, target, *_ = fields.split(b" ")
+        identifier, _, device, _, target, *_ = fields.split(b" ")
         if unescape(target) == wanted:
-            found = Mount(wanted, os.fsdecode(rest.split(b" ")[0]), os.fsdecode(device))
+            kind, _, options = os.fsdecode(rest).split(" ", 2)
+            owner = dict(option.partition("=")[::2] for option in options.split(","))
+            uid, gid = int(owner.get("user_id", 0)), int(owner.get("group_id", 0))
+            found = Mount(int(identifier), wanted, kind, os.fsdecode(device), uid, gid)
     return found
 
 
-def require_mount(path: Path) -> Mount:
-    """Return the living zramfs mounted at `path`, or MountFailed."""
+def find_ours(path: Path) -> Mount:
+    """Return the zramfs mounted at `path`, living or not, without asking it; NotMounted if there is none."""
     mount = find_mount(path)
     if mount is None or not mount.is_ours:
-        raise MountFailed(f"no zramfs is mounted at {path}")
+        raise NotMounted(f"no zramfs is mounted at {path}")
+    return mount
+
+
+def require_mount(path: Path) -> Mount:
+    """Return the living zramfs mounted at `path`; MountIsDead, or NotMounted."""
+    mount = find_ours(path)
     if _is_dead(path):
-        raise MountFailed(f"the zramfs at {path} is dead: its daemon ended; clean up with: {_clean_up_command(path)}")
+        command = shlex.join(["zramfs", "umount", str(mount.path)])
+        raise MountIsDead(f"the zramfs at {path} is dead: its daemon ended; clean up with: {command}")
     return mount
 
 
@@ -94,12 +115,42 @@ def take_away_if_dead(path: Path) -> None:
 
 
 def unmount(mount: Mount, *, lazily: bool = False) -> None:
-    """Unmount with fusermount3; MountFailed when the mount is busy or not ours to unmount."""
+    """Unmount with fusermount3; MountFailed when the mount is busy or not ours to unmount.
+
+    `lazily` takes it away from its place at once; its users keep what they have open.
+    """
     command = ["fusermount3", "-u", *(["-z"] if lazily else []), str(mount.path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().splitlines()
         raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {mount.path}")
+
+
+def unmount_as_root(mount: Mount, *, lazily: bool = False) -> None:
+    """Unmount somebody else's mount; MountFailed when it is busy, or another one now.
+
+    Its place may be in a folder of its owner, who could put a link to another mount there meanwhile. So the folder
+    is kept hold of, and the kernel lets nobody rename or remove what is mounted on in it.
+    """
+    flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazily else 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    with ExitStack() as opened:
+        folder_fd = os.open(mount.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, folder_fd)
+        if _mount_at(mount.path.name, folder_fd) != mount.identifier:
+            raise MountFailed(f"{mount.path} is another mount now")
+        if libc.umount2(os.fsencode(f"/proc/self/fd/{folder_fd}/{mount.path.name}"), flags):
+            raise MountFailed(f"cannot unmount {mount.path}: {os.strerror(ctypes.get_errno()).lower()}")
+
+
+def _mount_at(name: str, folder_fd: int) -> int:
+    """Return the identifier of the mount that has a name, without asking its file system."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    finally:
+        os.close(fd)
+    return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def _clean_up_command(path: Path) -> str:
@@ -135,12 +186,15 @@ def _require_fuse() -> None:
 
 
 def absolute(path: Path) -> Path:
-    """Resolve the parent only: the path itself may be a dead mount, which cannot be looked at."""
+    """Resolve a path; of a mount point the parent only: a dead one cannot be looked at, a hung one does not answer."""
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps '..'
+    place = path.parent.resolve() / path.name
+    if find_mount_at(place) is not None:
+        return place
     try:
         return path.resolve()
     except OSError:
-        return path.parent.resolve() / path.name
+        return place
 
 
 def unescape(field: bytes) -> Path:

@@ -1,0 +1,69 @@
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zramfs.cli import asking
+from zramfs.cli.asking import ask
+from zramfs.errors import MountFailed, MountIsDead
+from zramfs.fuse.mountpoint import Mount
+
+MOUNT = Mount(1, Path("/m"), "fuse.zramfs", "0:1", os.geteuid(), os.getegid())
+
+
+def fail(error: Exception) -> Callable[[], Any]:
+    def question() -> Any:
+        raise error
+
+    return question
+
+
+def test_answer_comes_back() -> None:
+    assert ask(MOUNT, lambda: {"pid": 1, "names": ["zram0"]}) == {"pid": 1, "names": ["zram0"]}
+    assert ask(MOUNT, lambda: None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MountFailed("busy with that"), "busy with that"),
+        (PermissionError(13, "Permission denied"), "not shown to others"),
+        (OSError(5, "Input/output error", "/m/sys"), "/m/sys: Input/output error"),
+        (ValueError("'x' is no number"), "does not answer as a zramfs does"),
+        (KeyError("pid"), "does not answer as a zramfs does"),
+    ],
+)
+def test_failure_is_one_line(error: Exception, says: str) -> None:
+    with pytest.raises(MountFailed, match=says):
+        ask(MOUNT, fail(error))
+
+
+def test_dead_mount_is_known_as_such() -> None:
+    with pytest.raises(MountIsDead, match="dead"):
+        ask(MOUNT, fail(MountIsDead("dead")))
+
+
+def test_mount_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_ANSWER_S", 0.2)
+    with pytest.raises(MountFailed, match=r"does not answer.*umount --lazy"):
+        ask(MOUNT, lambda: time.sleep(60))
+
+
+def test_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_LONGEST_ANSWER", 1000)
+    with pytest.raises(MountFailed, match="does not answer"):
+        ask(MOUNT, lambda: "x" * 100_000)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_root_asks_as_the_owner() -> None:
+    theirs = Mount(1, Path("/m"), "fuse.zramfs", "0:1", 65534, 65534)
+
+    def who() -> list[Any]:
+        return [os.getresuid(), os.getresgid(), os.getgroups()]
+
+    assert ask(theirs, who) == [[65534] * 3, [65534] * 3, []]
+    assert ask(theirs, who, as_owner=False)[0] == [0, 0, 0]

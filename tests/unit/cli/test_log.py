@@ -1,0 +1,178 @@
+import logging
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from zramfs.cli import log
+from zramfs.cli.log import DaemonLog, LogFile, SystemLog, TerminalLog, default_log_file, open_log
+from zramfs.errors import MountFailed
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where default logs go, whoever runs this."""
+    monkeypatch.setattr(log, "_ROOTS_FOLDER", tmp_path / "state" / "zramfs")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(log, "_SYSTEM_LOG", tmp_path / "no system log")
+    return tmp_path
+
+
+def own_log(home: Path) -> LogFile:
+    return LogFile(home / "state/zramfs/x.log", is_disposable=True)
+
+
+def write(to: DaemonLog, level: int, text: str) -> None:
+    to.handle(logging.LogRecord("zramfs", level, __file__, 1, text, None, None))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("/a/b", "/a-b"), ("/a-/b", "/a/-b"), ("/a%2Db", "/a-b"), ("/" + "d/" * 300, "/" + "d/" * 301)]
+)
+def test_mount_points_never_share_a_log(one: str, other: str) -> None:
+    first, second = default_log_file(Path(one)), default_log_file(Path(other))
+    assert first != second
+    assert len(os.fsencode(first.name)) < 255
+
+
+def test_folder_and_file_are_their_owners_alone(home: Path) -> None:
+    own_log(home)
+    assert (home / "state/zramfs").stat().st_mode & 0o777 == 0o700
+    assert (home / "state/zramfs/x.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_link_in_the_place_of_a_log_is_not_followed(home: Path) -> None:
+    (home / "state/zramfs").mkdir(parents=True)
+    (home / "victim").write_text("precious")
+    (home / "state/zramfs/x.log").symlink_to(home / "victim")
+    with pytest.raises(OSError, match="symbolic"):
+        own_log(home)
+
+
+def test_folder_that_others_may_write_to_is_not_trusted(home: Path) -> None:
+    (home / "state/zramfs").mkdir(parents=True)
+    (home / "state/zramfs").chmod(0o777)
+    with pytest.raises(PermissionError):
+        own_log(home)
+
+
+def test_log_of_routine_goes_at_the_end(home: Path) -> None:
+    file = own_log(home)
+    write(file, logging.INFO, "mounts")
+    assert "mounts" in (home / "state/zramfs/x.log").read_text()
+    file.end()
+    assert not (home / "state/zramfs/x.log").exists()
+
+
+def test_log_with_a_warning_stays(home: Path) -> None:
+    file = own_log(home)
+    write(file, logging.WARNING, "odd")
+    file.end()
+    assert "odd" in (home / "state/zramfs/x.log").read_text()
+
+
+def test_log_with_what_somebody_else_wrote_stays(home: Path) -> None:
+    (home / "state/zramfs").mkdir(parents=True)
+    (home / "state/zramfs/x.log").write_text("of a daemon that was killed\n")
+    file = own_log(home)
+    write(file, logging.INFO, "mounts")
+    file.end()
+    assert (home / "state/zramfs/x.log").exists()
+
+
+def test_log_that_was_chosen_stays(home: Path) -> None:
+    file = open_log(home / "chosen", Path("/m"), is_foreground=False)
+    write(file, logging.INFO, "mounts")
+    file.end()
+    assert (home / "chosen").exists()
+
+
+def test_log_goes_on_in_a_new_file_after_the_old_one_was_renamed(home: Path) -> None:
+    file = open_log(home / "chosen", Path("/m"), is_foreground=False)
+    write(file, logging.INFO, "before")
+    (home / "chosen").rename(home / "chosen.1")
+    assert file.open_anew()
+    write(file, logging.INFO, "after")
+    assert "before" in (home / "chosen.1").read_text()
+    assert "after" not in (home / "chosen.1").read_text()
+    assert "after" in (home / "chosen").read_text()
+
+
+def test_log_goes_on_in_the_old_file_if_there_can_be_no_new_one(home: Path) -> None:
+    (home / "logs").mkdir()
+    file = open_log(home / "logs/chosen", Path("/m"), is_foreground=False)
+    (home / "logs").rename(home / "moved")
+    with pytest.raises(FileNotFoundError):
+        file.open_anew()
+    write(file, logging.INFO, "after")
+    assert "after" in (home / "moved/chosen").read_text()
+
+
+def test_chosen_log_that_cannot_be_is_refused(home: Path) -> None:
+    with pytest.raises(MountFailed, match="cannot log to"):
+        open_log(home / "missing/log", Path("/m"), is_foreground=False)
+
+
+def test_fifo_that_nobody_reads_is_refused(home: Path) -> None:
+    os.mkfifo(home / "fifo")
+    with pytest.raises(MountFailed, match="cannot log to"):
+        open_log(home / "fifo", Path("/m"), is_foreground=False)
+
+
+def test_default_place_that_cannot_be_gives_way_to_the_system_log(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "state").touch()
+    assert isinstance(open_log(None, Path("/m"), is_foreground=False), SystemLog)
+    assert capsys.readouterr().err == (
+        f"zramfs: warning: cannot log to {home}/state/zramfs/m.log: File exists; nor is there a system's log "
+        "(--log-file chooses a place)\n"
+    )
+
+
+def test_user_without_a_home_logs_to_the_system_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setenv("XDG_STATE_HOME", "relative/is/not/allowed")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert isinstance(open_log(None, Path("/m"), is_foreground=False), SystemLog)
+    assert "cannot log: Could not determine home directory.;" in capsys.readouterr().err
+
+
+def test_system_log_gets_lines_with_their_severity(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system_log:
+        system_log.bind(str(home / "log"))
+        system_log.settimeout(5)
+        monkeypatch.setattr(log, "_SYSTEM_LOG", home / "log")
+        write(SystemLog(), logging.INFO, "mounts")
+        assert system_log.recv(1000) == f"<30>zramfs[{os.getpid()}]: mounts".encode()
+
+
+def test_system_log_that_is_not_there_or_full_is_no_hindrance(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(SystemLog(), logging.INFO, "to nobody")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system_log:
+        system_log.bind(str(home / "log"))
+        monkeypatch.setattr(log, "_SYSTEM_LOG", home / "log")
+        for _ in range(1000):
+            write(SystemLog(), logging.INFO, "to one who does not listen")
+
+
+def test_stopped_terminal_does_not_hold_up_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_fd, write_fd = os.pipe()
+    monkeypatch.setattr(log.sys, "stderr", None)
+    saved = os.dup(2)
+    os.dup2(write_fd, 2)
+    try:
+        for _ in range(3000):
+            write(TerminalLog(), logging.INFO, "x" * 100)
+        os.close(read_fd)
+        write(TerminalLog(), logging.INFO, "to nobody")
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(write_fd)

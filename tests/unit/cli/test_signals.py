@@ -1,0 +1,122 @@
+import logging
+import os
+import pty
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from zramfs.cli.log import LogFile, TerminalLog
+from zramfs.cli.signals import DaemonSignals, signals_held
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+@pytest.fixture
+def signals() -> DaemonSignals:
+    signals = DaemonSignals(TerminalLog())
+    signals.catch()
+    return signals
+
+
+def send(*numbers: int) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU])
+async def test_ending_is_asked_for(signals: DaemonSignals, nursery: trio.Nursery, number: signal.Signals) -> None:
+    nursery.start_soon(signals.attend)
+    await trio.testing.wait_all_tasks_blocked()
+    send(number)
+    with trio.fail_after(5):
+        assert await signals.endings.receive() == number.name
+
+
+async def test_what_came_before_anybody_attends_is_not_lost(signals: DaemonSignals, nursery: trio.Nursery) -> None:
+    send(signal.SIGUSR1, signal.SIGTERM)
+    nursery.start_soon(signals.attend)
+    with trio.fail_after(5):
+        assert await signals.endings.receive() == "SIGTERM"
+
+
+async def test_others_are_ignored_with_one_line_each(
+    signals: DaemonSignals, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    nursery.start_soon(signals.attend)
+    ignored = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO]
+    ignored += [signal.SIGPWR, signal.SIGSTKFLT, signal.SIGTSTP]
+    for _ in range(3):
+        send(*ignored, signal.SIGRTMIN + 3)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert sorted(lines) == sorted([*(f"{number.name} is ignored" for number in ignored), "SIGRTMIN+3 is ignored"])
+
+
+def test_none_that_can_be_caught_ends_the_process(signals: DaemonSignals) -> None:
+    harmless = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    faults = {
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGTRAP,
+        signal.SIGSYS,
+        signal.SIGABRT,
+    }
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP} - harmless - faults:
+        assert signal.getsignal(number) is not signal.SIG_DFL, number
+    assert signals is not None
+
+
+async def test_hup_opens_the_log_anew_and_what_comes_later_waits_for_it(tmp_path: Path, nursery: trio.Nursery) -> None:
+    signals = DaemonSignals(LogFile(tmp_path / "log", is_disposable=False))
+    signals.catch()
+    nursery.start_soon(signals.attend)
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    send(signal.SIGHUP, signal.SIGTERM)
+    with trio.fail_after(5):
+        assert await signals.endings.receive() == "SIGTERM"
+    assert (tmp_path / "log").exists()
+
+
+async def test_hup_ends_when_the_terminal_is_gone_and_not_before(nursery: trio.Nursery) -> None:
+    ours, terminal = pty.openpty()
+    saved = os.dup(2)
+    os.dup2(terminal, 2)
+    os.close(terminal)
+    try:
+        signals = DaemonSignals(TerminalLog())
+        signals.catch()
+        nursery.start_soon(signals.attend)
+        send(signal.SIGHUP)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        with pytest.raises(trio.WouldBlock):
+            signals.endings.receive_nowait()
+        os.close(ours)
+        send(signal.SIGHUP)
+        with trio.fail_after(5):
+            assert await signals.endings.receive() == "SIGHUP, the terminal is closed"
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def test_held_signals_come_later() -> None:
+    came: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, _: came.append(number))
+    with signals_held():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        assert came == []
+    assert came == [signal.SIGUSR1]
