@@ -108,7 +108,7 @@ def _detach(log: DaemonLog, write_fd: int) -> None:
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)  # the caller's may have been closed
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the numbers, not paths
         fd = int(name)
-        if fd > 2 and fd != write_fd:
+        if fd > 2 and fd not in (write_fd, log.fd):
             try:
                 os.close(fd)
             except OSError:

@@ -29,9 +29,10 @@ _LONGEST_NAME: Final = 200
 
 
 class DaemonLog(logging.Handler):
-    """What all logs have in common. `place` is for people."""
+    """What all logs have in common. `place` is for people; `fd` stays open when the daemon closes what it inherits."""
 
     place: str
+    fd: int | None = None
 
     def start(self) -> None:
         """Let everything that the process logs come here."""
@@ -69,53 +70,56 @@ class LogFile(DaemonLog):
         self.place = str(path)
         self._path = path
         self._is_disposable = is_disposable
-        self._fds = [_open_own(path) if is_disposable else _open_append(path)]
+        self.fd: int = self._open()
+        self._streams: tuple[int, ...] = ()
         self._note_beginning()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, and note whether it makes the file worth keeping."""
-        written_bytes = _write_at_once(self._fds[0], self.format(record))
+        written_bytes = _write_at_once(self.fd, self.format(record))
         if record.levelno == logging.INFO:
             self._routine_bytes += written_bytes
 
     def open_anew(self) -> bool:
         """Go on in the file that has the name now; a new one, if none has. The old one stays if that cannot be."""
-        fd = _open_own(self._path) if self._is_disposable else _open_append(self._path)
+        fd = self._open()
         self.acquire()
         try:
-            is_another = not os.path.samestat(os.fstat(fd), os.fstat(self._fds[0]))
-            self._move(fd, self._fds)
+            is_another = not os.path.samestat(os.fstat(fd), os.fstat(self.fd))
+            os.dup2(fd, self.fd, inheritable=False)
+            self._fill_streams()
             if is_another:
                 self._note_beginning()
         finally:
             self.release()
+            os.close(fd)
         return True
 
     def take_standard_streams(self) -> None:
         """Be the process's standard output and error."""
-        streams = [2, 1]
-        self._move(self._fds[0], streams)
-        self._fds = streams
+        self._streams = (1, 2)
+        self._fill_streams()
 
     def end(self) -> None:
         """Remove the file if it is ours, this daemon began it, and nothing but routine is in it."""
         if not self._is_disposable:
             return
         with suppress(OSError):
-            ours = os.fstat(self._fds[0])
+            ours = os.fstat(self.fd)
             is_routine = self._was_empty and ours.st_size == self._routine_bytes
             if is_routine and os.path.samestat(ours, self._path.lstat()):
                 self._path.unlink()
 
-    def _note_beginning(self) -> None:
-        self._was_empty = os.fstat(self._fds[0]).st_size == 0
-        self._routine_bytes = 0
+    def _open(self) -> int:
+        return _open_own(self._path) if self._is_disposable else _open_append(self._path)
 
-    @staticmethod
-    def _move(fd: int, targets: list[int]) -> None:
-        for target in targets:
-            os.dup2(fd, target)
-        os.close(fd)
+    def _fill_streams(self) -> None:
+        for stream in self._streams:
+            os.dup2(self.fd, stream)
+
+    def _note_beginning(self) -> None:
+        self._was_empty = os.fstat(self.fd).st_size == 0
+        self._routine_bytes = 0
 
 
 class SystemLog(DaemonLog):

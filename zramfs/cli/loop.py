@@ -11,7 +11,7 @@ from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, NotInitialised
 from zramfs.fuse.mountpoint import absolute
-from zramfs.loop_device import LoopDevices
+from zramfs.loop_device import LoopDevices, is_readable
 
 
 @click.group(short_help="Attach a block file to a loop device, or detach it.")
@@ -81,17 +81,20 @@ def left_loops(mountpoint: Path, device: str) -> list[Path]:
 
 
 def release_left_loops(mountpoint: Path) -> bool:
-    """Detach the loop devices over what was mounted at a path, and say which are in use; whether there were any."""
+    """Detach the loop devices that a dead daemon has left, and say which are in use; whether there were any.
+
+    Those of a living daemon, whose mount was taken away lazily, have users.
+    """
     loops = LoopDevices()
-    numbers = loops.numbers_named_beneath(mountpoint)
-    for number in numbers:
+    dead = [number for number in loops.numbers_named_beneath(mountpoint) if not is_readable(loops.path(number))]
+    for number in dead:
         if not loops.detach(number):
             click.echo(
                 f"zramfs: warning: {loops.path(number)} is still attached, and in use: zramfs swap off {mountpoint}, "
                 f"or unmount what is on it and: zramfs loop detach {mountpoint}",
                 err=True,
             )
-    return bool(numbers)
+    return bool(dead)
 
 
 def detach_unused(loops: Iterable[Path]) -> None:

@@ -1,9 +1,12 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from zramfs.fuse.mountpoint import find_mount, unescape
+from zramfs.errors import MountFailed
+from zramfs.fuse import mountpoint
+from zramfs.fuse.mountpoint import absolute, find_mount, find_mount_at, unescape, unmount_as_root
 
 
 @pytest.mark.parametrize(
@@ -31,3 +34,30 @@ def test_find_mount_tells_type_and_device() -> None:
 
 def test_find_mount_is_none_where_nothing_is_mounted(tmp_path: Path) -> None:
     assert find_mount(tmp_path) is None
+
+
+def test_owner_of_a_mount_is_known(tmp_path: Path) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(
+        "36 25 0:45 / /home/u/m rw,nosuid - fuse.zramfs zramfs rw,user_id=1000,group_id=100,default_permissions\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mountpoint, "_MOUNTINFO", mountinfo)
+        mount = find_mount_at(Path("/home/u/m"))
+    assert mount is not None
+    assert mount.is_ours
+    assert (mount.owner_uid, mount.owner_gid, mount.identifier) == (1000, 100, 36)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root unmounts for others")
+def test_another_mount_in_the_place_of_the_one_meant_stays() -> None:
+    found = find_mount(Path("/proc"))
+    assert found is not None
+    with pytest.raises(MountFailed, match="another mount now"):
+        unmount_as_root(replace(found, identifier=0))
+
+
+def test_link_to_a_mount_point_is_followed_and_a_mount_point_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc")
+    assert absolute(tmp_path / "link") == Path("/proc")
+    assert absolute(Path("/proc/../proc")) == Path("/proc")
