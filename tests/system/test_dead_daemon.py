@@ -1,5 +1,4 @@
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -87,8 +86,7 @@ def test_swap_of_a_dead_daemon_ends_and_what_is_lost_is_said(mount: Mount, swap_
         if not holder.stdout.readline():
             pytest.skip("no memory cgroup here")
         assert _used_bytes(loop) > 8 * MIB
-        os.kill(mounted.pid, signal.SIGKILL)
-        mounted.wait_until_unmounted()
+        kill_with_its_fusermount(mounted)
         off = zramfs("swap", "off", mounted.path)
         assert off.returncode == 0, off.stderr
         assert f"swapped out to {loop} are lost" in off.stderr
@@ -131,11 +129,11 @@ def test_empty_swap_of_a_dead_daemon_ends_without_a_word(mount: Mount, swap_on: 
     assert (again.returncode, again.stderr) == (1, f"zramfs: no zramfs is mounted at {mounted.path}\n")
 
 
-def test_loop_device_of_a_dead_mount_goes_with_it(mount: Mount) -> None:
+def test_loop_device_whose_dead_mount_has_gone_is_found(mount: Mount) -> None:
     mounted = mount()
     loop = zramfs("loop", "attach", mounted.path).stdout.strip()
-    os.kill(mounted.pid, signal.SIGKILL)
-    mounted.wait_until_unmounted()
+    kill_with_its_fusermount(mounted)
+    subprocess.run(["fusermount3", "-u", "-z", mounted.path], check=True)
     done = zramfs("umount", mounted.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert loop not in attached().split()
