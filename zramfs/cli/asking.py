@@ -31,13 +31,14 @@ def ask(mount: Mount, question: Callable[[], Any], *, as_owner: bool = True) -> 
     try:
         said = _read_all(read_fd)
     except TimeoutError:
-        os.kill(pid, signal.SIGKILL)  # it may have to wait for the daemon all the same; nobody waits for it
+        os.kill(pid, signal.SIGKILL)  # it may have to wait for the daemon all the same, and nobody waits for it
         raise MountFailed(
             f"the daemon of {mount.path} does not answer: end it, or take its mount away with: "
             f"zramfs umount --lazy {mount.path}"
         ) from None
     finally:
         os.close(read_fd)
+    os.kill(pid, signal.SIGKILL)  # it is about to end, unless the owner has stopped it
     os.waitpid(pid, 0)
     return _understand(mount, said)
 

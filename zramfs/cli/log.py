@@ -205,7 +205,7 @@ def _open_append(path: Path) -> int:
 
 
 def _open_own(path: Path) -> int:
-    """Open a log file in a folder where nobody else may write; PermissionError if others can."""
+    """Open a log file in a folder where nobody else may write; PermissionError if others may."""
     path.parent.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     _require_own(path.parent.lstat(), stat.S_IFDIR)
@@ -221,7 +221,7 @@ def _open_own(path: Path) -> int:
 def _require_own(found: os.stat_result, kind: int) -> None:
     is_private = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if stat.S_IFMT(found.st_mode) != kind or not is_private:
-        raise PermissionError(0, "others can write there")
+        raise PermissionError(0, "it is not ours alone to write to")
 
 
 def _severity(level: int) -> int:
@@ -229,8 +229,14 @@ def _severity(level: int) -> int:
 
 
 def _write_at_once(fd: int, line: str) -> int:
-    """Write a line if there is room for it, and return how much was written: a stopped terminal takes nothing."""
+    """Write as much of a line as there is room for, and return how much: a stopped terminal takes nothing."""
+    rest = f"{line}\n".encode(errors="backslashreplace")
+    written_bytes = 0
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
     with suppress(OSError):
-        if select.select([], [fd], [], 0)[1]:
-            return os.write(fd, f"{line}\n".encode(errors="backslashreplace"))
-    return 0
+        while rest and poll.poll(0):
+            part_bytes = os.write(fd, rest[: select.PIPE_BUF])  # a pipe has room for that much
+            written_bytes += part_bytes
+            rest = rest[part_bytes:]
+    return written_bytes

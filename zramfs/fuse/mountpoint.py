@@ -30,12 +30,12 @@ class Mount:
     The owner is who mounted it; 0 where the file system has none.
     """
 
-    identifier: int
     path: Path
     filesystem_type: str
     device: str
-    owner_uid: int
-    owner_gid: int
+    identifier: int = 0
+    owner_uid: int = 0
+    owner_gid: int = 0
 
     @property
     def device_number(self) -> int:
@@ -64,7 +64,7 @@ def find_mount_at(wanted: Path) -> Mount | None:
             kind, _, options = os.fsdecode(rest).split(" ", 2)
             owner = dict(option.partition("=")[::2] for option in options.split(","))
             uid, gid = int(owner.get("user_id", 0)), int(owner.get("group_id", 0))
-            found = Mount(int(identifier), wanted, kind, os.fsdecode(device), uid, gid)
+            found = Mount(wanted, kind, os.fsdecode(device), int(identifier), uid, gid)
     return found
 
 

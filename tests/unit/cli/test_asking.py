@@ -11,7 +11,7 @@ from zramfs.cli.asking import ask
 from zramfs.errors import MountFailed, MountIsDead
 from zramfs.fuse.mountpoint import Mount
 
-MOUNT = Mount(1, Path("/m"), "fuse.zramfs", "0:1", os.geteuid(), os.getegid())
+MOUNT = Mount(Path("/m"), "fuse.zramfs", "0:1", 1, os.geteuid(), os.getegid())
 
 
 def fail(error: Exception) -> Callable[[], Any]:
@@ -60,7 +60,7 @@ def test_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_root_asks_as_the_owner() -> None:
-    theirs = Mount(1, Path("/m"), "fuse.zramfs", "0:1", 65534, 65534)
+    theirs = Mount(Path("/m"), "fuse.zramfs", "0:1", 1, 65534, 65534)
 
     def who() -> list[Any]:
         return [os.getresuid(), os.getresgid(), os.getgroups()]

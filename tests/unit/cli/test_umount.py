@@ -6,7 +6,7 @@ from zramfs.fuse.mountpoint import Mount
 
 
 def mount_of(uid: int) -> Mount:
-    return Mount(1, Path("/m"), "fuse.zramfs", "0:1", uid, uid)
+    return Mount(Path("/m"), "fuse.zramfs", "0:1", 1, uid, uid)
 
 
 def test_process_of_the_owner_is_waited_for() -> None:
