@@ -73,7 +73,7 @@ MOUNT = "$N $Z mount $M --size 16M --log-file /dev/null && "
 def test_root_sees_and_ends_a_users_mount(run_script: Run) -> None:
     done = run_script(
         MOUNT + "coproc $N sh -c 'exec 3<$1/zram0; echo; read end' - $M; read <&${COPROC[0]}\n"
-        "$Z status $M && $Z status --json $M >json && $Z umount $M || echo >&${COPROC[1]}\n"
+        "$Z status $M && $Z umount $M || echo >&${COPROC[1]}\n"
         "wait; $Z umount $M && grep $M /proc/mounts"
     )
     assert "zram0   lz4   16M" in done.stdout
@@ -93,11 +93,11 @@ def test_root_takes_a_users_dead_mount_away(run_script: Run) -> None:
 def test_user_is_told_whose_mount_it_is(run_script: Run) -> None:
     refused = run_script(
         "mkdir r; $Z mount r --size 16M --allow-other --log-file /dev/null && $N $Z status r >/dev/null && echo seen\n"
-        "$N $Z umount r; $N $Z umount --lazy r; $Z umount r\n"
+        "$N $Z umount r; $Z umount r\n"
         "$Z mount r --size 16M --log-file /dev/null; $N $Z status r; $Z umount r"
     )
     assert refused.stdout == "seen\n"
     lines = refused.stderr.splitlines()
-    assert lines[:2] == ["zramfs: the zramfs at r is root's: only its owner and root can unmount it"] * 2
-    assert lines[2].endswith("/r is root's, and not shown to others")
-    assert len(lines) == 3
+    assert lines[0] == "zramfs: the zramfs at r is root's: only its owner and root can unmount it"
+    assert lines[1].endswith("/r is root's, and not shown to others")
+    assert len(lines) == 2
