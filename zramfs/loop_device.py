@@ -127,6 +127,13 @@ class LoopDevices:
             info[_NAME_FIELD] = noted_name(name)
             fcntl.ioctl(fd, _SET_STATUS64, _INFO.pack(*info))
 
+    def file_system_of(self, number: int) -> int | None:
+        """Return the st_dev of the file that a loop device is bound to; None if that cannot be told."""
+        with suppress(OSError), _opened(self.path(number)) as fd:
+            device, *_ = _INFO.unpack(_status(fd))
+            return int(device)
+        return None
+
     def refresh_capacity(self, file: BackingFile, name: str) -> None:
         """Tell every loop device over a file of this name that its size has changed, as `losetup --set-capacity` does.
 

@@ -94,26 +94,95 @@ def test_a_block_device_that_is_in_use_is_refused(mount: Mount, backing_loop: st
     os.close(claimed)
 
 
-def test_a_device_cannot_back_itself(mount: Mount) -> None:
-    mounted = mount(size=None)
-    assert answer(mounted, "backing_dev", str(mounted.file)) == "EINVAL"
-    assert answer(mounted, "disksize", "16M") == "ok(3)"
+@pytest.fixture
+def attach() -> Iterator[Callable[..., str]]:
+    """Attach a file to a loop device; detached at the end, the last one first."""
+    loops: list[str] = []
+
+    def attach(*arguments: object) -> str:
+        done = subprocess.run(
+            ["losetup", "--find", "--show", *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no loop device: {done.stderr}")
+        loops.append(done.stdout.strip())
+        return loops[-1]
+
+    yield attach
+    for loop in reversed(loops):
+        subprocess.run(["losetup", "-d", loop], check=False)
 
 
-def test_a_device_of_the_same_mount_can_back_another(mount: Mount) -> None:
+@pytest.fixture
+def mount_at(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mount with mount(8) at a folder of ours; unmounted at the end, the last one first."""
+    points: list[Path] = []
+
+    def mount_at(*arguments: object) -> Path:
+        point = tmp_path / f"at{len(points)}"
+        point.mkdir()
+        subprocess.run(["mount", *map(str, arguments), point], check=True)
+        points.append(point)
+        return point
+
+    yield mount_at
+    for point in reversed(points):
+        subprocess.run(["umount", point], check=False)
+
+
+def refuse_own(mounted: Mounted, path: object, way: str) -> None:
+    """Assert that `path` is refused, that the log says why, and that nobody waits for anybody."""
+    assert answer(mounted, "backing_dev", str(path)) == "EINVAL"
+    last = mounted.log.read_text().splitlines()[-1]
+    assert f"backing_dev is refused: '{path}' lies on this mount: " in last
+    assert last.endswith(way)
+    assert mounted.show("backing_dev") == "none\n"
+
+
+def test_a_file_of_the_same_mount_is_refused(mount: Mount, mount_at: Callable[..., Path], tmp_path: Path) -> None:
     mounted = mount("--devices", "2", size=None)
     mounted.attribute("disksize", "zram1").write_text("64M")
-    mounted.attribute("backing_dev").write_text(str(mounted.path / "zram1"))
-    mounted.attribute("disksize").write_text("64M")
-    data = os.urandom(4 * MIB)
-    with mounted.file.open("r+b", buffering=0) as file:
-        file.write(data)
-        os.fsync(file.fileno())
-        write_all_back(mounted)
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        assert os.pread(file.fileno(), len(data), 0) == data
-    assert mounted.device(1)["mm_stat"]["orig_data_size"] == 4 * MIB
-    assert answer(mounted, "reset", "1") == "ok(1)"
+    (tmp_path / "link").symlink_to(mounted.path / "zram1")
+    for path in (mounted.path / "zram1", mounted.path / "zram0", mounted.path / "sys/../zram1", tmp_path / "link"):
+        refuse_own(mounted, path, f": {mounted.path}")
+    refuse_own(mounted, mounted.path / "no/such/file", f": {mounted.path}")
+    bound = mount_at("--bind", mounted.path)
+    refuse_own(mounted, bound / "zram1", f": {bound}")
+
+
+def test_what_lies_on_a_loop_device_over_the_same_mount_is_refused(
+    mount: Mount, attach: Callable[..., str], mount_at: Callable[..., Path]
+) -> None:
+    mounted = mount("--devices", "2", size=None)
+    mounted.attribute("disksize", "zram1").write_text("256M")
+    loop = attach("--direct-io=on", "--sector-size=4096", mounted.path / "zram1")
+    refuse_own(mounted, loop, f"{Path(loop).name} over {mounted.path}")
+    subprocess.run(["mkfs.ext4", "-q", loop], check=True)
+    on_ext4 = mount_at(loop)
+    with (on_ext4 / "disk").open("wb") as file:
+        file.truncate(64 * MIB)
+    refuse_own(mounted, on_ext4 / "disk", f"{on_ext4} over {Path(loop).name} over {mounted.path}")
+    inner = attach(on_ext4 / "disk")
+    refuse_own(mounted, inner, f"{Path(inner).name} over {on_ext4} over {Path(loop).name} over {mounted.path}")
+
+
+def test_a_loop_device_over_a_mount_that_has_lost_its_name_is_refused(
+    mount: Mount, attach: Callable[..., str], mount_at: Callable[..., Path]
+) -> None:
+    mounted = mount("--devices", "2", size=None)
+    mounted.attribute("disksize", "zram1").write_text("64M")
+    bound = mount_at("--bind", mounted.path)
+    loop = attach(bound / "zram1")
+    subprocess.run(["umount", "--lazy", bound], check=True)
+    refuse_own(mounted, loop, f"{Path(loop).name} over a file of this mount")
+
+
+def test_two_mounts_do_not_back_each_other(mount: Mount) -> None:
+    one, other = mount("--devices", "2", size=None), mount("--devices", "2", size=None)
+    for mounted in (one, other):
+        mounted.attribute("disksize", "zram1").write_text("64M")
+    assert answer(one, "backing_dev", str(other.path / "zram1")).startswith("ok")
+    refuse_own(other, one.path / "zram1", f"{one.path} over {other.path / 'zram1'} over {other.path}")
 
 
 def test_errors_of_the_backing_device_cost_their_pages_alone(mount: Mount, backing_file: Path) -> None:

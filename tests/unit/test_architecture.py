@@ -31,6 +31,8 @@ LEVELS = {
     "loop_device": 0,
     "memory": 0,
     "libraries": 0,
+    "mountinfo": 0,
+    "walk": 0,
     "clock": 0,
     "threads": 0,
     "units": 0,

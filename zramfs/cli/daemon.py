@@ -17,6 +17,7 @@ from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree, device_tree
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.device_set import DeviceSet
+from zramfs.device.lineage import OwnMount
 from zramfs.device.trace import RequestTrace
 from zramfs.errors import ZramError
 from zramfs.fuse import session
@@ -68,12 +69,13 @@ async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: 
     failure: ZramError | None = None
     trace = RequestTrace(request.trace_path) if request.trace_path else None
     async with trio.open_nursery() as nursery:
-        devices = DeviceSet(partial(_make_device, request, nursery, trace))
+        own_mount = OwnMount()
+        devices = DeviceSet(partial(_make_device, request, nursery, trace, own_mount))
         for _ in range(request.device_count):
             devices.add()
         link = KeeperLink(devices, nursery)
         try:
-            await _serve(request, devices, link, signals, on_ready)
+            await _serve(request, devices, own_mount, link, signals, on_ready)
         except ZramError as error:
             failure = error
         finally:
@@ -87,6 +89,7 @@ async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: 
 async def _serve(
     request: MountRequest,
     devices: DeviceSet,
+    own_mount: OwnMount,
     link: KeeperLink,
     signals: DaemonSignals,
     on_ready: Callable[[], None],
@@ -101,6 +104,7 @@ async def _serve(
         device_tree=partial(device_tree, devices=devices),
         request_memory=request_memory,
         on_ready=on_ready,
+        own_mount=own_mount,
     )
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
     options = session.SessionOptions(
@@ -111,11 +115,13 @@ async def _serve(
     await session.serve(filesystem, request.mountpoint, options, signals.endings)
 
 
-def _make_device(request: MountRequest, nursery: trio.Nursery, trace: RequestTrace | None, name: str) -> ZramDevice:
+def _make_device(
+    request: MountRequest, nursery: trio.Nursery, trace: RequestTrace | None, own_mount: OwnMount, name: str
+) -> ZramDevice:
     config = DeviceConfig(
         backend=request.backend,
         accelerator=EmulatedAccelerator(request.profile) if request.profile else None,
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
     )
-    return ZramDevice(name, nursery=nursery, config=config, trace=trace)
+    return ZramDevice(name, nursery=nursery, config=config, trace=trace, own_mount=own_mount)

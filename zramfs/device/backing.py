@@ -6,6 +6,7 @@ was written back would otherwise stay in memory, and an error would come when th
 
 import errno
 import fcntl
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,11 @@ from typing import Final
 import trio
 
 from zramfs.device.blocks import BlockMap
+from zramfs.device.lineage import OwnMount
 from zramfs.errors import BackingDeviceFailed
 from zramfs.units import PAGE_SIZE
+
+_log: Final = logging.getLogger(__name__)
 
 _FLAGS: Final = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
 
@@ -117,21 +121,28 @@ class BackingDevice:
         return f"<BackingDevice {self.path} {self.blocks!r}, {self.reads} reads, {self.writes} writes>"
 
 
-async def open_backing_device(path: str) -> BackingDevice:
-    """Open a block device or a regular file, of at least a page, that nobody else claims (backing_dev_store)."""
+async def open_backing_device(path: str, own_mount: OwnMount) -> BackingDevice:
+    """Open a block device or a regular file, of at least a page, that nobody else claims (backing_dev_store).
+
+    One that lies on `own_mount` is refused, and the log says so: the daemon would wait for itself.
+    """
     try:
-        fd, size_bytes = await trio.to_thread.run_sync(_open, path)
+        fd, size_bytes = await trio.to_thread.run_sync(_open, path, own_mount)
+    except BackingDeviceFailed as error:
+        _log.warning("backing_dev is refused: %s", error)
+        raise
     except OSError as error:
         raise BackingDeviceFailed(f"{path!r} cannot be used: {error.strerror}", error.errno or errno.EIO) from error
     return BackingDevice(fd, size_bytes // PAGE_SIZE)
 
 
-def _open(path: str) -> tuple[int, int]:
+def _open(path: str, own_mount: OwnMount) -> tuple[int, int]:
     """Return a descriptor and its size in bytes."""
-    mode = Path(path).stat().st_mode  # before it is opened, which may do something to a device of another kind
-    if not stat.S_ISBLK(mode) and not stat.S_ISREG(mode):
-        raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK))
-    fd = _open_past_cache(path)
+    with own_mount.found_elsewhere(path) as found_fd:
+        mode = os.fstat(found_fd).st_mode  # before it is opened, which may do something to a device of another kind
+        if not stat.S_ISBLK(mode) and not stat.S_ISREG(mode):
+            raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK))
+        fd = _open_past_cache(f"/proc/self/fd/{found_fd}")
     try:
         _claim(fd, mode)
         return fd, _size_bytes(fd)

@@ -19,6 +19,7 @@ from zramfs.bio import WriteBio
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.accounting import IoAccounting
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, release_secondaries
+from zramfs.device.lineage import OwnMount
 from zramfs.device.long_writes import Landing
 from zramfs.device.page_store import PageStore
 from zramfs.device.page_write import PageWrite
@@ -58,11 +59,17 @@ class ZramDevice:
     """One zram device. All methods belong to the event loop; those that commit do not await.
 
     `nursery` runs what the streams need in the background, `config` is what the device starts with. Every request is
-    noted in `trace`, if there is one.
+    noted in `trace`, if there is one. `own_mount` is where it shows, if it does: it must not be backed by that.
     """
 
     def __init__(
-        self, name: str, *, nursery: trio.Nursery, config: DeviceConfig, trace: RequestTrace | None = None
+        self,
+        name: str,
+        *,
+        nursery: trio.Nursery,
+        config: DeviceConfig,
+        trace: RequestTrace | None = None,
+        own_mount: OwnMount | None = None,
     ) -> None:
         self.name = name
         self._trace = trace
@@ -76,7 +83,7 @@ class ZramDevice:
         """Its pages, and whatever is done to them without waiting; None until it is initialised."""
         self.disksize = 0
         """Size in bytes; 0 until it is initialised."""
-        self.writeback = Writeback()
+        self.writeback = Writeback(own_mount or OwnMount())
         """Its backing device, and what may be written to it."""
         self._post_processing = trio.Lock()
         self._interruption = trio.CancelScope()

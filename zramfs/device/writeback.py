@@ -11,6 +11,7 @@ import trio
 from zramfs.device.backing import BackingDevice, open_backing_device
 from zramfs.device.blocks import BlockMap
 from zramfs.device.candidates import Candidates
+from zramfs.device.lineage import OwnMount
 from zramfs.device.page_store import PageStore
 from zramfs.device.replacement import commit_written_back, load_candidate, written_back
 from zramfs.errors import (
@@ -53,9 +54,10 @@ class Selection:
 
 
 class Writeback:
-    """The backing device of one zram device, and what may be written to it."""
+    """The backing device of one zram device, which must not lie on `own_mount`, and what may be written to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_mount: OwnMount) -> None:
+        self._own_mount = own_mount
         self.backing: BackingDevice | None = None
         self._released: BackingDevice | None = None
         self.batch_pages = _DEFAULT_BATCH_PAGES
@@ -72,7 +74,7 @@ class Writeback:
 
     async def choose_backing(self, path: str | None) -> None:
         """Open another backing device, or none; the one before is closed when this returns."""
-        self._replace_backing(None if path is None else await open_backing_device(path))
+        self._replace_backing(None if path is None else await open_backing_device(path, self._own_mount))
         await self.wait_until_released()
 
     def _replace_backing(self, chosen: BackingDevice | None) -> None:

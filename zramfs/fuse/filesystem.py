@@ -29,6 +29,7 @@ from pyfuse3 import (
 from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
+from zramfs.device.lineage import OwnMount
 from zramfs.fuse import companion
 from zramfs.fuse.announcements import Announcements
 from zramfs.fuse.answers import errno_of
@@ -71,7 +72,8 @@ def _make_node(entry: Attribute | Link | ControlTree, on_changed: Callable[[], A
 class ZramFilesystem(pyfuse3.Operations):
     """Serves the block files of `devices`, the control files that stay, and for each device those of `device_tree`.
 
-    `request_memory` limits what writes hold that wait. `on_ready` is called once I/O is answered.
+    `request_memory` limits what writes hold that wait. `on_ready` is called once I/O is answered. `own_mount` is told
+    where they are mounted.
     """
 
     supports_dot_lookup = True
@@ -85,8 +87,10 @@ class ZramFilesystem(pyfuse3.Operations):
         device_tree: Callable[[ZramDevice], ControlTree],
         request_memory: RequestMemory,
         on_ready: Callable[[], None],
+        own_mount: OwnMount | None = None,
     ) -> None:
         super().__init__()
+        self.own_mount = own_mount or OwnMount()
         self._on_ready = on_ready
         self._devices = devices
         self._device_tree = device_tree

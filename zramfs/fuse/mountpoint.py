@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
+from zramfs.mountinfo import read_mounts
 
 FILESYSTEM_TYPE: Final = "fuse.zramfs"
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
-_MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
@@ -25,9 +24,9 @@ _UMOUNT_NOFOLLOW: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of /proc/self/mountinfo. `device` is its file system's major:minor, which no other living one has.
+    """What is mounted at a place. `device` is its file system's major:minor, which no other living one has.
 
-    The owner is who mounted it; 0 where the file system has none.
+    The owner is who mounted it, as the kernel noted it; 0 where the file system has none.
     """
 
     path: Path
@@ -57,14 +56,10 @@ def find_mount(path: Path) -> Mount | None:
 def find_mount_at(wanted: Path) -> Mount | None:
     """Like `find_mount`, of a resolved path, which is not looked at: the daemon must not wait for its own mount."""
     found = None
-    for line in _MOUNTINFO.read_bytes().splitlines():
-        fields, _, rest = line.partition(b" - ")
-        identifier, _, device, _, target, *_ = fields.split(b" ")
-        if unescape(target) == wanted:
-            kind, _, options = os.fsdecode(rest).split(" ", 2)
-            owner = dict(option.partition("=")[::2] for option in options.split(","))
-            uid, gid = int(owner.get("user_id", 0)), int(owner.get("group_id", 0))
-            found = Mount(wanted, kind, os.fsdecode(device), int(identifier), uid, gid)
+    for mount in read_mounts():
+        if mount.point == wanted:
+            uid, gid = int(mount.option("user_id") or 0), int(mount.option("group_id") or 0)
+            found = Mount(wanted, mount.kind, mount.device, mount.mount_id, uid, gid)
     return found
 
 
@@ -195,8 +190,3 @@ def absolute(path: Path) -> Path:
         return path.resolve()
     except OSError:
         return place
-
-
-def unescape(field: bytes) -> Path:
-    """Undo mountinfo's octal escapes, of blanks for instance; any bytes may be in a path."""
-    return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), field)))

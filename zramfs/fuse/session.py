@@ -53,6 +53,7 @@ async def serve(
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
     filesystem.announcements.mounted_device = mount.device_number
+    filesystem.own_mount.device = mount.device_number
     reader = PollingTrio(
         options.busy_poll_us,
         answer_some=companion.hooks.answer_some if companion.hooks else None,

@@ -4,23 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from zramfs import mountinfo
 from zramfs.errors import MountFailed
-from zramfs.fuse import mountpoint
-from zramfs.fuse.mountpoint import absolute, find_mount, find_mount_at, unescape, unmount_as_root
-
-
-@pytest.mark.parametrize(
-    ("field", "path"),
-    [
-        (b"/mnt", "/mnt"),
-        (b"/mnt/a\\040b", "/mnt/a b"),
-        (b"/mnt/a\\134b", "/mnt/a\\b"),
-        ("/mnt/жук".encode(), "/mnt/жук"),
-        (b"/mnt/\xff", os.fsdecode(b"/mnt/\xff")),
-    ],
-)
-def test_unescape_takes_any_path(field: bytes, path: str) -> None:
-    assert unescape(field) == Path(path)
+from zramfs.fuse.mountpoint import absolute, find_mount, find_mount_at, unmount_as_root
 
 
 def test_find_mount_tells_type_and_device() -> None:
@@ -37,12 +23,12 @@ def test_find_mount_is_none_where_nothing_is_mounted(tmp_path: Path) -> None:
 
 
 def test_owner_of_a_mount_is_known(tmp_path: Path) -> None:
-    mountinfo = tmp_path / "mountinfo"
-    mountinfo.write_text(
+    told = tmp_path / "mountinfo"
+    told.write_text(
         "36 25 0:45 / /home/u/m rw,nosuid - fuse.zramfs zramfs rw,user_id=1000,group_id=100,default_permissions\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mountpoint, "_MOUNTINFO", mountinfo)
+        patch.setattr(mountinfo, "_MOUNTINFO", told)
         mount = find_mount_at(Path("/home/u/m"))
     assert mount is not None
     assert mount.is_ours
