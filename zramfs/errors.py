@@ -82,6 +82,12 @@ class BackingDeviceFailed(ZramError):  # noqa: N818
         self.errno = error_number
 
 
+class LiesOnOwnMount(ZramError):  # noqa: N818
+    """A file or device that the daemon was told to use lies on its own mount: it would wait for itself."""
+
+    errno = errno.EINVAL
+
+
 class WritebackLimitSpent(ZramError):  # noqa: N818
     """writeback_limit allows no further page (EIO); what is in memory stays there."""
 

@@ -73,7 +73,7 @@ async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: 
         devices = DeviceSet(partial(_make_device, request, nursery, trace, own_mount))
         for _ in range(request.device_count):
             devices.add()
-        link = KeeperLink(devices, nursery)
+        link = KeeperLink(devices, nursery, own_mount)
         try:
             await _serve(request, devices, own_mount, link, signals, on_ready)
         except ZramError as error:

@@ -9,16 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
+from zramfs.cli.trust import require_daemon, require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, ZramError
+from zramfs.foreign import printable
 from zramfs.fuse.mountpoint import take_away_if_dead
 from zramfs.loop_device import LoopDevices
 from zramfs.namespace.front import Front
 from zramfs.namespace.keeper import Keeper, release_loops
+from zramfs.namespace.protocol import Peer
+
+_CONNECT_S: Final = 10.0
 
 
 @click.command(
@@ -40,6 +46,7 @@ def exec(mountpoint: Path, command: tuple[str, ...]) -> int:  # noqa: A001 - the
     if os.geteuid() != 0:
         raise CommandFailed("exec needs root: it makes loop devices and a mount namespace")
     mounted = MountedZramfs(mountpoint)
+    require_trusted_owner(mounted)
     for number in LoopDevices().numbers_over(mounted.mount.device_number):
         raise DeviceBusy(f"a device of {mountpoint} is attached to /dev/loop{number} already: zramfs loop detach")
     with _linked_to_daemon(mounted) as link:
@@ -49,20 +56,46 @@ def exec(mountpoint: Path, command: tuple[str, ...]) -> int:  # noqa: A001 - the
 
 @contextmanager
 def _linked_to_daemon(mounted: MountedZramfs) -> Iterator[socket.socket]:
-    """Let the daemon connect to us."""
+    """Let the daemon connect to us, and nobody else."""
     with tempfile.TemporaryDirectory(prefix="zramfs-") as folder, socket.socket(socket.AF_UNIX) as listener:
         path = f"{folder}/keeper"
-        listener.bind(path)
-        listener.listen()
+        _listen(listener, path, require_trusted_owner(mounted))
         try:
             mounted.set_daemon_attribute("keeper", path)
         except OSError as error:
             if error.errno != DeviceBusy.errno:
                 raise
             raise DeviceBusy(f"another zramfs exec uses {mounted.path}: process {mounted.keeper_pid}") from error
-        link, _ = listener.accept()
+        link = _accept(listener, mounted)
     with link:
         yield link
+
+
+def _listen(listener: socket.socket, path: str, user: int) -> None:
+    """Listen where this user can connect, and root; others find the socket no more than before."""
+    try:
+        listener.bind(path)
+    except OSError as error:
+        raise CommandFailed(f"cannot listen at {path}: {error}") from error
+    os.chown(path, user, -1, follow_symlinks=False)
+    Path(path).chmod(0o600)
+    Path(path).parent.chmod(0o711)  # last: until here nobody else could reach it
+    listener.listen()
+
+
+def _accept(listener: socket.socket, mounted: MountedZramfs) -> socket.socket:
+    """Return the connection to the daemon, which has connected before its attribute was written."""
+    listener.settimeout(_CONNECT_S)
+    try:
+        link, _ = listener.accept()
+    except TimeoutError as error:
+        raise CommandFailed(f"the daemon of {mounted.path} does not connect to us") from error
+    try:
+        require_daemon(Peer.of(link), mounted)
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 def _keep(
@@ -76,17 +109,21 @@ def _keep(
     """Run the command in a namespace of its own, and clean up: the keeper's process."""
     try:
         with _memory_locked(mounted):
-            keeper = Keeper(mounted.mount.path, link, leash_fd)
+            keeper = Keeper(mounted.mount.path, mounted.mount.device_number, link, leash_fd)
             try:
                 return keeper.wait(keeper.start(command, signal_mask, report_fd))
             finally:
                 keeper.close()
                 _take_away_dead_mount(mounted)
     except ZramError as error:
-        print(f"zramfs: {error}", file=sys.stderr, flush=True)
+        _complain(str(error))
     except OSError as error:
-        print(f"zramfs: {error.filename or 'exec'}: {error.strerror}", file=sys.stderr, flush=True)
+        _complain(f"{error.filename or 'exec'}: {error.strerror}")
     return 1
+
+
+def _complain(line: str) -> None:
+    print(f"zramfs: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def _recover(mounted: MountedZramfs) -> None:

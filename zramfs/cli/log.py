@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.errors import MountFailed
+from zramfs.outputs import open_output
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -158,7 +159,7 @@ def open_log(log_file: Path | None, mountpoint: Path, *, is_foreground: bool) ->
 
 def _open_chosen(log_file: Path) -> LogFile:
     try:
-        return LogFile(Path(os.path.realpath(log_file)), is_disposable=False)
+        return LogFile(log_file.absolute(), is_disposable=False)
     except OSError as error:
         raise MountFailed(f"cannot log to {log_file}: {error.strerror}") from error
 
@@ -200,8 +201,7 @@ def _name_after(mountpoint: Path) -> str:
 
 def _open_append(path: Path) -> int:
     """Open a log file. Without waiting: it may be a FIFO that nobody reads."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+    return open_output(path, os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
 
 
 def _open_own(path: Path) -> int:

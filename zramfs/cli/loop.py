@@ -9,6 +9,7 @@ import click
 from zramfs.cli.commands import run_command
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
+from zramfs.cli.trust import require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, NotInitialised
 from zramfs.fuse.mountpoint import absolute
 from zramfs.loop_device import LoopDevices, is_readable
@@ -46,6 +47,7 @@ def detach(mountpoint: Path, device: str) -> None:
 
 def attach_loop(mounted: MountedZramfs, device: str) -> Path:
     """Attach a device; the path of its loop device. Only one: two would be two views of the same blocks."""
+    require_trusted_owner(mounted)
     block_file = mounted.block_file(device)
     if mounted.attribute(device, "initstate") == "0":
         raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
@@ -56,8 +58,20 @@ def attach_loop(mounted: MountedZramfs, device: str) -> Path:
     loop_path = Path(
         run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file))
     )
-    LoopDevices().note_name(int(loop_path.name.removeprefix("loop")), str(mounted.mount.path / device))
+    _require_on_mount(loop_path, mounted)
+    LoopDevices().note_name(_number(loop_path), str(mounted.mount.path / device))
     return loop_path
+
+
+def _require_on_mount(loop_path: Path, mounted: MountedZramfs) -> None:
+    """Detach a loop device that is over a file of another file system: losetup follows links."""
+    if LoopDevices().file_system_of(_number(loop_path)) != mounted.mount.device_number:
+        run_command("losetup", "--detach", str(loop_path))
+        raise CommandFailed(f"{mounted.path} leads elsewhere, and not to a block file of its own")
+
+
+def _number(loop_path: Path) -> int:
+    return int(loop_path.name.removeprefix("loop"))
 
 
 def loops_of(block_file: Path) -> list[Path]:

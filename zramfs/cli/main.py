@@ -8,6 +8,7 @@ import click
 
 from zramfs import __version__
 from zramfs.errors import ZramError
+from zramfs.foreign import printable
 from zramfs.libraries import explain_import_error
 
 _FAILED: Final = 1
@@ -77,7 +78,7 @@ def _one_line(text: str) -> str:
 
 
 def _complain(line: str, exit_code: int) -> int:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     return exit_code
 
 

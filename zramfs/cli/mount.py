@@ -16,6 +16,7 @@ from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.mountpoint import prepare_mountpoint
+from zramfs.outputs import open_output
 
 
 @click.command(short_help="Mount compressed RAM disks at a directory.")
@@ -108,9 +109,9 @@ def mount(
 
 def _writable(trace_file: Path) -> Path:
     """Return the path for the daemon, whose folder is another; MountFailed if the file cannot be written."""
-    path = Path(os.path.realpath(trace_file))
+    path = trace_file.absolute()
     try:
-        path.open("w").close()
+        os.close(open_output(path, os.O_TRUNC))
     except OSError as error:
         raise MountFailed(f"cannot trace to {trace_file}: {error.strerror}") from error
     return path

@@ -1,14 +1,26 @@
-"""A mounted zramfs as a verb sees it: through its files, like any script."""
+"""A mounted zramfs as a verb sees it: through its files, like any script.
 
+Whoever serves the mount may be hostile to root, who may look at it: what is read is bounded, printable text, and no
+file is opened but those that are meant.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from zramfs.errors import InvalidValue
+from zramfs.beneath import open_beneath, open_folder_beneath
+from zramfs.errors import InvalidValue, MountFailed
+from zramfs.foreign import is_device_name, printable
 from zramfs.fuse.mountpoint import require_mount
 
-_LONGEST_TEXT: Final = 1 << 20
-_MOST_NAMES: Final = 4096
+_LONGEST_BYTES: Final = 1 << 16
+"""Four algorithms with their dictionaries' paths are the longest that there is to read: half of this."""
+
+_MOST_ENTRIES: Final = 4096
+_MOST_PROCESSES: Final = 1 << 22  # PID_MAX_LIMIT
 
 
 class MountedZramfs:
@@ -23,50 +35,81 @@ class MountedZramfs:
 
     @property
     def pid(self) -> int:
-        """The daemon's process."""
-        return int(self.daemon_attribute("pid"))
+        """The daemon's process, as it says itself."""
+        return self._process("pid", least=1)
 
     @property
     def keeper_pid(self) -> int:
         """The `zramfs exec` that uses it; 0 if none does."""
-        return int(self.daemon_attribute("keeper"))
+        return self._process("keeper", least=0)
 
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
-        names = _names_in(self.path / "sys/block")
+        names = filter(is_device_name, self._entries("sys/block"))
         return sorted(names, key=lambda name: int(name.removeprefix("zram")))
 
     def block_file(self, device: str) -> Path:
         """Return the block file of a device; InvalidValue if there is no such device."""
-        if device not in self.device_names():
-            raise InvalidValue(f"{self.path} has no device {device!r}: it has {', '.join(self.device_names())}")
+        names = self.device_names()
+        if device not in names:
+            raise InvalidValue(f"{self.path} has no device {device!r}: it has {', '.join(names)}")
+        os.close(self._open(device, os.O_PATH))  # an open that the daemon sees would keep it in use
         return self.path / device
 
     def attribute(self, device: str, name: str) -> str:
         """Read a device's attribute, without its last newline."""
-        return _read_text(self.path / "sys/block" / device / name).rstrip("\n")
+        return self._read(f"sys/block/{device}/{name}").rstrip("\n")
 
     def attribute_names(self, device: str, folder: str) -> list[str]:
         """List a folder of a device's attributes."""
-        return _names_in(self.path / "sys/block" / device / folder)
+        return self._entries(f"sys/block/{device}/{folder}")
 
     def daemon_attribute(self, name: str) -> str:
         """Read an attribute of the daemon."""
-        return _read_text(self.path / "sys/fs/zramfs" / name).strip()
+        return self._read(f"sys/fs/zramfs/{name}").strip()
 
     def set_daemon_attribute(self, name: str, value: str) -> None:
         """Write an attribute of the daemon; OSError with the daemon's errno."""
-        (self.path / "sys/fs/zramfs" / name).write_text(value)
+        fd = self._open(f"sys/fs/zramfs/{name}", os.O_WRONLY)
+        with os.fdopen(fd, "wb", buffering=0) as file:
+            file.write(os.fsencode(value))
 
+    def _process(self, name: str, *, least: int) -> int:
+        text = self.daemon_attribute(name)
+        if not (text.isdecimal() and len(text) < 8 and least <= int(text) <= _MOST_PROCESSES):
+            raise MountFailed(f"{self.path} does not tell a process id where it should: {text[:32]!r}")
+        return int(text)
 
-def _read_text(path: Path) -> str:
-    with path.open(errors="replace") as file:
-        return _as_plain_text(file.read(_LONGEST_TEXT))
+    def _read(self, path: str) -> str:
+        with os.fdopen(self._open(path, os.O_RDONLY), "rb") as file:
+            text = file.read(_LONGEST_BYTES + 1)
+        if len(text) > _LONGEST_BYTES:
+            raise MountFailed(f"{self.path / path} does not end, as an attribute would")
+        return printable(text.decode(errors="backslashreplace"))
 
+    def _open(self, path: str, flags: int) -> int:
+        with self._root(path) as root_fd:
+            return open_beneath(root_fd, path, flags)
 
-def _names_in(folder: Path) -> list[str]:
-    return [_as_plain_text(entry.name) for entry in islice(folder.iterdir(), _MOST_NAMES)]
+    def _entries(self, path: str) -> list[str]:
+        with self._root(path) as root_fd:
+            folder_fd = open_folder_beneath(root_fd, path)
+        try:
+            with os.scandir(folder_fd) as entries:
+                return [printable(entry.name) for entry in islice(entries, _MOST_ENTRIES)]
+        finally:
+            os.close(folder_fd)
 
-
-def _as_plain_text(text: str) -> str:
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+    @contextmanager
+    def _root(self, path: str) -> Iterator[int]:
+        """Open the root of our mount, not of what may be there instead by now; errors name the file that is meant."""
+        try:
+            fd = os.open(self.mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if os.fstat(fd).st_dev != self.mount.device_number:
+                    raise MountFailed(f"no zramfs is mounted at {self.path} any more")
+                yield fd
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path / path)) from error

@@ -48,13 +48,13 @@ def status(mountpoint: Path, *, as_json: bool) -> None:
 
 
 def _print_tables(mountpoint: Path, report: dict[str, Any]) -> None:
-    console = Console(highlight=False, markup=False)
+    tables = [make_table(report) for make_table in _TABLES]
+    console = Console(highlight=False, markup=False, emoji=False)
     daemon = report["daemon"]
     resident, held, limit = (format_bytes(daemon[f"{key}_bytes"]) for key in ("rss", "request", "request_limit"))
     console.print(f"{mountpoint}: zramfs {daemon['version']}, daemon {daemon['pid']} with {resident} resident")
     console.print(f"waiting writes hold {held}, at most {limit}")
-    for make_table in (_memory_table, _algorithm_table, _stream_table, _accelerator_table, _emulation_table):
-        table = make_table(report)
+    for table in tables:
         if table is not None:
             console.print(table)
 
@@ -209,3 +209,6 @@ def _table(first: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
     return table
+
+
+_TABLES: Final = (_memory_table, _algorithm_table, _stream_table, _accelerator_table, _emulation_table)

@@ -10,7 +10,7 @@ from zramfs.control.block_state import debug_attributes
 from zramfs.control.device_attributes import device_attributes
 from zramfs.control.hot_plug import HotPlugAttributes
 from zramfs.control.modes import READ_ONLY, READ_WRITE, ROOT_READ_WRITE
-from zramfs.control.values import parse_flag_u16
+from zramfs.control.values import parse_flag_u16, parse_path
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.process import SwapGuard, rss_bytes
@@ -60,7 +60,7 @@ def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers, request_memory: Reques
             swap_guard.turn_off()
 
     async def store_keeper(text: str) -> None:
-        await keepers.connect(text.removesuffix("\n"))
+        await keepers.connect(parse_path(text))
 
     return {
         "pid": Attribute(mode=READ_ONLY, show=lambda: f"{os.getpid()}\n"),

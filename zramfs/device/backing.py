@@ -20,7 +20,7 @@ import trio
 
 from zramfs.device.blocks import BlockMap
 from zramfs.device.lineage import OwnMount
-from zramfs.errors import BackingDeviceFailed
+from zramfs.errors import BackingDeviceFailed, LiesOnOwnMount
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
@@ -124,11 +124,11 @@ class BackingDevice:
 async def open_backing_device(path: str, own_mount: OwnMount) -> BackingDevice:
     """Open a block device or a regular file, of at least a page, that nobody else claims (backing_dev_store).
 
-    One that lies on `own_mount` is refused, and the log says so: the daemon would wait for itself.
+    LiesOnOwnMount if it does, and a line in the log.
     """
     try:
         fd, size_bytes = await trio.to_thread.run_sync(_open, path, own_mount)
-    except BackingDeviceFailed as error:
+    except LiesOnOwnMount as error:
         _log.warning("backing_dev is refused: %s", error)
         raise
     except OSError as error:

@@ -5,7 +5,6 @@ its descriptor of /dev/fuse stays open while one of its threads waits for an ans
 before it is known to be none of ours; /proc and /sys tell enough.
 """
 
-import errno
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from os import fstat
 from pathlib import Path
 from typing import Final, Protocol
 
-from zramfs.errors import BackingDeviceFailed
+from zramfs.errors import LiesOnOwnMount
 from zramfs.loop_device import LoopDevices
 from zramfs.mountinfo import MountedFilesystem, covering, device_name, read_mounts
 from zramfs.walk import walked
@@ -44,7 +43,7 @@ class OwnMount:
 
     @contextmanager
     def found_elsewhere(self, path: str) -> Iterator[int]:
-        """Open `path` as O_PATH; BackingDeviceFailed (EINVAL) if it lies on this mount, however deep below.
+        """Open `path` as O_PATH; LiesOnOwnMount if it lies on this mount, however deep below.
 
         It may take its time. OSError as open(2) has it.
         """
@@ -52,7 +51,7 @@ class OwnMount:
 
         def refuse(way: Way | None) -> None:
             if way is not None:
-                raise BackingDeviceFailed(f"{path!r} lies on this mount: {' over '.join(way)}", errno.EINVAL)
+                raise LiesOnOwnMount(f"{path!r} lies on this mount: {' over '.join(way)}")
 
         with walked(path, lambda mount: refuse(lineage.way_from_mount(mount))) as fd:
             status = fstat(fd)

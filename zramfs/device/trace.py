@@ -5,11 +5,14 @@ Off unless asked for, and free when off: a device without a trace makes no recor
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
 from typing import Final
+
+from zramfs.outputs import open_output
 
 _log: Final = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class RequestTrace:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("w", buffering=1 << 16)
+        self._file = os.fdopen(open_output(path, os.O_TRUNC), "w", buffering=1 << 16)
         self._origin_ns = monotonic_ns()
 
     def microseconds(self, time_ns: int) -> float:

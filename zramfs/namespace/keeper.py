@@ -3,7 +3,6 @@
 It is the command's parent, in a session of its own, so that neither the terminal nor the command's signals reach it.
 """
 
-import errno
 import os
 import select
 import signal
@@ -13,48 +12,51 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from zramfs.errors import CommandFailed, DeviceBusy, ZramError
-from zramfs.loop_device import MAJOR, LoopDevices, discard_swap_area
+from zramfs.errors import CommandFailed
+from zramfs.loop_device import LoopDevices, discard_swap_area
 from zramfs.namespace import kernel, processes
+from zramfs.namespace.attachments import Attachments
 from zramfs.namespace.mounts import OutsideMounts
-from zramfs.namespace.protocol import READY
-from zramfs.namespace.view import DeviceView
+from zramfs.namespace.service import Service
+from zramfs.namespace.view import DeviceView, open_mount
 
-_MOST_BYTES: Final = 4096
+_SILENCE_S: Final = 30.0
+"""How long a daemon may ask for nothing before the command has begun."""
 
 
 class Keeper:
     """Serves the daemon at the other end of `link` with loop devices over the files of its mount.
 
-    `leash_fd` is the end of a pipe whose other end somebody holds for as long as the command may live.
+    `device` is the st_dev of the mount; MountFailed if it is no longer there. `leash_fd` is the end of a pipe whose
+    other end somebody holds for as long as the command may live.
     """
 
-    def __init__(self, mountpoint: Path, link: socket.socket, leash_fd: int) -> None:
+    def __init__(self, mountpoint: Path, device: int, link: socket.socket, leash_fd: int) -> None:
         self._mountpoint = mountpoint
+        self._device = device
         self._link = link
         self._leash_fd = leash_fd
-        self._mount_fd = os.open(mountpoint, os.O_PATH | os.O_CLOEXEC)  # outside: what is in use there is not unmounted
-        self._device = os.fstat(self._mount_fd).st_dev
+        mount_fd = open_mount(mountpoint, device)  # outside: what is in use there is not unmounted
         self._outside_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         dev_fd = os.open("/dev", os.O_PATH | os.O_CLOEXEC)  # the view hides the loop devices that are ours
         self._loops = LoopDevices(Path(f"/proc/self/fd/{dev_fd}"))
-        self._numbers: dict[str, int] = {}
-        self._bound: set[int] = set()
-        self._unread = b""
-        self._refusal = ""
         self._outside_mounts = OutsideMounts()
         kernel.adopt_orphans()
         kernel.enter_new_mount_namespace()
-        self._view = DeviceView(mountpoint)
+        self._view = DeviceView(mountpoint, device)
+        self._attachments = Attachments(mount_fd, mountpoint, self._loops, self._view)
+        self._service = Service(link, self._attachments, mountpoint)
 
     def start(self, command: Sequence[str], signal_mask: set[signal.Signals], report_fd: int) -> int:
         """Start the command as soon as all devices are there; its process id."""
         is_ready = False
         while not is_ready:
-            readable, _, _ = select.select([self._link.fileno(), self._leash_fd], [], [])
+            readable, _, _ = select.select([self._link.fileno(), self._leash_fd], [], [], _SILENCE_S)
             if self._leash_fd in readable:
                 raise CommandFailed("interrupted before the command began")
-            is_ready = self._answer_requests()
+            if not readable:
+                raise CommandFailed(f"the daemon of {self._mountpoint} does not ask for block devices")
+            is_ready = self._service.answer()
         pid = processes.start(command, signal_mask, report_fd)
         os.setsid()
         return pid
@@ -79,9 +81,10 @@ class Keeper:
             if self._link.fileno() not in readable:
                 continue
             try:
-                self._answer_requests()
-            except CommandFailed:
-                poll.unregister(self._link.fileno())  # the command sees by itself that its devices are gone
+                self._service.answer()
+            except CommandFailed as error:
+                poll.unregister(self._link.fileno())
+                self._service.end(error)
 
     def close(self) -> None:
         """End the command, all its processes, and what they have left: mounts, swap, loop devices over our files.
@@ -91,59 +94,7 @@ class Keeper:
         self._link.close()
         processes.end_descendants()
         kernel.enter_mount_namespace(self._outside_fd)  # the last one that leaves takes the mounts with it
-        release_loops(self._loops, self._bound.union(self._loops.numbers_over(self._device)))
-
-    # ---- the daemon's requests -----------------------------------------------------------------------------------
-
-    def _answer_requests(self) -> bool:
-        """Do what the daemon asks for; True once it has said that these were all. CommandFailed when it has ended."""
-        is_ready = False
-        try:
-            received = self._link.recv(_MOST_BYTES)
-            *lines, self._unread = (self._unread + received).split(b"\n")
-            for line in lines:
-                verb, _, name = line.decode().partition(" ")
-                is_ready = is_ready or verb == READY
-                self._link.sendall(f"{self._answer(verb, name)}\n".encode())
-        except ConnectionError:  # it has not waited for us
-            received = b""
-        if not received:
-            raise CommandFailed(self._refusal or f"the daemon of {self._mountpoint} has ended")
-        return is_ready
-
-    def _answer(self, verb: str, name: str) -> str:
-        try:
-            if verb == "attach":
-                return f"0 {self._attach(name)}"
-            if verb == "detach":
-                self._detach(name)
-            elif verb == "forget":
-                self._view.hide(name, self._numbers.pop(name))
-        except (ZramError, OSError) as error:
-            self._refusal = str(error)
-            return f"{error.errno or errno.EIO} {error}"
-        return "0"
-
-    def _attach(self, name: str) -> str:
-        file_fd = os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._mount_fd)
-        try:
-            before = self._numbers.get(name)
-            number = self._loops.attach(file_fd, str(self._mountpoint / name), prefer=before)
-        finally:
-            os.close(file_fd)
-        self._bound.add(number)
-        if number != before:
-            if before is not None:
-                self._view.hide(name, before)
-            self._numbers[name] = number
-            self._view.show(name, number)
-        return f"{MAJOR}:{number}"
-
-    def _detach(self, name: str) -> None:
-        number = self._numbers[name]
-        if not self._loops.detach(number):
-            raise DeviceBusy(f"{name} is in use")
-        self._bound.discard(number)
+        release_loops(self._loops, self._attachments.bound.union(self._loops.numbers_over(self._device)))
 
 
 def release_loops(loops: LoopDevices, numbers: Iterable[int]) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Final
 
 _CLONE_NEWNS: Final = 0x00020000
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_REMOUNT: Final = 32
+_MS_NOSYMFOLLOW: Final = 256  # since Linux 5.10; ignored before
 _MS_BIND: Final = 4096
 _MS_REC: Final = 16384
 _MS_SLAVE: Final = 1 << 19
@@ -32,6 +36,13 @@ def bind(source: Path, target: Path) -> None:
     """Show at `target` what is at `source`, with all that is mounted below it."""
     flags = _MS_BIND | _MS_REC
     _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None), target)
+
+
+def bind_guarded(source: Path, target: Path) -> None:
+    """Show a folder at `target` whose contents somebody else decides: no link and no device of it leads anywhere."""
+    bind(source, target)
+    flags = _MS_REMOUNT | _MS_BIND | _MS_NOSUID | _MS_NODEV | _MS_NOSYMFOLLOW
+    _check(_libc.mount(None, os.fsencode(target), None, flags, None), target)
 
 
 def unmount_lazily(target: Path) -> None:

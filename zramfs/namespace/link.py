@@ -1,58 +1,93 @@
-"""The daemon's end of the link to a keeper, which makes block devices of the devices in a namespace of its own.
+"""The daemon's end of the link to a keeper, which makes block devices of the devices in a namespace of its own."""
 
-Requests and answers are lines: `attach zram0`, `detach zram0`, `forget zram0` or `ready`; an errno, 0 for success, and
-behind it major:minor or a reason. The daemon asks one thing at a time.
-"""
-
+import errno
 import logging
+import os
 import socket
-import struct
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
 
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
+from zramfs.device.lineage import OwnMount
 from zramfs.errors import CommandFailed, DeviceBusy, ZramError
-from zramfs.namespace.protocol import READY
+from zramfs.namespace.protocol import (
+    ATTACH,
+    DETACH,
+    FORGET,
+    READY,
+    Answer,
+    Lines,
+    Peer,
+    ProtocolBroken,
+    Request,
+    parse_block_device,
+)
 
 _log: Final = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 10.0
 """How long a keeper may take for an answer; then it has been stopped, and the daemon goes on without it."""
 
+_CONNECT_S: Final = 5.0
 _MOST_BYTES: Final = 4096
 _NO_BLOCK_DEVICE: Final = "0:0"
-_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_ROOT: Final = 0
+
+
+class NotOurKeeper(ZramError):  # noqa: N818
+    """Somebody listens at the socket who is neither root nor the daemon's user."""
+
+    errno = errno.EPERM
 
 
 class KeeperLink:
-    """Lets `devices` have block devices while a keeper is there: one at a time, or a device would have two views."""
+    """Lets `devices` have block devices while a keeper is there: one at a time, or a device would have two views.
 
-    def __init__(self, devices: DeviceSet, nursery: trio.Nursery) -> None:
+    Its socket must not lie on `own_mount`: to look for it there would mean to wait for ourselves.
+    """
+
+    def __init__(self, devices: DeviceSet, nursery: trio.Nursery, own_mount: OwnMount | None = None) -> None:
         self._devices = devices
         self._nursery = nursery
+        self._own_mount = own_mount or OwnMount()
+        self._connecting = trio.CapacityLimiter(1)  # threads, of our own: others may be held by whatever hangs
         self._is_taken = False
         self._stream: trio.SocketStream
-        self._answers: trio.MemoryReceiveChannel[str]
+        self._asking = trio.Lock()
+        self._is_awaiting = False
+        self._answers: trio.MemoryReceiveChannel[Answer]
         self._scope = trio.CancelScope()
         self.keeper_pid = 0
         """The process that began the namespace; 0 while there is none."""
 
     async def connect(self, path: str) -> None:
-        """Connect to the keeper that listens at `path`; DeviceBusy while there is another."""
+        """Connect to the keeper that listens at `path`, an absolute one; DeviceBusy while there is another.
+
+        NotOurKeeper if it is neither root's nor our user's.
+        """
         if self._is_taken:
             raise DeviceBusy(f"process {self.keeper_pid} shows the devices in a namespace already")
         self._is_taken = True
         try:
-            self._stream = await trio.open_unix_socket(path)
-        except OSError as error:
+            connected = await self._connect(path)
+        except BaseException:
             self._is_taken = False
-            raise CommandFailed(f"nobody listens at {path}: {error}") from error
-        credentials = self._stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        self.keeper_pid, _, _ = _CREDENTIALS.unpack(credentials)
+            raise
+        self.keeper_pid = Peer.of(connected).pid
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
         self._scope = trio.CancelScope()
         self._nursery.start_soon(self._serve, self._stream)
+
+    async def _connect(self, path: str) -> socket.socket:
+        connect = partial(_connect, path, self._own_mount)
+        try:
+            return await trio.to_thread.run_sync(connect, abandon_on_cancel=True, limiter=self._connecting)
+        except OSError as error:
+            raise CommandFailed(f"nobody listens at {path}: {error}") from error
 
     def close(self) -> None:
         """Let the keeper go."""
@@ -60,12 +95,13 @@ class KeeperLink:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Hand answers over until either side ends the link."""
-        answers, self._answers = trio.open_memory_channel[str](1)
+        answers, self._answers = trio.open_memory_channel[Answer](1)
+        self._is_awaiting = False
         try:
             with self._scope:
                 async with stream, answers, trio.open_nursery() as nursery:
                     nursery.start_soon(self._introduce)
-                    await _receive_lines(stream, answers)
+                    await self._receive_answers(stream, answers)
                     nursery.cancel_scope.cancel()
         finally:
             self._devices.block_devices = None
@@ -74,10 +110,28 @@ class KeeperLink:
             self._is_taken = False
             self.keeper_pid = 0
 
+    async def _receive_answers(self, stream: trio.SocketStream, answers: trio.MemorySendChannel[Answer]) -> None:
+        """Receive until the keeper goes, or says what nobody asked it."""
+        lines = Lines()
+        try:
+            with suppress(trio.BrokenResourceError):
+                while received := await stream.receive_some(_MOST_BYTES):
+                    for line in lines.feed(received):
+                        answers.send_nowait(self._expected(line))
+        except ProtocolBroken as error:
+            _log.warning("the keeper does not speak our language, and is left alone: %s", error)
+
+    def _expected(self, line: bytes) -> Answer:
+        """Read the answer to what we have asked; ProtocolBroken if there is nothing that it could answer."""
+        if not self._is_awaiting:
+            raise ProtocolBroken("an answer that nobody has asked for")
+        self._is_awaiting = False
+        return Answer.parse(line)
+
     async def _introduce(self) -> None:
         try:
             await self._devices.use_block_devices(self)
-            await self._ask(READY)
+            await self._ask(Request(READY))
         except ZramError as error:
             _log.warning("the keeper has no block devices: %s", error)
             self.close()
@@ -86,42 +140,56 @@ class KeeperLink:
 
     async def attach(self, device: ZramDevice) -> None:
         """Let a block device stand for the device."""
-        device.block_device = await self._ask(f"attach {device.name}") or _NO_BLOCK_DEVICE
+        answer = await self._ask(Request(ATTACH, device.name))
+        try:
+            device.block_device = parse_block_device(answer) if answer else _NO_BLOCK_DEVICE
+        except ProtocolBroken as error:
+            _log.warning("the keeper does not speak our language, and is left alone: %s", error)
+            self.close()
 
     async def detach(self, device: ZramDevice) -> None:
         """Let go of the device; DeviceBusy if somebody uses its block device."""
-        await self._ask(f"detach {device.name}")
+        await self._ask(Request(DETACH, device.name))
 
     async def forget(self, device: ZramDevice) -> None:
         """Take the block device of a device away that has been removed."""
-        await self._ask(f"forget {device.name}")
+        await self._ask(Request(FORGET, device.name))
 
-    async def _ask(self, request: str) -> str:
+    async def _ask(self, request: Request) -> str:
         """Return what the keeper says; its error is raised. Nothing when it has gone: then nobody sees the device."""
-        answer = "0"
-        try:
-            with trio.fail_after(_ANSWER_S):
-                await self._stream.send_all(f"{request}\n".encode())
-                answer = await self._answers.receive()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
-            return ""
-        except trio.TooSlowError:
-            _log.warning("the keeper does not answer, and is left alone")
-            self.close()
-        number, _, text = answer.partition(" ")
-        if number != "0":
-            error = CommandFailed(text)
-            error.errno = int(number)
+        answer = Answer()
+        async with self._asking:
+            try:
+                with trio.fail_after(_ANSWER_S):
+                    self._is_awaiting = True
+                    await self._stream.send_all(request.line())
+                    answer = await self._answers.receive()
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
+                return ""
+            except trio.TooSlowError:
+                _log.warning("the keeper does not answer, and is left alone")
+                self.close()
+        if answer.error_number:
+            error = CommandFailed(answer.text)
+            error.errno = answer.error_number
             raise error
-        return text
+        return answer.text
 
 
-async def _receive_lines(stream: trio.SocketStream, lines: trio.MemorySendChannel[str]) -> None:
-    unread = b""
+def _connect(path: str, own_mount: OwnMount) -> socket.socket:
+    """Connect to a socket that is not on our mount; OSError, LiesOnOwnMount or NotOurKeeper if that cannot be."""
+    connected = socket.socket(socket.AF_UNIX)
     try:
-        while received := await stream.receive_some(_MOST_BYTES):
-            *whole, unread = (unread + received).split(b"\n")
-            for line in whole:
-                await lines.send(line.decode())
-    except trio.BrokenResourceError:
-        return
+        connected.settimeout(_CONNECT_S)
+        with own_mount.found_elsewhere(path) as found_fd:
+            connected.connect(f"/proc/self/fd/{found_fd}")
+        _require_ours(Peer.of(connected), path)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+def _require_ours(peer: Peer, path: str) -> None:
+    if peer.uid not in (_ROOT, os.geteuid()):
+        raise NotOurKeeper(f"process {peer.pid} of user {peer.uid} listens at {path}")

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from zramfs.beneath import open_folder_beneath
+from zramfs.errors import MountFailed
 from zramfs.loop_device import MAJOR
 from zramfs.namespace import kernel, mounts, wire
 from zramfs.namespace.proc_view import ProcFiles
@@ -33,11 +35,13 @@ _ROOT: Final = (0, 0)
 class DeviceView:
     """Builds the view in the mount namespace that this process is in, from the zramfs at `mountpoint`.
 
-    `servers` are the pidfds of the processes that serve it: children, without which nothing can be found in /dev.
+    `device` is its st_dev; MountFailed if another mount is there. `servers` are the pidfds of the processes that serve
+    the view: children, without which nothing can be found in /dev.
     """
 
-    def __init__(self, mountpoint: Path) -> None:
+    def __init__(self, mountpoint: Path, device: int) -> None:
         self._mountpoint = mountpoint
+        self._device = device
         self._unions: dict[Path, Union] = {}
         scratch = Path(tempfile.mkdtemp(prefix="zramfs-", dir="/tmp"))
         try:
@@ -57,7 +61,7 @@ class DeviceView:
         dev.make(name, node.st_mode, node.st_rdev, (node.st_uid, node.st_gid))
         dev.hide(loop)
         self._unions[_DEVICES].make_folder(name, 0o755, _ROOT)
-        kernel.bind(self._mountpoint / "sys/block" / name, _DEVICES / name)
+        self._bind_control_files(f"sys/block/{name}", _DEVICES / name)
         for folder, devices in _BY_NAME.items():
             self._unions[folder].make_link(name, f"{devices}/{name}", _ROOT)
             self._unions[folder].hide(loop)
@@ -90,7 +94,7 @@ class DeviceView:
         self._keep_what_is_no_link(view)
         for folder in self._unions:
             kernel.bind(view / _place(folder), folder)
-        kernel.bind(self._mountpoint / "sys/class/zram-control", _CONTROL)
+        self._bind_control_files("sys/class/zram-control", _CONTROL)
         self.servers.append(proc_files.cover(view, _DEV))
 
     def _keep_what_is_no_link(self, view: Path) -> None:
@@ -101,6 +105,27 @@ class DeviceView:
             self._unions[_CLASS].make_folder(_CONTROL.name, 0o755, _ROOT)
             for path in _folders(_CLASS):
                 kernel.bind(path, _within(view, path))
+
+    def _bind_control_files(self, folder: str, target: Path) -> None:
+        """Show a folder of the mount, and nothing that a link would make of its name."""
+        root_fd = open_mount(self._mountpoint, self._device)
+        try:
+            folder_fd = open_folder_beneath(root_fd, folder, os.O_PATH)
+        finally:
+            os.close(root_fd)
+        try:
+            kernel.bind_guarded(Path(f"/proc/self/fd/{folder_fd}"), target)
+        finally:
+            os.close(folder_fd)
+
+
+def open_mount(mountpoint: Path, device: int) -> int:
+    """Open the root of the mount that has this st_dev as O_PATH; MountFailed if another one is there."""
+    fd = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if os.fstat(fd).st_dev != device:
+        os.close(fd)
+        raise MountFailed(f"{mountpoint} is another mount than a moment ago")
+    return fd
 
 
 def _place(folder: Path) -> str:

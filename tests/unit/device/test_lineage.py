@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zramfs.device.lineage import Lineage, OwnMount
-from zramfs.errors import BackingDeviceFailed
+from zramfs.errors import LiesOnOwnMount
 from zramfs.mountinfo import parse_mounts
 
 OWN = os.makedev(0, 55)
@@ -176,7 +176,7 @@ def test_what_lies_on_our_mount_is_refused_and_whatever_else_is_found(tmp_path: 
     with own.found_elsewhere(str(tmp_path / "disk")) as fd:
         assert os.path.samestat(os.fstat(fd), (tmp_path / "disk").stat())
     for path in ("/proc/version", str(tmp_path / "link")):
-        refused_with = pytest.raises(BackingDeviceFailed, match=r"lies on this mount: /proc")
+        refused_with = pytest.raises(LiesOnOwnMount, match=r"lies on this mount: /proc")
         with refused_with as refused, own.found_elsewhere(path):
             pass
         assert refused.value.errno == 22

@@ -1,0 +1,24 @@
+"""What others name and say, before it is used: names of devices, and text that is shown on a terminal. Level 0."""
+
+import re
+from typing import Final
+
+_DEVICE_NAME: Final = re.compile(r"zram(0|[1-9][0-9]{0,6})", re.ASCII)
+_MINORS: Final = 1 << 20  # MINORBITS
+
+
+def is_device_name(text: str) -> bool:
+    """Whether it is `zram` and a number as the kernel writes it: no path, and no second name of the same device."""
+    name = _DEVICE_NAME.fullmatch(text)
+    return name is not None and int(name[1]) < _MINORS
+
+
+def printable(text: str) -> str:
+    """Write whatever would steer a terminal, or is no character, as an escape; lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
