@@ -14,6 +14,7 @@ from typing import Final
 
 from zramfs.errors import CommandFailed
 from zramfs.loop_device import LoopDevices, discard_swap_area
+from zramfs.mountinfo import device_name
 from zramfs.namespace import kernel, processes
 from zramfs.namespace.attachments import Attachments
 from zramfs.namespace.mounts import OutsideMounts
@@ -77,7 +78,7 @@ class Keeper:
             if not readable.isdisjoint(self._view.servers):
                 raise CommandFailed("a process that serves /dev has ended")
             if self._outside_mounts.fileno() in readable:
-                self._outside_mounts.follow(spared=f"{os.major(self._device)}:{os.minor(self._device)}")
+                self._outside_mounts.follow(spared=device_name(self._device))
             if self._link.fileno() not in readable:
                 continue
             try:
