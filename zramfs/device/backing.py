@@ -1,121 +1,197 @@
 """The backing device: a block device or a file that pages are written back to, and read again.
 
-All I/O runs in threads, because it may take its time. It goes past the page cache where that can be: a page that
-was written back would otherwise stay in memory, and an error would come when the page is gone from it.
+All I/O is done by a process of its own (`backing_process`), because it may take its time, or never end. It goes past
+the page cache where that can be: a page that was written back would otherwise stay in memory, and an error would come
+when the page is gone from it.
 """
 
 import errno
-import fcntl
 import logging
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import partial
-from mmap import mmap
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from zramfs.device.backing_link import BackingLink, Transfer, open_link
+from zramfs.device.backing_process import SLOT_PAGES
 from zramfs.device.blocks import BlockMap
 from zramfs.device.lineage import OwnMount
-from zramfs.errors import BackingDeviceFailed, LiesOnOwnMount
+from zramfs.errors import BackingDeviceFailed
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
-_FLAGS: Final = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
+_RESTART_S: Final = 1.0
+"""How often a process may be started at most."""
+
+_MOST_WRITES: Final = 8
+"""Slots that a writeback takes at most: reads need some as well."""
 
 
 class BackingDevice:
-    """An open backing device. A block of it is a page; `blocks` knows which are in use."""
+    """An open backing device. A block of it is a page; `blocks` knows which are in use.
 
-    def __init__(self, fd: int, block_count: int) -> None:
-        self._fd = fd
-        self.blocks = BlockMap(block_count)
+    If its process dies, what it was asked for fails, and another one goes on.
+    """
+
+    def __init__(self, link: BackingLink) -> None:
+        self._link = link
+        self._queue: deque[Transfer] = deque()
+        """Those that no slot is free for."""
+        self._is_linked = True
+        self._refusal: OSError | None = None
+        """Why nothing can be asked for; None if it can, be it that a process has to be started first."""
+        self._serving = trio.CancelScope()
+        self._closing = trio.Event()
+        self.blocks = BlockMap(link.size_bytes // PAGE_SIZE)
         self.reads = 0
         """Pages read from it: bd_reads."""
         self.writes = 0
         """Pages written to it: bd_writes."""
         self.closed = trio.Event()
+        """It can be used by somebody else, or its process hangs and may keep it as long as it does."""
+        trio.lowlevel.spawn_system_task(self._serve, name="backing device")
 
     @property
     def path(self) -> str:
         """Where it is, as the kernel tells it (file_path)."""
-        return str(Path(f"/proc/self/fd/{self._fd}").readlink())
+        return str(Path(f"/proc/self/fd/{self._link.place_fd}").readlink())
 
     async def read(self, blocks: Sequence[int]) -> memoryview:
         """Return the contents of blocks that slots own, a page each; BackingDeviceFailed if one cannot be read.
 
         The blocks may have been released when this returns, but until the caller awaits again nobody else has them.
         """
-        pages = memoryview(mmap(-1, len(blocks) * PAGE_SIZE))
+        await self._require_usable()
         for block in blocks:
             self.blocks.pin(block)
+        transfers = [Transfer(blocks[first : first + SLOT_PAGES]) for first in range(0, len(blocks), SLOT_PAGES)]
         try:
-            await trio.to_thread.run_sync(self._read_runs, pages, blocks)
-        except OSError as error:
-            raise BackingDeviceFailed(f"the backing device cannot be read: {error.strerror}", errno.EIO) from error
+            for transfer in transfers:
+                self._begin(transfer)
+            for transfer in transfers:
+                await transfer.wait()
         finally:
             for block in blocks:
                 self.blocks.unpin(block)
+        for transfer in transfers:
+            for error in transfer.failures.values():
+                raise BackingDeviceFailed(f"the backing device cannot be read: {error.strerror}", errno.EIO) from error
         self.reads += len(blocks)
-        return pages
+        return memoryview(b"".join(transfer.contents for transfer in transfers))
 
     async def write(self, pages: memoryview, blocks: Sequence[int]) -> dict[int, OSError]:
         """Write pages to reserved blocks; the errors of those that failed, by their place in `blocks`.
 
-        `pages` begin at a multiple of their size in memory, as those of an mmap do.
+        BackingDeviceFailed if nothing can be written at all.
         """
-        failures = await trio.to_thread.run_sync(self._write_runs, pages, blocks)
+        await self._require_usable()
+        failures: dict[int, OSError] = {}
+        under_way: deque[tuple[int, Transfer]] = deque()
+
+        async def await_oldest() -> None:
+            first, transfer = under_way.popleft()
+            await transfer.wait()
+            failures.update((first + place, error) for place, error in transfer.failures.items())
+
+        for first in range(0, len(blocks), SLOT_PAGES):
+            end = min(first + SLOT_PAGES, len(blocks))
+            transfer = Transfer(blocks[first:end], pages[first * PAGE_SIZE : end * PAGE_SIZE])
+            self._begin(transfer)
+            under_way.append((first, transfer))
+            if len(under_way) == _MOST_WRITES:
+                await await_oldest()
+        while under_way:
+            await await_oldest()
         self.writes += len(blocks) - len(failures)
         return failures
 
-    def _read_runs(self, pages: memoryview, blocks: Sequence[int]) -> None:
-        for first, end in _runs(blocks):
-            self._transfer(os.preadv, pages[first * PAGE_SIZE : end * PAGE_SIZE], blocks[first])
+    async def _require_usable(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()  # the only place: whoever has begun waits for the end
+        if self._refusal is not None:
+            text = f"the backing device cannot be used: {self._refusal.strerror}"
+            raise BackingDeviceFailed(text, errno.EIO) from self._refusal
 
-    def _write_runs(self, pages: memoryview, blocks: Sequence[int]) -> dict[int, OSError]:
-        failures: dict[int, OSError] = {}
-        for first, end in _runs(blocks):
-            if not self._write_run(pages, blocks, first, end):
-                failures.update(self._write_each(pages, blocks, range(first, end)))
-        return failures
+    def _begin(self, transfer: Transfer) -> None:
+        if self._refusal is not None:  # since some of the same call have begun
+            transfer.fail(self._refusal)
+            return
+        self._queue.append(transfer)
+        self._submit_queued()
 
-    def _write_run(self, pages: memoryview, blocks: Sequence[int], first: int, end: int) -> bool:
+    def _submit_queued(self) -> None:
+        while self._queue and self._is_linked and self._link.has_room:
+            self._link.begin(self._queue.popleft())
+
+    # ---- its process ------------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """Take answers, and start another process when one has died, until `abandon`."""
         try:
-            self._transfer(os.pwritev, pages[first * PAGE_SIZE : end * PAGE_SIZE], blocks[first])
-        except OSError:
-            return False
-        return True
+            with self._serving:
+                while True:
+                    started_s = trio.current_time()
+                    await self._link.serve(self._submit_queued)
+                    await self._note_death()
+                    await trio.sleep_until(started_s + _RESTART_S)
+                    await self._restart()
+        except Exception:  # noqa: BLE001 - a system task's would end the daemon, and everybody's data with it
+            _log.exception("the backing device is given up")
+            self.abandon()
+        finally:
+            self._link.release()
+        await self._link.released.wait()
+        await self._closing.wait()
+        os.close(self._link.place_fd)
+        self.closed.set()
 
-    def _write_each(self, pages: memoryview, blocks: Sequence[int], places: range) -> Iterator[tuple[int, OSError]]:
-        """One page at a time, so that a bad block fails no other."""
-        for place in places:
+    async def _note_death(self) -> None:
+        self._is_linked = False
+        count = self._link.fail_pending(_io_error())
+        _log.error("the process of %s has died: %d requests fail, and another one is started", self.path, count)
+        self._link.release()
+        await self._link.released.wait()
+
+    async def _restart(self) -> None:
+        """Start another process, however long that takes; what is asked for meanwhile fails after the first attempt."""
+        while True:
             try:
-                self._transfer(os.pwritev, pages[place * PAGE_SIZE : (place + 1) * PAGE_SIZE], blocks[place])
+                link = await open_link(self.path, place_fd=self._link.place_fd)
             except OSError as error:
-                yield place, error
+                if self._refusal is None:
+                    _log.error("%s cannot be used: %s", self.path, error.strerror)
+                self._refuse(OSError(errno.EIO, error.strerror))
+                await trio.sleep(_RESTART_S)
+            else:
+                os.close(self._link.place_fd)
+                self._link = link
+                self._is_linked = True
+                self._refusal = None
+                self._submit_queued()
+                return
 
-    def _transfer(self, transfer: Callable[[int, list[memoryview], int], int], pages: memoryview, block: int) -> None:
-        offset_bytes = block * PAGE_SIZE
-        while pages:
-            count = transfer(self._fd, [pages], offset_bytes)
-            if count == 0:
-                raise OSError(errno.EIO, "it has become shorter")
-            pages = pages[count:]
-            offset_bytes += count
+    def _refuse(self, error: OSError) -> None:
+        """Let all that waits, and all that comes, fail."""
+        self._refusal = error
+        while self._queue:
+            self._queue.popleft().fail(error)
+
+    def abandon(self) -> None:
+        """Let all that is under way, and all that comes, fail at once with EIO: nobody shall wait any more.
+
+        What the process has in hand may still reach the device, but nothing else will be written there.
+        """
+        self._refuse(_io_error())
+        self._link.fail_pending(_io_error())
+        self._serving.cancel()
 
     def close(self) -> None:
-        """Close it, in a thread as well; nothing is in flight. `closed` is set when it is."""
-        token = trio.lowlevel.current_trio_token()
-
-        def tell(_: object) -> None:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(self.closed.set)
-
-        trio.lowlevel.start_thread_soon(partial(os.close, self._fd), tell, name="backing device")
+        """Let it go; nothing is in flight. `closed` is set when that has been done, which is soon in any case."""
+        self.abandon()
+        self._closing.set()
 
     def __repr__(self) -> str:
         return f"<BackingDevice {self.path} {self.blocks!r}, {self.reads} reads, {self.writes} writes>"
@@ -124,62 +200,14 @@ class BackingDevice:
 async def open_backing_device(path: str, own_mount: OwnMount) -> BackingDevice:
     """Open a block device or a regular file, of at least a page, that nobody else claims (backing_dev_store).
 
-    LiesOnOwnMount if it does, and a line in the log.
+    BackingDeviceFailed, and a line in the log, if it cannot be used, as one that lies on `own_mount`: EINVAL.
     """
     try:
-        fd, size_bytes = await trio.to_thread.run_sync(_open, path, own_mount)
-    except LiesOnOwnMount as error:
-        _log.warning("backing_dev is refused: %s", error)
-        raise
+        return BackingDevice(await open_link(path, own_device=own_mount.device))
     except OSError as error:
+        _log.warning("backing_dev is refused: %r: %s", path, error.strerror)
         raise BackingDeviceFailed(f"{path!r} cannot be used: {error.strerror}", error.errno or errno.EIO) from error
-    return BackingDevice(fd, size_bytes // PAGE_SIZE)
 
 
-def _open(path: str, own_mount: OwnMount) -> tuple[int, int]:
-    """Return a descriptor and its size in bytes."""
-    with own_mount.found_elsewhere(path) as found_fd:
-        mode = os.fstat(found_fd).st_mode  # before it is opened, which may do something to a device of another kind
-        if not stat.S_ISBLK(mode) and not stat.S_ISREG(mode):
-            raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK))
-        fd = _open_past_cache(f"/proc/self/fd/{found_fd}")
-    try:
-        _claim(fd, mode)
-        return fd, _size_bytes(fd)
-    except OSError:
-        os.close(fd)
-        raise
-
-
-def _open_past_cache(path: str) -> int:
-    try:
-        return os.open(path, _FLAGS | os.O_DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    return os.open(path, _FLAGS | os.O_DSYNC)  # a file system without direct I/O
-
-
-def _claim(fd: int, mode: int) -> None:
-    """Let no other device use the same file; O_EXCL does that for block devices."""
-    if stat.S_ISREG(mode):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from error
-
-
-def _size_bytes(fd: int) -> int:
-    size_bytes = os.lseek(fd, 0, os.SEEK_END)
-    if size_bytes < PAGE_SIZE:
-        raise OSError(errno.EINVAL, "it has less than a page")
-    return size_bytes
-
-
-def _runs(blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Cut places into runs whose blocks follow each other: the first place of each, and the one behind its last."""
-    first = 0
-    for place in range(1, len(blocks) + 1):
-        if place == len(blocks) or blocks[place] != blocks[place - 1] + 1:
-            yield first, place
-            first = place
+def _io_error() -> OSError:
+    return OSError(errno.EIO, os.strerror(errno.EIO))

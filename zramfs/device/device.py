@@ -277,11 +277,12 @@ class ZramDevice:
         self._interruption.cancel()
 
     def abandon_waiting(self) -> None:
-        """Let nobody wait for managed streams any more: software does what it has in hand, and whatever comes."""
+        """Let nobody wait any more: software does the work of streams, and the backing device's waiters get EIO."""
         if self._config.accelerator is not None:
             self._config.accelerator.abandon()
         if self.store is not None:
             self.store.zcomp.abandon()
+        self.writeback.abandon()
 
     def block_state(self) -> Iterator[str]:
         """Tell of each page in use, in the kernel's lines, some pages at a time."""

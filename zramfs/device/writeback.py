@@ -60,6 +60,8 @@ class Writeback:
         self._own_mount = own_mount
         self.backing: BackingDevice | None = None
         self._released: BackingDevice | None = None
+        self._opening = trio.CancelScope()
+        self._is_abandoned = False
         self.batch_pages = _DEFAULT_BATCH_PAGES
         """writeback_batch_size: pages in flight to the backing device."""
         self.is_limited = False
@@ -74,17 +76,35 @@ class Writeback:
 
     async def choose_backing(self, path: str | None) -> None:
         """Open another backing device, or none; the one before is closed when this returns."""
-        self._replace_backing(None if path is None else await open_backing_device(path, self._own_mount))
+        self._replace_backing(None if path is None else await self._open(path))
         await self.wait_until_released()
+
+    async def _open(self, path: str) -> BackingDevice:
+        with trio.CancelScope() as self._opening:
+            if not self._is_abandoned:
+                return await open_backing_device(path, self._own_mount)
+        raise BackingDeviceFailed(f"{path!r} is not waited for: the daemon ends", errno.EIO)
+
+    def abandon(self) -> None:
+        """Let all that waits for the backing device, and all that will, fail at once with EIO: the daemon ends.
+
+        Pages that are being written back stay in memory.
+        """
+        self._is_abandoned = True
+        self._opening.cancel()
+        if self.backing is not None:
+            self.backing.abandon()
 
     def _replace_backing(self, chosen: BackingDevice | None) -> None:
         if self.backing is not None:
             self.backing.close()
             self._released = self.backing
         self.backing = chosen
+        if self._is_abandoned:
+            self.abandon()
 
     async def wait_until_released(self) -> None:
-        """Return when the backing device that was let go last can be used by somebody else."""
+        """Return when the backing device that was let go last can be used by somebody else, or soon if it hangs."""
         if self._released is not None:
             await self._released.closed.wait()
 

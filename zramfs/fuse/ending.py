@@ -45,9 +45,10 @@ async def end_mount(
     """
     faulthandler.dump_traceback_later(_LAST_RESORT_S, exit=True)
     filesystem.interrupt_devices()
-    if await _unmount_as_a_user_would(mount):
-        return  # the kernel ends the session
+    is_unmounted = await _unmount_as_a_user_would(mount)
     filesystem.abandon_devices()
+    if is_unmounted:
+        return  # the kernel ends the session
     with trio.move_on_after(_NOTIFICATION_S):
         await filesystem.announcements.close()
     stop_reading()

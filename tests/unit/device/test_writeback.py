@@ -2,8 +2,8 @@
 
 import errno
 import os
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from reads import read_back
 
 from zramfs.bio import WriteBio
 from zramfs.device.backing import BackingDevice
+from zramfs.device.backing_link import BackingLink, Transfer
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import BdStat, Selection
 from zramfs.errors import (
@@ -66,45 +67,42 @@ def backing_of(device: ZramDevice) -> BackingDevice:
 
 
 class Gate:
-    """Holds a thread until it is opened."""
+    """Holds the reads, or the writes, that a backing device is asked for, until it is opened."""
 
-    def __init__(self) -> None:
-        self._reached = threading.Event()
-        self._opened = threading.Event()
+    def __init__(self, link: BackingLink, *, writes: bool) -> None:
+        self._writes = writes
+        self._held: list[Transfer] = []
+        self._reached = trio.Event()
+        self._begin = link.begin
+        self._is_open = False
 
-    def pass_through(self) -> None:
+    def begin(self, transfer: Transfer) -> None:
+        if self._is_open or (transfer.pages is not None) is not self._writes:
+            self._begin(transfer)
+            return
+        self._held.append(transfer)
         self._reached.set()
-        assert self._opened.wait(20)
 
     async def reached(self) -> None:
-        assert await trio.to_thread.run_sync(self._reached.wait, 20)
+        with trio.fail_after(20):
+            await self._reached.wait()
 
     def open(self) -> None:
-        self._opened.set()
+        self._is_open = True
+        while self._held:
+            self._begin(self._held.pop(0))
 
 
 @contextmanager
-def held(
-    monkeypatch: pytest.MonkeyPatch, backing: BackingDevice, method: str, *, after: bool = False
-) -> Iterator[Gate]:
-    """Hold I/O of the backing device before, or after, it is done."""
-    gate = Gate()
-    original = getattr(backing, method)
-
-    def holding(pages: memoryview, blocks: Sequence[int]) -> Any:
-        if after:
-            result = original(pages, blocks)
-            gate.pass_through()
-            return result
-        gate.pass_through()
-        return original(pages, blocks)
-
-    monkeypatch.setattr(backing, method, holding)
-    try:
-        yield gate
-    finally:
-        gate.open()
-        monkeypatch.undo()
+def held(device: ZramDevice, *, writes: bool) -> Iterator[Gate]:
+    link = backing_of(device)._link
+    gate = Gate(link, writes=writes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link, "begin", gate.begin)
+        try:
+            yield gate
+        finally:
+            gate.open()
 
 
 # ---- which pages ----------------------------------------------------------------------------------------------------
@@ -319,29 +317,19 @@ async def test_a_full_backing_device_loses_nothing(opened: Open, random_pages: P
 # ---- failures -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_block_that_cannot_be_written_costs_no_other_page(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_block_that_cannot_be_written_costs_no_other_page(opened: Open, random_pages: Pages) -> None:
     """BIO errors are not fatal, we continue; failed wb requests should not be accounted in wb_limit."""
     async with opened() as device:
         await write(device, 0, random_pages(6))
         device.writeback.is_limited = True
         device.writeback.limit_pages = 10
-        real = os.pwritev
-
-        def failing_at_block_2(fd: int, buffers: list[memoryview], offset: int) -> int:
-            if offset <= 2 * PAGE < offset + len(buffers[0]):
-                raise OSError(errno.EIO, "Input/output error")
-            return real(fd, buffers, offset)
-
-        monkeypatch.setattr(os, "pwritev", failing_at_block_2)
+        resource.prlimit(backing_of(device)._link._process.pid, resource.RLIMIT_FSIZE, (5 * PAGE, 5 * PAGE))
         with pytest.raises(BackingDeviceFailed) as raised:
             await device.write_back([ALL])
-        assert raised.value.errno == errno.EIO
-        monkeypatch.undo()
+        assert raised.value.errno == errno.EFBIG
         assert device.writeback.statistics() == BdStat(5, 0, 5)
         assert device.writeback.limit_pages == 5
-        assert flags(device)[2] == "..h..."
+        assert flags(device)[5] == "..h..."
         assert await read_back(device, 0, 6 * PAGE) == random_pages(6)
 
 
@@ -365,13 +353,13 @@ async def test_a_block_that_cannot_be_read_fails_its_page_alone(opened: Open, ra
 
 
 async def test_a_page_that_is_written_while_it_is_written_back_keeps_its_new_contents(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
+    opened: Open, random_pages: Pages
 ) -> None:
     """Slot can change under us: in both cases slot loses ZRAM_PP_SLOT flag."""
     new = os.urandom(PAGE)
     async with opened() as device:
         await write(device, 0, random_pages(4))
-        with held(monkeypatch, backing_of(device), "_write_runs") as gate:
+        with held(device, writes=True) as gate:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(device.write_back, [ALL])
                 await gate.reached()
@@ -385,14 +373,12 @@ async def test_a_page_that_is_written_while_it_is_written_back_keeps_its_new_con
         assert await read_back(device, 0, 4 * PAGE) == expected
 
 
-async def test_a_block_is_given_to_nobody_while_it_is_read(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_block_is_given_to_nobody_while_it_is_read(opened: Open, random_pages: Pages) -> None:
     old, new, other = (random_pages(1, seed) for seed in (1, 2, 3))
     async with opened(blocks=2) as device:
         await write(device, 0, old)
         await device.write_back([ALL])
-        with held(monkeypatch, backing_of(device), "_read_runs") as gate:
+        with held(device, writes=False) as gate:
             out = bytearray(PAGE)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(device.read, 0, memoryview(out))
@@ -406,13 +392,13 @@ async def test_a_block_is_given_to_nobody_while_it_is_read(
 
 
 async def test_a_page_that_is_written_while_a_part_of_it_is_awaited_keeps_both(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
+    opened: Open, random_pages: Pages
 ) -> None:
     new = bytearray(random_pages(1, 2))
     async with opened() as device:
         await write(device, 0, random_pages(1))
         await device.write_back([ALL])
-        with held(monkeypatch, backing_of(device), "_read_runs", after=True) as gate:
+        with held(device, writes=False) as gate:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(device.write, WriteBio(100, b"patch", is_async=False))
                 await gate.reached()
@@ -434,12 +420,10 @@ async def test_two_partial_writes_of_one_page_both_count(opened: Open, random_pa
         assert await read_back(device, 0, PAGE) == expected
 
 
-async def test_reset_is_refused_while_pages_are_written_back(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reset_is_refused_while_pages_are_written_back(opened: Open, random_pages: Pages) -> None:
     async with opened() as device:
         await write(device, 0, random_pages(4))
-        with held(monkeypatch, backing_of(device), "_write_runs") as gate:
+        with held(device, writes=True) as gate:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(device.write_back, [ALL])
                 await gate.reached()
@@ -449,14 +433,12 @@ async def test_reset_is_refused_while_pages_are_written_back(
         device.reset()
 
 
-async def test_an_interrupted_writeback_ends_after_its_batch(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_interrupted_writeback_ends_after_its_batch(opened: Open, random_pages: Pages) -> None:
     async with opened() as device:
         device.interrupt()  # nothing
         device.writeback.batch_pages = 16
         await write(device, 0, random_pages(PAGES))
-        with held(monkeypatch, backing_of(device), "_write_runs") as gate:
+        with held(device, writes=True) as gate:
             async with trio.open_nursery() as nursery:
 
                 async def be_interrupted() -> None:
@@ -472,13 +454,11 @@ async def test_an_interrupted_writeback_ends_after_its_batch(
         assert await read_back(device, 0, PAGES * PAGE) == random_pages(PAGES)
 
 
-async def test_a_cancelled_writeback_gives_its_blocks_back(
-    opened: Open, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancelled_writeback_gives_its_blocks_back(opened: Open, random_pages: Pages) -> None:
     async with opened() as device:
         device.writeback.batch_pages = 16
         await write(device, 0, random_pages(PAGES))
-        with held(monkeypatch, backing_of(device), "_write_runs") as gate:
+        with held(device, writes=True) as gate:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(device.write_back, [ALL])
                 await gate.reached()

@@ -73,7 +73,7 @@ async def test_mount_that_nobody_uses_is_unmounted_and_the_kernel_ends_the_sessi
     let_mount_be(monkeypatch, busy=False)
     story = Story()
     await story.end()
-    assert story.happened == ["interrupt"]
+    assert story.happened == ["interrupt", "abandon"]  # of requests that the kernel has given up
     assert last_resort_s == [ending._LAST_RESORT_S]
 
 
