@@ -23,8 +23,8 @@ class NotTrusted(CommandFailed):
 
 def require_trusted_owner(mounted: MountedZramfs) -> int:
     """Return the user who owns a mount; NotTrusted unless that is root or our caller."""
-    owner = mounted.mount.owner
-    if owner is None or owner not in {_ROOT, *_callers()}:
+    owner = mounted.mount.owner_uid
+    if owner not in {_ROOT, *_callers()}:
         raise NotTrusted(
             f"the zramfs at {mounted.path} is of user {owner}, who could give us any file: "
             "it must be root's, or that of the user who calls this, also by sudo"
@@ -49,10 +49,10 @@ def require_daemon(peer: Peer, mounted: MountedZramfs) -> None:
     """
     connections = _fuse_connections(peer.pid)
     serves = os.minor(mounted.mount.device_number) in connections if connections else peer.pid == mounted.pid
-    if peer.uid != mounted.mount.owner or not serves:
+    if peer.uid != mounted.mount.owner_uid or not serves:
         raise NotTrusted(
             f"process {peer.pid} of user {peer.uid} answers for {mounted.path}, and is not its daemon (user "
-            f"{mounted.mount.owner})"
+            f"{mounted.mount.owner_uid})"
         )
 
 

@@ -17,11 +17,11 @@ class FakeMounted:
     path = Path("/mnt")
     pid = 50
 
-    def __init__(self, owner: int | None) -> None:
-        self.mount = Mount(Path("/mnt"), "fuse.zramfs", "0:39", owner)
+    def __init__(self, owner: int) -> None:
+        self.mount = Mount(Path("/mnt"), "fuse.zramfs", "0:39", owner_uid=owner)
 
 
-def mounted_by(owner: int | None) -> MountedZramfs:
+def mounted_by(owner: int) -> MountedZramfs:
     return cast("MountedZramfs", FakeMounted(owner))
 
 
@@ -39,11 +39,9 @@ def test_roots_mounts_and_the_callers_own_are_trusted(
 
 @pytest.mark.parametrize(
     ("user", "sudo_user", "owner"),
-    [(0, "", 1000), (0, "1001", 1000), (1001, "1000", 1000), (0, "1000x", 1000), (0, "9" * 5000, 1000), (0, "", None)],
+    [(0, "", 1000), (0, "1001", 1000), (1001, "1000", 1000), (0, "1000x", 1000), (0, "9" * 5000, 1000)],
 )
-def test_other_users_mounts_are_not(
-    monkeypatch: pytest.MonkeyPatch, user: int, sudo_user: str, owner: int | None
-) -> None:
+def test_other_users_mounts_are_not(monkeypatch: pytest.MonkeyPatch, user: int, sudo_user: str, owner: int) -> None:
     monkeypatch.setattr(os, "getuid", lambda: user)
     monkeypatch.setenv("SUDO_UID", sudo_user)
     with pytest.raises(NotTrusted, match=f"is of user {owner}"):

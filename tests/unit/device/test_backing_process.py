@@ -24,7 +24,6 @@ from zramfs.device.backing_process import (
     find_backing,
     open_backing,
 )
-
 from zramfs.errors import LiesOnOwnMount
 
 PAGE = 4096
