@@ -199,9 +199,9 @@ def _name_after(mountpoint: Path) -> str:
     return f"{name}.log"
 
 
-def _open_append(path: Path) -> int:
+def _open_append(path: Path, flags: int = 0) -> int:
     """Open a log file. Without waiting: it may be a FIFO that nobody reads."""
-    return open_output(path, os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+    return open_output(path, flags | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
 
 
 def _open_own(path: Path) -> int:
@@ -209,7 +209,7 @@ def _open_own(path: Path) -> int:
     path.parent.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     _require_own(path.parent.lstat(), stat.S_IFDIR)
-    fd = _open_append(path)
+    fd = _open_append(path, os.O_NOFOLLOW)
     try:
         _require_own(os.fstat(fd), stat.S_IFREG)
     except PermissionError:

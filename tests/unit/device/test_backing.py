@@ -18,6 +18,7 @@ from reads import read_back
 from zramfs.bio import WriteBio
 from zramfs.device import backing, backing_link
 from zramfs.device.backing import BackingDevice, open_backing_device
+from zramfs.device.lineage import OwnMount
 from zramfs.device.backing_process import SLOT_PAGES, SLOTS
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import BdStat, Selection
@@ -39,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def device(path: Path) -> AsyncIterator[BackingDevice]:
-    device = await open_backing_device(str(path))
+    device = await open_backing_device(str(path), OwnMount())
     yield device
     device.close()
     with trio.fail_after(20):
@@ -204,7 +205,7 @@ async def test_opening_is_abandoned(open_device: OpenDevice, path: Path, monkeyp
 
 
 async def test_a_device_that_hangs_is_closed_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = await open_backing_device(str(path))
+    device = await open_backing_device(str(path), OwnMount())
     monkeypatch.setattr(backing_link, "_RELEASE_S", 0.05)
     pid, process = pid_of(device), device._link._process
     monkeypatch.setattr(process, "kill", lambda: None)  # as if it were in a call that no signal ends
@@ -235,7 +236,7 @@ async def test_another_process_goes_on_when_one_has_died(
         f"the process of {device.path} has died: 1 requests fail, and another one is started"
     ]
     with pytest.raises(BackingDeviceFailed) as raised:
-        await open_backing_device(device.path)
+        await open_backing_device(device.path, OwnMount())
     assert raised.value.errno == errno.EBUSY
 
 
@@ -275,7 +276,7 @@ async def test_no_signal_that_a_service_gets_ends_the_process(device: BackingDev
 
 
 async def test_its_process_ends_when_the_daemon_does(path: Path) -> None:
-    device = await open_backing_device(str(path))
+    device = await open_backing_device(str(path), OwnMount())
     device._link._process.kill = lambda: None  # type: ignore[method-assign]
     began_s = time.monotonic()
     device.close()
