@@ -18,9 +18,9 @@ from reads import read_back
 from zramfs.bio import WriteBio
 from zramfs.device import backing, backing_link
 from zramfs.device.backing import BackingDevice, open_backing_device
-from zramfs.device.lineage import OwnMount
 from zramfs.device.backing_process import SLOT_PAGES, SLOTS
 from zramfs.device.device import ZramDevice
+from zramfs.device.lineage import OwnMount
 from zramfs.device.writeback import BdStat, Selection
 from zramfs.errors import BackingDeviceFailed
 
