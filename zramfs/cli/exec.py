@@ -47,11 +47,12 @@ def exec(mountpoint: Path, command: tuple[str, ...]) -> int:  # noqa: A001 - the
         raise CommandFailed("exec needs root: it makes loop devices and a mount namespace")
     mounted = MountedZramfs(mountpoint)
     require_trusted_owner(mounted)
-    for number in LoopDevices().numbers_over(mounted.mount.device_number):
-        raise DeviceBusy(f"a device of {mountpoint} is attached to /dev/loop{number} already: zramfs loop detach")
-    with _linked_to_daemon(mounted) as link:
-        front = Front(partial(_keep, mounted, words, link), partial(_recover, mounted))
-    return front.wait()
+    with mounted.held():
+        for number in LoopDevices().numbers_over(mounted.mount.device_number):
+            raise DeviceBusy(f"a device of {mountpoint} is attached to /dev/loop{number} already: zramfs loop detach")
+        with _linked_to_daemon(mounted) as link:
+            front = Front(partial(_keep, mounted, words, link), partial(_recover, mounted))
+        return front.wait()
 
 
 @contextmanager

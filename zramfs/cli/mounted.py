@@ -43,6 +43,17 @@ class MountedZramfs:
         """The `zramfs exec` that uses it; 0 if none does."""
         return self._process("keeper", least=0)
 
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Keep its file system there, even dead, so that its st_dev is no other's; an O_PATH descriptor of its root."""
+        fd = os.open(self.mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_dev != self.mount.device_number:
+                raise MountFailed(f"no zramfs is mounted at {self.path} any more")
+            yield fd
+        finally:
+            os.close(fd)
+
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
         names = filter(is_device_name, self._entries("sys/block"))
@@ -104,12 +115,7 @@ class MountedZramfs:
     def _root(self, path: str) -> Iterator[int]:
         """Open the root of our mount, not of what may be there instead by now; errors name the file that is meant."""
         try:
-            fd = os.open(self.mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                if os.fstat(fd).st_dev != self.mount.device_number:
-                    raise MountFailed(f"no zramfs is mounted at {self.path} any more")
+            with self.held() as fd:
                 yield fd
-            finally:
-                os.close(fd)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path / path)) from error

@@ -103,7 +103,7 @@ class DeviceSet:
         device = self._numbered(number)
         async with self._let_go(device):
             self._remove(device)
-            await device.writeback.wait_until_released()
+        await device.writeback.wait_until_released()
 
     async def reset(self, device: ZramDevice) -> None:
         """Forget what a device holds; DeviceBusy while anybody has it open, or uses its block device.
@@ -112,7 +112,7 @@ class DeviceSet:
         """
         async with self._let_go(device):
             device.reset()
-            await device.writeback.wait_until_released()
+        await device.writeback.wait_until_released()
 
     @asynccontextmanager
     async def _let_go(self, device: ZramDevice) -> AsyncIterator[None]:
