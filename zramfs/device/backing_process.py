@@ -148,7 +148,7 @@ def _size_bytes(fd: int) -> int:
 def _protect() -> None:
     """Stay in memory, and be spared by the OOM killer, as far as privileges go: swap may come to lie in the device.
 
-    The daemon does so when it is told of swap. This process has 14 MiB, does nothing else, and need not be told.
+    The daemon does so when it is told of swap. This process has 20 MiB, does nothing else, and need not be told.
     """
     from zramfs.process import NotPrivileged, SwapGuard  # noqa: PLC0415 - nobody waits for it any more
 
