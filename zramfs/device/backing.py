@@ -15,11 +15,11 @@ from typing import Final
 
 import trio
 
-from zramfs.device.backing_link import BackingLink, Transfer, open_link
+from zramfs.device.backing_link import BackingLink, Transfer, open_link, reopen_link
 from zramfs.device.backing_process import SLOT_PAGES
 from zramfs.device.blocks import BlockMap
 from zramfs.device.lineage import OwnMount
-from zramfs.errors import BackingDeviceFailed
+from zramfs.errors import BackingDeviceFailed, LiesOnOwnMount
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class BackingDevice:
         """Start another process, however long that takes; what is asked for meanwhile fails after the first attempt."""
         while True:
             try:
-                link = await open_link(self.path, place_fd=self._link.place_fd)
+                link = await reopen_link(self.path, self._link.place_fd)
             except OSError as error:
                 if self._refusal is None:
                     _log.error("%s cannot be used: %s", self.path, error.strerror)
@@ -200,12 +200,14 @@ class BackingDevice:
 async def open_backing_device(path: str, own_mount: OwnMount) -> BackingDevice:
     """Open a block device or a regular file, of at least a page, that nobody else claims (backing_dev_store).
 
-    BackingDeviceFailed, and a line in the log, if it cannot be used, as one that lies on `own_mount`: EINVAL.
+    LiesOnOwnMount if it does, and a line in the log.
     """
     try:
-        return BackingDevice(await open_link(path, own_device=own_mount.device))
+        return BackingDevice(await open_link(path, own_mount))
+    except LiesOnOwnMount as error:
+        _log.warning("backing_dev is refused: %s", error)
+        raise
     except OSError as error:
-        _log.warning("backing_dev is refused: %r: %s", path, error.strerror)
         raise BackingDeviceFailed(f"{path!r} cannot be used: {error.strerror}", error.errno or errno.EIO) from error
 
 

@@ -15,6 +15,7 @@ import trio
 
 from zramfs.device.backing_process import (
     ANSWER,
+    LIES_ON_OWN_MOUNT,
     MESSAGE_BYTES,
     OPEN,
     OPENED,
@@ -22,7 +23,9 @@ from zramfs.device.backing_process import (
     SLOT_BYTES,
     SLOTS,
 )
+from zramfs.device.lineage import OwnMount
 from zramfs.device.long_writes import Landing
+from zramfs.errors import LiesOnOwnMount
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
@@ -85,8 +88,11 @@ class BackingLink:
         if not answer:
             raise OSError(errno.EIO, "its process ended at once")
         number, self.size_bytes = OPENED.unpack_from(answer)
+        text = answer[OPENED.size :].decode(errors="surrogateescape")
+        if number == LIES_ON_OWN_MOUNT:
+            raise LiesOnOwnMount(text)
         if number:
-            raise OSError(number, answer[OPENED.size :].decode())
+            raise OSError(number, text)
         (self.place_fd,) = fds
 
     @property
@@ -170,16 +176,20 @@ def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-async def open_link(path: str, *, own_device: int | None = None, place_fd: int | None = None) -> BackingLink:
-    """Start a process that opens the backing device at `path`, or the same again by its `place_fd`; OSError if not.
+async def open_link(path: str, own_mount: OwnMount) -> BackingLink:
+    """Start a process that opens the backing device at `path`, which must not lie on `own_mount`; OSError if not."""
+    return await _opened(await _start_process(path, own_mount.device))
 
-    It refuses what lies on the mount whose st_dev is `own_device`.
-    """
-    opening = OPEN.pack(-1 if own_device is None else own_device) + os.fsencode(path)
-    link = await _start_process(opening, place_fd)
+
+async def reopen_link(path: str, place_fd: int) -> BackingLink:
+    """Start a process that opens a backing device again, by its `place_fd`; OSError if not."""
+    return await _opened(await _start_process(path, None, place_fd))
+
+
+async def _opened(link: BackingLink) -> BackingLink:
     try:
         await link.receive_opened()
-    except OSError:
+    except (OSError, LiesOnOwnMount):
         link.release()
         await link.released.wait()
         raise
@@ -195,14 +205,15 @@ def _spawn(link: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(_COMMAND, stdin=link.fileno(), stdout=null, stderr=null, start_new_session=True)
 
 
-async def _start_process(opening: bytes, place_fd: int | None) -> BackingLink:
+async def _start_process(path: str, own_device: int | None, place_fd: int | None = None) -> BackingLink:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory_fd = os.memfd_create("zramfs backing device")
     try:
         os.ftruncate(memory_fd, SLOTS * SLOT_BYTES)
         memory = mmap(memory_fd, SLOTS * SLOT_BYTES)
         ours.settimeout(0)
-        socket.send_fds(ours, [opening], [memory_fd] if place_fd is None else [memory_fd, place_fd])
+        message = OPEN.pack(-1 if own_device is None else own_device) + os.fsencode(path)
+        socket.send_fds(ours, [message], [memory_fd] if place_fd is None else [memory_fd, place_fd])
         process = await trio.to_thread.run_sync(_spawn, theirs, limiter=trio.CapacityLimiter(1))
     except BaseException:
         ours.close()

@@ -39,11 +39,16 @@ MESSAGE_BYTES: Final = 8192
 """No message is longer; the first has a path."""
 
 OPEN: Final = Struct("=q")
-"""The first message: the st_dev of the daemon's own mount, -1 without one, and a path behind it; with it comes the
-shared memory, and to open again what was open, its descriptor as well."""
+"""The first message: the st_dev of the daemon's own mount, or -1; a path behind it, and the shared memory.
+
+To open again what was open, its descriptor comes as well.
+"""
 
 OPENED: Final = Struct("=iQ")
 """The answer: an errno, 0 for success, the size in bytes, and the error's text. The descriptor is an O_PATH one."""
+
+LIES_ON_OWN_MOUNT: Final = -1
+"""Stands for an errno: what was to be opened lies on the daemon's own mount."""
 
 REQUEST: Final = Struct("=I?")
 """A slot, and whether it is to be written; behind it the blocks of its pages, 8 bytes each."""
@@ -68,10 +73,9 @@ _Failures = list[tuple[int, int]]
 
 
 class Opened(NamedTuple):
-    """A backing device that is open and claimed. `place_fd` is an O_PATH descriptor of the same file."""
+    """A backing device that is open and claimed."""
 
     fd: int
-    place_fd: int
     size_bytes: int
 
 
@@ -81,30 +85,29 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     link = socket.socket(fileno=0)
     message, fds, _, _ = socket.recv_fds(link, MESSAGE_BYTES, 2)
+    (own_device,) = OPEN.unpack_from(message)
     try:
-        opened = open_backing(fds[1] if len(fds) > 1 else find_backing(message))
+        place_fd = fds[1] if len(fds) > 1 else find_place(os.fsdecode(message[OPEN.size :]), own_device)
+        opened = open_backing(place_fd)
     except LiesOnOwnMount as error:
-        link.send(OPENED.pack(error.errno, 0) + str(error).encode(errors="backslashreplace"))
+        link.send(OPENED.pack(LIES_ON_OWN_MOUNT, 0) + os.fsencode(str(error)))
         return
     except OSError as error:
         link.send(OPENED.pack(error.errno or errno.EIO, 0) + str(error.strerror).encode())
         return
     os.chdir("/")
     server = Server(link, opened.fd, memoryview(mmap(fds[0], SLOTS * SLOT_BYTES)))
-    socket.send_fds(link, [OPENED.pack(0, opened.size_bytes)], [opened.place_fd])
-    for fd in (*fds, opened.place_fd):
-        with suppress(OSError):  # the place may be among those received
-            os.close(fd)
+    socket.send_fds(link, [OPENED.pack(0, opened.size_bytes)], [place_fd])
+    for fd in {*fds, place_fd}:
+        os.close(fd)
     _protect()
     server.serve_in_threads()
 
 
-def find_backing(message: bytes) -> int:
-    """Return an O_PATH descriptor of what the first message names; LiesOnOwnMount if that is on the daemon's mount."""
-    (own_device,) = OPEN.unpack_from(message)
-    own_mount = OwnMount(own_device if own_device >= 0 else None)
-    with own_mount.found_elsewhere(os.fsdecode(message[OPEN.size :])) as found_fd:
-        return os.dup(found_fd)
+def find_place(path: str, own_device: int) -> int:
+    """Return an O_PATH descriptor of what is at `path`; LiesOnOwnMount if it does, by the st_dev of that (-1: none)."""
+    with OwnMount(None if own_device == -1 else own_device).found_elsewhere(path) as fd:
+        return os.dup(fd)
 
 
 def open_backing(place_fd: int) -> Opened:
@@ -117,7 +120,7 @@ def open_backing(place_fd: int) -> Opened:
         raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK))
     fd = _open_past_cache(f"/proc/self/fd/{place_fd}")
     _claim(fd, mode)
-    return Opened(fd, place_fd, _size_bytes(fd))
+    return Opened(fd, _size_bytes(fd))
 
 
 def _open_past_cache(path: str) -> int:

@@ -22,7 +22,7 @@ from zramfs.device.backing_process import SLOT_PAGES, SLOTS
 from zramfs.device.device import ZramDevice
 from zramfs.device.lineage import OwnMount
 from zramfs.device.writeback import BdStat, Selection
-from zramfs.errors import BackingDeviceFailed
+from zramfs.errors import BackingDeviceFailed, LiesOnOwnMount
 
 PAGE = 4096
 BLOCKS = 4 * SLOT_PAGES
@@ -183,6 +183,14 @@ async def test_whoever_waits_is_abandoned_at_once(zram: ZramDevice, random_pages
             with trio.fail_after(10):
                 zram.close()
                 await zram.writeback.wait_until_released()
+
+
+async def test_a_backing_device_on_the_own_mount_is_refused(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    status = await trio.Path(path).stat()
+    with pytest.raises(LiesOnOwnMount) as raised:
+        await open_backing_device(str(path), OwnMount(status.st_dev))
+    assert str(raised.value).startswith(f"{str(path)!r} lies on this mount: ")
+    assert [record.message for record in caplog.records] == [f"backing_dev is refused: {raised.value}"]
 
 
 async def test_opening_is_abandoned(open_device: OpenDevice, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,12 @@ import pytest
 from zramfs.device.backing_process import (
     ANSWER,
     MESSAGE_BYTES,
-    OPEN,
     REQUEST,
     SLOT_BYTES,
     SLOTS,
     Opened,
     Server,
-    find_backing,
+    find_place,
     open_backing,
 )
 from zramfs.errors import LiesOnOwnMount
@@ -142,21 +141,26 @@ def closing() -> Iterator[list[int]]:
         os.close(fd)
 
 
-def opened(path: Path, closing: list[int], place_fd: int | None = None) -> Opened:
-    found_fd = find_backing(OPEN.pack(-1) + os.fsencode(path)) if place_fd is None else place_fd
-    result = open_backing(found_fd)
-    closing += [result.fd] if place_fd is not None else [result.fd, result.place_fd]
+def opened(place_fd: int, closing: list[int]) -> Opened:
+    result = open_backing(place_fd)
+    closing.append(result.fd)
     return result
+
+
+def place_of(path: Path, closing: list[int]) -> int:
+    closing.append(find_place(str(path), -1))
+    return closing[-1]
 
 
 def test_a_place_is_opened_again_whatever_became_of_its_path(tmp_path: Path, closing: list[int]) -> None:
     path = tmp_path / "backing"
     path.write_bytes(b"x" * PAGE * 2)
-    first = opened(path, closing)
-    os.close(closing.pop(0))
+    place_fd = place_of(path, closing)
+    opened(place_fd, closing)
+    os.close(closing.pop())
     path.rename(tmp_path / "elsewhere")
     path.write_bytes(bytes(PAGE))
-    again = opened(path, closing, first.place_fd)
+    again = opened(place_fd, closing)
     assert again.size_bytes == 2 * PAGE
     assert os.path.samestat(os.fstat(again.fd), (tmp_path / "elsewhere").stat())
 
@@ -164,14 +168,11 @@ def test_a_place_is_opened_again_whatever_became_of_its_path(tmp_path: Path, clo
 def test_a_file_that_is_open_already_is_busy(tmp_path: Path, closing: list[int]) -> None:
     path = tmp_path / "backing"
     path.write_bytes(bytes(PAGE))
-    opened(path, closing)
-    place_fd = find_backing(OPEN.pack(-1) + os.fsencode(path))
-    closing.append(place_fd)
+    opened(place_of(path, closing), closing)
     with pytest.raises(OSError, match="busy"):
-        open_backing(place_fd)
+        open_backing(place_of(path, closing))
 
 
-def test_a_file_on_the_own_mount_is_not_even_looked_at(tmp_path: Path) -> None:
-    own_device = tmp_path.stat().st_dev
+def test_a_place_on_the_daemon_s_own_mount_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LiesOnOwnMount):
-        find_backing(OPEN.pack(own_device) + os.fsencode(tmp_path / "nobody"))
+        find_place(str(tmp_path), tmp_path.stat().st_dev)
