@@ -22,7 +22,7 @@ import ctypes, sys
 from zramfs.pool.zspool import ZsPool
 
 def resident_mib():
-    return int(open("/proc/self/statm").read().split()[1]) // 256
+    return int(open("/proc/self/status").read().partition("VmRSS:")[2].split()[0]) // 1024
 
 if ctypes.CDLL(None).mlockall(1 | 2 | 4):
     sys.exit(77)
