@@ -137,8 +137,9 @@ def test_swap_gives_memory_back_after_each_round_and_at_its_end(mount: Mount) ->
             pytest.skip(done.stderr.strip())
         assert done.returncode == 0, done.stderr
         wait_until_in_use(mounted, began, loop)
-    assert int(mounted.show("mm_stat").split()[4]) > 16 << 20
-    assert mounted.status()["daemon"]["rss_bytes"] < rss_bytes + (16 << 20)
+    assert int(mounted.show("mm_stat").split()[4]) > 30 << 20
+    # 8 to 18 MB: buffers that malloc keeps, spare zspages, and the scratch memory of streams, new to it
+    assert mounted.status()["daemon"]["rss_bytes"] < rss_bytes + (24 << 20)
     assert zramfs("swap", "off", mounted.path).returncode == 0
     assert in_use(mounted) == began
 
