@@ -131,3 +131,14 @@ def test_a_daemon_whose_mount_was_taken_away_ends_though_the_backing_device_hang
         assert "Input/output error" not in users.communicate(timeout=10)[0]
         os.kill(mounted.pid, signal.SIGTERM)
         mounted.wait_for_daemon_end(8)
+
+
+def test_daemon_of_a_mount_that_was_taken_away_by_force_ends_though_the_device_hangs(mount: Mount, data: bytes) -> None:
+    backing = mount(size="16M")
+    mounted = mount_with_pages(mount, backing, data)
+    with stopped(backing):
+        users = users_of(mounted, 50)
+        subprocess.run(["umount", "-f", mounted.path], check=True)
+        users.communicate(timeout=10)
+        subprocess.run(["umount", "-l", mounted.path], check=False)
+        mounted.wait_for_daemon_end(10)

@@ -15,6 +15,7 @@ import pyfuse3
 import trio
 from pyfuse3 import FileNameT, InodeT
 
+from zramfs.device.lineage import OwnMount
 from zramfs.loop_device import BackingFile, LoopDevices
 
 _log: Final = logging.getLogger(__name__)
@@ -24,13 +25,13 @@ _LOOP_TIMEOUT_S: Final = 5.0
 
 
 class Announcements:
-    """Notifications in the order in which their changes were made. `mounted_device` is the st_dev of our files.
+    """Notifications in the order in which their changes were made. `own_mount` is where our files are.
 
     Without a mount there is nobody to tell, and nothing is noted.
     """
 
-    def __init__(self) -> None:
-        self.mounted_device: int | None = None
+    def __init__(self, own_mount: OwnMount) -> None:
+        self._own_mount = own_mount
         self._waiting: deque[Callable[[], None]] = deque()
         self._noted = self._sent = 0
         self._is_closed = False
@@ -52,7 +53,7 @@ class Announcements:
         self._note(partial(_forget_contents, inode))
 
     def _note(self, notification: Callable[[], None]) -> None:
-        if self.mounted_device is None or self._is_closed:
+        if self._own_mount.device is None or self._is_closed:
             return
         self._waiting.append(notification)
         self._noted += 1
@@ -66,9 +67,9 @@ class Announcements:
 
     async def tell_loop_devices(self, inode: InodeT, name: str) -> None:
         """Let the loop devices over a file know its new size; those that the kernel does not show stay as they are."""
-        if self.mounted_device is None or self._is_closed:
+        if self._own_mount.device is None or self._is_closed:
             return
-        refresh = partial(LoopDevices().refresh_capacity, BackingFile(self.mounted_device, inode), name)
+        refresh = partial(LoopDevices().refresh_capacity, BackingFile(self._own_mount.device, inode), name)
         with trio.move_on_after(_LOOP_TIMEOUT_S):
             await trio.to_thread.run_sync(refresh, abandon_on_cancel=True, limiter=self._loop_threads)
 

@@ -5,6 +5,7 @@
 
 import errno
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
@@ -34,10 +35,19 @@ def errno_of(error: Exception, request: str) -> int:
 class CompanionAnswers:
     """Answers for `open_files`, by handle; what takes its time runs in `nursery`, and holds `request_memory`."""
 
-    def __init__(self, open_files: dict[int, OpenFile], request_memory: RequestMemory, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        open_files: dict[int, OpenFile],
+        request_memory: RequestMemory,
+        nursery: trio.Nursery,
+        *,
+        session_ended: Callable[[], None],
+    ) -> None:
         self.open_files = open_files
         self.request_memory = request_memory
         self._nursery = nursery
+        self.session_ended = session_ended
+        """What to do when the kernel has given the session up."""
 
     errno_of = staticmethod(errno_of)
 

@@ -100,7 +100,7 @@ class ZramFilesystem(pyfuse3.Operations):
         self._tree = NodeTree()
         self._twigs: dict[ZramDevice, list[Twig]] = {}
         self._announced_sizes: dict[BlockFile, int] = {}
-        self.announcements = Announcements()
+        self.announcements = Announcements(self.own_mount)
         """What the kernel has to be told."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
@@ -150,6 +150,11 @@ class ZramFilesystem(pyfuse3.Operations):
         """Let no request wait for an accelerator or a backing device any more: the session is about to end."""
         for device in self._devices:
             device.abandon_waiting()
+
+    def let_nobody_wait(self) -> None:
+        """End what is under way: the session is over, and nobody waits for it."""
+        self.interrupt_devices()
+        self.abandon_devices()
 
     async def settle(self) -> None:
         """Return when every request that arrived is answered: some are, without a task, when their device is done.

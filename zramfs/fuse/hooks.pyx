@@ -173,6 +173,7 @@ def connect(answers):
     `answers.open_files` are asked for reads and writes, by handle; what memory they are given is theirs until they
     return. `answers.request_memory` limits what is kept of writes that are answered later, and `answers.errno_of(error, request)` translates what they raise. `answers.fallocate(reply, file, mode,
     offset, length)` and `answers.lseek(reply, file, offset, whence)` answer through `reply`, at once or later.
+    `answers.session_ended()` is called when the kernel has given the session up.
     """
     global server, open_files, request_memory
     cdef int fd = fuse_session_fd(session)
@@ -534,9 +535,20 @@ cdef public int fuse_session_receive_buf(fuse_session *received, fuse_buf *buffe
         empty = buffer[0]
         buffer[0] = pending
         pending = empty
-        return pending_result
-    result = receive_buf(received, buffer)
+        result = pending_result
+    else:
+        result = receive_buf(received, buffer)
+    if result == 0:
+        tell_end()
     return -EINTR if result == -EAGAIN else result
+
+
+cdef void tell_end() noexcept:
+    """The kernel has given the session up: nobody waits for the requests that are still in the works."""
+    try:
+        server.session_ended()
+    except Exception:
+        _log.exception("the end of the session was not noted")
 
 
 cdef inline bint is_read_or_write(fuse_buf *buffer) noexcept:

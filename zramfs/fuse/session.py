@@ -52,7 +52,6 @@ async def serve(
     else:
         _log.warning("no companion: %s", companion.missing_reason)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
-    filesystem.announcements.mounted_device = mount.device_number
     filesystem.own_mount.device = mount.device_number
     reader = PollingTrio(
         options.busy_poll_us,
@@ -78,11 +77,17 @@ async def _answer_requests(filesystem: ZramFilesystem) -> None:
     try:
         async with trio.open_nursery() as nursery:
             if companion.hooks is not None:
-                companion.hooks.connect(CompanionAnswers(filesystem.open_files, filesystem.request_memory, nursery))
+                companion.hooks.connect(_answers(filesystem, nursery))
             await pyfuse3.main(max_tasks=_MOST_TASKS)
     finally:
         with trio.CancelScope(shield=True):
             await filesystem.settle()
+
+
+def _answers(filesystem: ZramFilesystem, nursery: trio.Nursery) -> CompanionAnswers:
+    return CompanionAnswers(
+        filesystem.open_files, filesystem.request_memory, nursery, session_ended=filesystem.let_nobody_wait
+    )
 
 
 def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> Mount:

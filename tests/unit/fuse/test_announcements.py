@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from zramfs.device.lineage import OwnMount
 from zramfs.fuse.announcements import Announcements
 
 FOLDER = cast("pyfuse3.InodeT", 2)
@@ -47,9 +48,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
 
 @pytest.fixture
 def announcements() -> Announcements:
-    announcements = Announcements()
-    announcements.mounted_device = 1
-    return announcements
+    return Announcements(OwnMount(1))
 
 
 async def test_whoever_changed_something_waits_until_the_kernel_knows(
@@ -115,7 +114,7 @@ async def test_what_the_kernel_does_not_know_or_refuses_stops_no_other(
 
 
 async def test_without_a_mount_nobody_is_told(kernel: Kernel) -> None:
-    announcements = Announcements()
+    announcements = Announcements(OwnMount())
     announcements.name_gone(FOLDER, "zram1")
     await announcements.sent()
     assert kernel.told == []
