@@ -32,6 +32,7 @@ LEVELS = {
     "memory": 0,
     "libraries": 0,
     "mountinfo": 0,
+    "mountpoint": 0,
     "walk": 0,
     "beneath": 0,
     "foreign": 0,

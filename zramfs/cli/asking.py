@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from zramfs.errors import MountFailed, MountIsDead, ZramError
-from zramfs.fuse.mountpoint import Mount
+from zramfs.mountpoint import Mount
 
 _ANSWER_S: Final = 20.0
 _LONGEST_ANSWER: Final = 16 << 20

@@ -18,8 +18,8 @@ from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.trust import require_daemon, require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, ZramError
 from zramfs.foreign import printable
-from zramfs.fuse.mountpoint import take_away_if_dead
 from zramfs.loop_device import LoopDevices
+from zramfs.mountpoint import take_away_if_dead
 from zramfs.namespace.front import Front
 from zramfs.namespace.keeper import Keeper, release_loops
 from zramfs.namespace.protocol import Peer

@@ -11,8 +11,8 @@ from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, NotInitialised
-from zramfs.fuse.mountpoint import absolute
 from zramfs.loop_device import LoopDevices, is_readable
+from zramfs.mountpoint import absolute
 
 
 @click.group(short_help="Attach a block file to a loop device, or detach it.")

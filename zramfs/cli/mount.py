@@ -10,12 +10,13 @@ from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
 from zramfs.cli.daemonize import leave_daemon, occupy_standard_fds
 from zramfs.cli.log import open_log
-from zramfs.cli.parameters import ACCELERATOR, ALGORITHM, SIZE, mountpoint_argument
+from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.signals import DaemonSignals
+from zramfs.cli.values import ACCELERATOR, ALGORITHM, SIZE
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
-from zramfs.fuse.mountpoint import prepare_mountpoint
+from zramfs.mountpoint import prepare_mountpoint
 from zramfs.outputs import open_output
 
 

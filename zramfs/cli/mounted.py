@@ -14,7 +14,7 @@ from typing import Final
 from zramfs.beneath import open_beneath, open_folder_beneath
 from zramfs.errors import InvalidValue, MountFailed
 from zramfs.foreign import is_device_name, printable
-from zramfs.fuse.mountpoint import require_mount
+from zramfs.mountpoint import require_mount
 
 _LONGEST_BYTES: Final = 1 << 16
 """Four algorithms with their dictionaries' paths are the longest that there is to read: half of this."""

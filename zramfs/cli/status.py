@@ -13,7 +13,7 @@ from zramfs.cli.asking import ask
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import json_option, mountpoint_argument
 from zramfs.errors import MountFailed
-from zramfs.fuse.mountpoint import find_ours
+from zramfs.mountpoint import find_ours
 from zramfs.units import PAGE_SIZE, format_bytes
 
 _MM_STAT: Final = (

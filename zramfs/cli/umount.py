@@ -13,7 +13,7 @@ from zramfs.cli.loop import loops_of, release_left_loops
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
-from zramfs.fuse.mountpoint import Mount, absolute, find_ours, unmount, unmount_as_root
+from zramfs.mountpoint import Mount, absolute, find_ours, unmount, unmount_as_root
 
 _DAEMON_END_MS: Final = 60_000
 

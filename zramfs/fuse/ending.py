@@ -14,7 +14,7 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.mountpoint import Mount, find_mount_at, unmount
+from zramfs.mountpoint import Mount, find_mount_at, unmount
 
 _log: Final = logging.getLogger(__name__)
 

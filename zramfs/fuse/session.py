@@ -18,8 +18,8 @@ from zramfs.fuse import companion
 from zramfs.fuse.answers import CompanionAnswers
 from zramfs.fuse.ending import end_mount, is_still_there
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.mountpoint import Mount, find_mount_at
 from zramfs.fuse.reader import PollingTrio
+from zramfs.mountpoint import Mount, find_mount_at
 
 _log: Final = logging.getLogger(__name__)
 

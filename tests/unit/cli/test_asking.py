@@ -9,7 +9,7 @@ import pytest
 from zramfs.cli import asking
 from zramfs.cli.asking import ask
 from zramfs.errors import MountFailed, MountIsDead
-from zramfs.fuse.mountpoint import Mount
+from zramfs.mountpoint import Mount
 
 MOUNT = Mount(Path("/m"), "fuse.zramfs", "0:1", 1, os.geteuid(), os.getegid())
 

@@ -9,7 +9,7 @@ import pytest
 from zramfs.cli import mounted, status
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.errors import MountFailed
-from zramfs.fuse.mountpoint import Mount
+from zramfs.mountpoint import Mount
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from zramfs.cli import trust
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.trust import NotTrusted, require_daemon, require_trusted_owner
-from zramfs.fuse.mountpoint import Mount
+from zramfs.mountpoint import Mount
 from zramfs.namespace.protocol import Peer
 
 

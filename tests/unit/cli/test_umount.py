@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 from zramfs.cli.umount import _open_daemon
-from zramfs.fuse.mountpoint import Mount
+from zramfs.mountpoint import Mount
 
 
 def mount_of(uid: int) -> Mount:

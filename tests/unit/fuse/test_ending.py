@@ -10,7 +10,7 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse import ending
-from zramfs.fuse.mountpoint import Mount
+from zramfs.mountpoint import Mount
 
 if TYPE_CHECKING:
     from zramfs.fuse.filesystem import ZramFilesystem

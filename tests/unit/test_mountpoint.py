@@ -6,7 +6,7 @@ import pytest
 
 from zramfs import mountinfo
 from zramfs.errors import MountFailed
-from zramfs.fuse.mountpoint import absolute, find_mount, find_mount_at, unmount_as_root
+from zramfs.mountpoint import absolute, find_mount, find_mount_at, unmount_as_root
 
 
 def test_find_mount_tells_type_and_device() -> None:
