@@ -1,4 +1,4 @@
-"""Opens what is in a folder whose contents somebody else decides: nothing outside of it can be meant. Level 0."""
+"""Opens files in a folder whose contents somebody else decides, and none outside of it. Level 0."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What others name and say, before it is used: names of devices, and text that is shown on a terminal. Level 0."""
+"""Checks names and text of others before use: names of devices, and text for a terminal. Level 0."""
 
 import re
 from typing import Final
@@ -14,7 +14,7 @@ def is_device_name(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Write whatever would steer a terminal, or is no character, as an escape; lines stay lines."""
+    """Write letters that would steer a terminal, or are no characters, as escapes; lines stay lines."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text)

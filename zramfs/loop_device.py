@@ -50,7 +50,7 @@ _BLOCK_DEVICES: Final = Path("/sys/block")
 
 @dataclass(frozen=True, slots=True)
 class BackingFile:
-    """What a loop device is bound to: its file system's st_dev, and its inode."""
+    """The file of a loop device: its file system's st_dev, and its inode."""
 
     device: int
     inode: int
@@ -86,7 +86,7 @@ class LoopDevices:
     def detach(self, number: int) -> bool:
         """Unbind a loop device; False, and nothing has changed, if it is open, mounted or used for swap.
 
-        To unbind one that is in use means to the kernel: later, when it no longer is (LO_FLAGS_AUTOCLEAR).
+        For one in use, LOOP_CLR_FD asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
         """
         with _opened(self.path(number)) as fd:
             try:
@@ -190,7 +190,7 @@ def _backing_name(folder: Path) -> str:
 
 
 def discard_swap_area(path: Path) -> None:
-    """Give back what a swap area no longer in use holds, but for its first page: with its header it stays a swap area.
+    """Discard a swap area that nobody uses, but for its first page: with its header it stays a swap area.
 
     OSError with EOPNOTSUPP if the device cannot discard.
     """
@@ -200,7 +200,7 @@ def discard_swap_area(path: Path) -> None:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether what a block device stands for still answers, past what the kernel remembers of it."""
+    """Whether a block device still answers, past the kernel's page cache."""
     try:
         with _opened(path, os.O_RDONLY | os.O_DIRECT) as fd, mmap.mmap(-1, PAGE_SIZE) as page:
             return os.preadv(fd, [page], 0) == PAGE_SIZE

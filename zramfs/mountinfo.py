@@ -1,4 +1,4 @@
-"""What is mounted where, as /proc/self/mountinfo tells: no file system is asked for it, living or dead. Level 0."""
+"""The mounts of our namespace, from /proc/self/mountinfo: no file system is asked, living or dead. Level 0."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What stands at a mount point, and whether a mount can be made there. Every problem is one line with its remedy."""
+"""Mount points: the mount at one, and whether one can be made there. Every problem is one line with its remedy."""
 
 import ctypes
 import errno
@@ -24,7 +24,7 @@ _UMOUNT_NOFOLLOW: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What is mounted at a place. `device` is its file system's major:minor, which no other living one has.
+    """The mount at a place. `device` is its file system's major:minor, which no other living one has.
 
     The owner is who mounted it, as the kernel noted it; 0 where the file system has none.
     """
@@ -102,8 +102,8 @@ def prepare_mountpoint(path: Path) -> None:
 def take_away_if_dead(path: Path) -> None:
     """Unmount a zramfs whose daemon was killed; MountFailed if that cannot be.
 
-    `auto_unmount` does so too, unless it comes so early that the kernel has yet to give the connection up: it then
-    meets ECONNABORTED, where it expects ENOTCONN, and leaves the mount behind.
+    `auto_unmount` does so as well (`session._fusermount_told_last`), unless its fusermount3 has been killed with the
+    daemon.
     """
     if _is_dead(path):
         _clean_up_dead_mount(path)
@@ -124,8 +124,8 @@ def unmount(mount: Mount, *, lazily: bool = False) -> None:
 def unmount_as_root(mount: Mount, *, lazily: bool = False) -> None:
     """Unmount somebody else's mount; MountFailed when it is busy, or another one now.
 
-    Its place may be in a folder of its owner, who could put a link to another mount there meanwhile. So the folder
-    is kept hold of, and the kernel lets nobody rename or remove what is mounted on in it.
+    Its place may be in a folder of its owner, who could put a link to another mount there meanwhile. An open
+    descriptor therefore keeps the folder, in which the kernel lets nobody rename or remove a mount point.
     """
     flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazily else 0)
     libc = ctypes.CDLL(None, use_errno=True)

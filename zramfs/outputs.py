@@ -1,7 +1,7 @@
-"""Opens files to write to, of a name that a user chose, in folders that others may write to as well. Level 0.
+"""Opens files for writing, by names that a user chose, in folders that others may write to as well. Level 0.
 
-As fs.protected_symlinks and its relatives do it (proc(5)), also where they are off: somebody who guesses the name of a
-log in /tmp must not choose the file that root then writes to.
+It follows the rules of fs.protected_symlinks and its relatives (proc(5)), even where they are off: somebody who guesses
+the name of a log in /tmp must not choose the file that root then writes to.
 """
 
 import errno
@@ -29,7 +29,7 @@ def open_output(path: Path, flags: int = 0, mode: int = 0o666) -> int:
 
 
 def _open_among_others(path: Path, folder_fd: int, flags: int, mode: int) -> int:
-    """O_TRUNC comes last: what is not ours stays as it is."""
+    """O_TRUNC comes last: a file that is not ours stays as it is."""
     try:
         fd = os.open(path.name, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=folder_fd)
     except OSError as error:

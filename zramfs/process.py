@@ -1,4 +1,4 @@
-"""What the daemon does about its own process: its memory, and its safety while it holds swap. Level 0."""
+"""The daemon's own process: its memory, and its safety while it holds swap. Level 0."""
 
 import ctypes
 import errno

@@ -104,7 +104,7 @@ class CheckedBackend(Backend):
         self._promises.note(f"{function}()", f"failed on a page: {describe(error)}")
 
     def release_params(self, params: BackendParams) -> None:
-        """Have it all undone; not while a stream is at work that never ends: who waits for it would not end either."""
+        """Have it all undone; not while a stream is at work that never ends: a manager that waits for it would hang."""
         del params
         if self._streams is not None:
             self._streams.end()
@@ -164,7 +164,7 @@ def _kind(thing: object) -> str:
 
 
 class WatchedStreams(CheckedStreams):
-    """Checked streams, and whoever watches over them: no run is in flight for ever."""
+    """Checked streams, and a task that watches over them: no run is in flight for ever."""
 
     def __init__(self, inner: StreamManager, promises: Promises, codec: PageCodec) -> None:
         super().__init__(inner, promises, codec)
@@ -208,7 +208,7 @@ class WatchedStreams(CheckedStreams):
                 self.promises.give_up("nobody serves its completions any more")
 
     def statistics(self) -> Mapping[str, float]:
-        """What the package counts, if it is numbers by name, and what it broke."""
+        """The package's counts, if they are numbers by name, and those of its broken promises."""
         own = {"broken_promises": self.promises.broken_count, "software_redone": self.redone_pages}
         try:
             found = dict(self.inner.statistics())

@@ -1,4 +1,4 @@
-"""What a backend of another package promised and did not do: logged once a kind, counted, and too much in the end."""
+"""The broken promises of another package's backend: logged once a kind, counted, and borne up to a limit."""
 
 import logging
 from typing import TYPE_CHECKING, Final

@@ -30,7 +30,7 @@ _LONGEST_NAME: Final = 200
 
 
 class DaemonLog(logging.Handler):
-    """What all logs have in common. `place` is for people; `fd` stays open when the daemon closes what it inherits."""
+    """The interface of all logs. `place` is for people; `fd` stays open when the daemon closes inherited files."""
 
     place: str
     fd: int | None = None
@@ -124,7 +124,7 @@ class LogFile(DaemonLog):
 
 
 class SystemLog(DaemonLog):
-    """The system's log; warnings are told to the daemon's starter, too, as long as that one listens."""
+    """The system's log; warnings also go to the daemon's starter, as long as that one listens."""
 
     place = "the system's log"
 

@@ -34,7 +34,7 @@ def attach(mountpoint: Path, device: str) -> None:
 def detach(mountpoint: Path, device: str) -> None:
     """Detach a device from its loop devices; an error if it has none, or one is mounted or used for swap.
 
-    Those that a daemon has left that was killed are found, too, also when its mount is gone.
+    The loop devices of a killed daemon are found as well, even when its mount is gone.
     """
     try:
         detach_loops(MountedZramfs(mountpoint), device)
@@ -89,13 +89,13 @@ def detach_loops(mounted: MountedZramfs, device: str) -> None:
 
 
 def left_loops(mountpoint: Path, device: str) -> list[Path]:
-    """Return the loop devices over a device of what is mounted at a path, or was."""
+    """Return the loop devices over a device of a mount point; daemon and mount may be gone."""
     loops = LoopDevices()
     return [loops.path(number) for number in loops.numbers_named_beneath(absolute(mountpoint), device)]
 
 
 def release_left_loops(mountpoint: Path) -> bool:
-    """Detach the loop devices that a dead daemon has left, and say which are in use; whether there were any.
+    """Detach the loop devices that a dead daemon has left, and say which are in use; whether there are any.
 
     Those of a living daemon, whose mount was taken away lazily, have users.
     """

@@ -73,7 +73,7 @@ def _explain(error: ZramError | ImportError | OSError) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Blanks for whatever ends a line; what steers a terminal, which may come from somebody else's mount, as text."""
+    """Write blanks for line ends, and escapes for letters that steer a terminal: a mount may be somebody else's."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
 
 

@@ -1,7 +1,7 @@
 """A mounted zramfs as a verb sees it: through its files, like any script.
 
-Whoever serves the mount may be hostile to root, who may look at it: what is read is bounded, printable text, and no
-file is opened but those that are meant.
+The daemon may be hostile to root, who may look at any mount: text is read bounded and made printable, and no files are
+opened but those that are meant.
 """
 
 import os
@@ -26,7 +26,7 @@ _MOST_PROCESSES: Final = 1 << 22  # PID_MAX_LIMIT
 class MountedZramfs:
     """The files of the zramfs at `path`; MountFailed if none is mounted there.
 
-    It may be somebody else's, and its daemon any program: what is read is bounded, and steers no terminal.
+    It may be somebody else's, and its daemon any program.
     """
 
     def __init__(self, path: Path) -> None:

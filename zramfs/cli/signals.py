@@ -1,7 +1,7 @@
-"""What signals do to the daemon: none ends it at once, and none is unheard of.
+"""The daemon's signals, none of which ends it at once.
 
-Some end the mount, SIGHUP has the log opened anew, and all others leave a line in it. They are caught before the daemon
-does anything else, and keep until somebody can attend to them.
+Some end the mount, SIGHUP has the log opened anew, and all others that matter leave a line in it. The daemon catches
+them before it does anything else, and keeps them until somebody can attend to them.
 """
 
 import logging
@@ -43,7 +43,7 @@ _NOTED_EVERY_S: Final = 1.0
 
 
 class DaemonSignals:
-    """Catches the signals of this process, and does with them what is due. `log` is what SIGHUP opens anew.
+    """Catches the signals of this process, and acts on them. `log` is the one that SIGHUP opens anew.
 
     `endings` gives the name of each signal by which somebody wants the mount to end.
     """
@@ -65,7 +65,7 @@ class DaemonSignals:
             signal.signal(number, self._note)
 
     async def attend(self) -> None:
-        """Do what is due, until cancelled, beginning with what has arrived before."""
+        """Act on signals until cancelled, beginning with those that have arrived before."""
         self._token = trio.lowlevel.current_trio_token()
         while True:
             self._arrival = trio.Event()
@@ -74,7 +74,7 @@ class DaemonSignals:
             await self._arrival.wait()
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        """The handler, which may interrupt anything; what has arrived and waits need not arrive again."""
+        """Handle a signal, which may interrupt anything; one that waits already need not arrive again."""
         if number not in self._arrived:
             self._arrived.append(number)
         if self._token is not None:

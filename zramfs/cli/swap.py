@@ -25,10 +25,10 @@ def swap() -> None:
 @device_option
 @click.option("--priority", type=click.IntRange(-1, 32767), default=100, show_default=True, help="As of swapon.")
 def on(mountpoint: Path, device: str, priority: int) -> None:
-    """Make a device swap space and print its loop device. What it held is overwritten.
+    """Make a device swap space and print its loop device. The device's contents are overwritten.
 
-    The daemon first locks its memory and keeps the OOM killer away: it must not be swapped into itself. Pages that swap
-    no longer needs are discarded, as the kernel finds 2 MiB of them side by side.
+    The daemon first locks its memory and keeps the OOM killer away: it must not be swapped into itself. The kernel
+    discards pages that swap has freed, in clusters of 2 MiB.
     """
     mounted = MountedZramfs(mountpoint)
     mounted.block_file(device)
@@ -48,9 +48,9 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
 @mountpoint_argument
 @device_option
 def off(mountpoint: Path, device: str) -> None:
-    """End the swap on a device; what is swapped out comes back into memory first, and the device is empty then.
+    """End the swap on a device; swapped-out pages come back into memory first, and the device is then empty.
 
-    What a daemon has left that was killed is taken away too; what was swapped out to it is lost.
+    It also ends the swap that a killed daemon has left; the pages swapped out to it are lost.
     """
     swaps = _swaps_of(mountpoint, device)
     mounted = _living(mountpoint, or_left=swaps)
@@ -90,7 +90,7 @@ def _swapped_bytes() -> dict[Path, int]:
 
 
 def _living(mountpoint: Path, *, or_left: Sequence[Path]) -> MountedZramfs | None:
-    """Return the mount; None if there is none any more, but swap that it has left."""
+    """Return the mount; None if only swap is left of it (`or_left`)."""
     try:
         return MountedZramfs(mountpoint)
     except MountFailed:

@@ -1,4 +1,4 @@
-"""Whom a verb trusts that gives a mount more than its owner has: loop devices, swap, root's commands.
+"""Whom a verb trusts before it gives a mount more than its owner has: loop devices, swap, root's commands.
 
 Whoever serves a FUSE mount decides what its files are, and may let others see it. So the mount must be root's, or that
 of the user who calls the verb, also by sudo.
@@ -45,7 +45,7 @@ def _callers() -> set[int]:
 def require_daemon(peer: Peer, mounted: MountedZramfs) -> None:
     """Raise NotTrusted unless a peer is the mount's daemon: its owner's, and the one that has the FUSE connection open.
 
-    Kernels before 6.17 do not tell who has it; there the mount's own word counts.
+    Where the kernel does not tell who has it open (`fuse_connection` in fdinfo), the mount's own word counts.
     """
     connections = _fuse_connections(peer.pid)
     serves = os.minor(mounted.mount.device_number) in connections if connections else peer.pid == mounted.pid

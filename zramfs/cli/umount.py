@@ -25,7 +25,8 @@ _DAEMON_END_MS: Final = 60_000
 def umount(mountpoint: Path, *, lazy: bool, if_mounted: bool) -> None:
     """Unmount MOUNTPOINT: answer what is in flight, give all memory back, and wait for the daemon to end.
 
-    A mount that is in use stays as it is, unless --lazy. What a daemon has left that was killed is taken away.
+    A mount that is in use stays as it is, unless --lazy. The dead mount and the loop devices of a killed daemon are
+    taken away.
     """
     try:
         mount = find_ours(mountpoint)
@@ -78,7 +79,7 @@ def _daemon_pid(path: Path) -> int:
 
 
 def _open_daemon(mount: Mount, pid: int) -> int | None:
-    """Return the daemon's pidfd; None if that process cannot be it: whoever answers may name any."""
+    """Return the daemon's pidfd; None if that process cannot be it: a hostile daemon may name any."""
     try:
         daemon_fd = os.pidfd_open(pid)
         is_owners = Path(f"/proc/{pid}").stat().st_uid == mount.owner_uid

@@ -1,4 +1,4 @@
-"""What the block layer shows of a disk (Documentation/ABI/stable/sysfs-block): lsblk and libudev look for it."""
+"""The block layer's attributes of a disk (Documentation/ABI/stable/sysfs-block), for lsblk and libudev."""
 
 from functools import partial
 from typing import Final

@@ -34,7 +34,7 @@ _MOST_WRITES: Final = 8
 class BackingDevice:
     """An open backing device. A block of it is a page; `blocks` knows which are in use.
 
-    If its process dies, what it was asked for fails, and another one goes on.
+    If its process dies, the requests in its hands fail, and another one goes on.
     """
 
     def __init__(self, link: BackingLink) -> None:
@@ -156,7 +156,7 @@ class BackingDevice:
         await self._link.released.wait()
 
     async def _restart(self) -> None:
-        """Start another process, however long that takes; what is asked for meanwhile fails after the first attempt."""
+        """Start another process, however long that takes; requests made meanwhile fail after the first attempt."""
         while True:
             try:
                 link = await reopen_link(self.path, self._link.place_fd)

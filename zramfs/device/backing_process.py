@@ -1,7 +1,7 @@
 """The process that does the I/O of one backing device (`python -m zramfs.device.backing_process`, by `backing_link`).
 
-A call that a device does not answer cannot be ended, not even by SIGKILL, and keeps all that its process has. Of the
-daemon that would be its memory and the mount; this process has the backing device, and memory for the pages on their
+A call that a device does not answer cannot be ended, not even by SIGKILL, and keeps all that its process has. In the
+daemon that would be its memory and the mount. This process has only the backing device, and memory for pages on their
 way. It talks to the daemon by messages on its standard input, a socket, and ends when that does.
 
 Its answer to the first message tells whether the backing device is open. Each message after that is a request for a
@@ -113,7 +113,7 @@ def find_place(path: str, own_device: int) -> int:
 def open_backing(place_fd: int) -> Opened:
     """Open the file of an O_PATH descriptor, claim it, and check that it can be a backing device.
 
-    Whoever gets an OSError ends with what was opened by then.
+    After an OSError the process ends, and its open files with it.
     """
     mode = os.fstat(place_fd).st_mode  # before it is opened, which may do something to a device of another kind
     if not stat.S_ISBLK(mode) and not stat.S_ISREG(mode):
@@ -151,7 +151,7 @@ def _size_bytes(fd: int) -> int:
 def _protect() -> None:
     """Stay in memory, and be spared by the OOM killer, as far as privileges go: swap may come to lie in the device.
 
-    The daemon does so when it is told of swap. This process has 20 MiB, does nothing else, and need not be told.
+    The daemon does so when it is told of swap; this process is not told, and always locks its 20 MiB.
     """
     from zramfs.process import NotPrivileged, SwapGuard  # noqa: PLC0415 - nobody waits for it any more
 

@@ -465,7 +465,7 @@ class _NoAddressSpace(ZramError):  # noqa: N818
 
 
 def _start_read_helper(algorithms: Mapping[int, ActiveAlgorithm]) -> ReadHelper | None:
-    """Start the second thread of large reads, where there is a second CPU for it; they work without it, too.
+    """Start the second thread of large reads, where there is a second CPU for it; they also work without it.
 
     1M reads at depth 4, medians of six interleaved rounds: 2.50 GB/s with it, 2.08 without, the kernel's zram 2.40.
     """

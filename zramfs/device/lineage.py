@@ -1,8 +1,9 @@
-"""What lies beneath a file system or a block device, and whether that is our own mount.
+"""Looks at all that lies beneath a file system or a block device, for our own mount.
 
-A daemon whose backing device is, in the end, a file of its own mount waits for itself, and not even SIGKILL ends that:
-its descriptor of /dev/fuse stays open while one of its threads waits for an answer. So nothing here asks a file system
-before it is known to be none of ours; /proc and /sys tell enough.
+A daemon whose backing device is, in the end, a file of its own mount waits for itself. Whoever asks that file system
+waits as well: the process of a backing device, or the thread of the daemon that connects to a keeper. Such a thread
+keeps /dev/fuse open, so that not even SIGKILL ends the daemon. Nothing here asks a file system before it is known to be
+none of ours; /proc and /sys tell enough.
 """
 
 import stat

@@ -1,4 +1,4 @@
-"""What the kernel is told without having asked: names that have gone, and sizes that have changed.
+"""Tells the kernel, without its having asked, of names that have gone and sizes that have changed.
 
 A notification is a write to /dev/fuse. One of a name waits for the folder's lock, which a look-up holds until we
 answer it: so notifications are written by a thread of their own, one after the other, while requests go on.
@@ -49,7 +49,7 @@ class Announcements:
         self._note(partial(_forget_attributes, inode))
 
     def contents_changed(self, inode: InodeT) -> None:
-        """Note that whatever the kernel has read ahead of a file is no longer true."""
+        """Note that the kernel must forget the contents of a file that it has in its page cache."""
         self._note(partial(_forget_contents, inode))
 
     def _note(self, notification: Callable[[], None]) -> None:
@@ -83,7 +83,7 @@ class Announcements:
             await self._awaiting_work.park()
 
     async def close(self) -> None:
-        """Note nothing more, let those go who wait, and return when no notification is under way.
+        """Note nothing more, let everybody go who waits, and return when no notification is under way.
 
         Requests must be answered meanwhile: the thread would hold /dev/fuse open, and whoever it waits for would wait
         for an answer.

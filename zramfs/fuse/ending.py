@@ -1,4 +1,4 @@
-"""The end of a mount that the daemon is asked for, within 10 s, whatever is in flight and whoever holds what.
+"""Ends a mount at a signal, within 10 s, whatever is in flight and whoever holds what.
 
 Requests are answered for as long as anything here waits: a notification under way waits for a look-up, and unmounting
 for what mmap has left dirty. Whoever still has the mount in use then meets ENOTCONN.
@@ -28,7 +28,7 @@ _ANSWERS_S: Final = 1.0
 """How long requests that have arrived may take for their answers; none of them waits for a device any more."""
 
 _LAST_RESORT_S: Final = 9.0
-"""When the process exits whatever it is doing: the sum of the above, and 2 s for what takes no time."""
+"""When the process exits in any case: the sum of the above, and 2 s for the rest."""
 
 
 def is_still_there(mount: Mount) -> bool:

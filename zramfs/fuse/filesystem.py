@@ -101,7 +101,7 @@ class ZramFilesystem(pyfuse3.Operations):
         self._twigs: dict[ZramDevice, list[Twig]] = {}
         self._announced_sizes: dict[BlockFile, int] = {}
         self.announcements = Announcements(self.own_mount)
-        """What the kernel has to be told."""
+        """News for the kernel."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
         self._next_handle = 0
@@ -127,7 +127,7 @@ class ZramFilesystem(pyfuse3.Operations):
         self._announced_sizes = {file: size for file, size in self._announced_sizes.items() if file.device != device}
 
     async def _announce_size(self, file: BlockFile) -> None:
-        """Let the kernel know the size of a block file if that has just changed, and loop devices over it, too."""
+        """Let the kernel, and loop devices over it, know the size of a block file that has just changed."""
         size_bytes = file.size_bytes
         if self._announced_sizes.get(file, size_bytes) == size_bytes:
             return
@@ -152,7 +152,7 @@ class ZramFilesystem(pyfuse3.Operations):
             device.abandon_waiting()
 
     def let_nobody_wait(self) -> None:
-        """End what is under way: the session is over, and nobody waits for it."""
+        """End all work under way: the session is over, and nobody waits for it."""
         self.interrupt_devices()
         self.abandon_devices()
 

@@ -19,7 +19,7 @@ _PUNCH_HOLE: Final = 2  # FALLOC_FL_PUNCH_HOLE
 _ZERO_RANGE: Final = 16  # FALLOC_FL_ZERO_RANGE
 
 _TIMEOUT_S: Final = 3600.0
-"""How long the kernel may trust what it knows of a node. Names that go are announced, and so is a block file's size."""
+"""How long the kernel may trust its knowledge of a node. Names that go are announced, and so is a block file's size."""
 
 
 _LONGEST_READ_BYTES: Final = 128 * 1024

@@ -1,4 +1,4 @@
-"""The keeper's loop devices: which of them stands for which device, whatever the daemon asks for."""
+"""The keeper's loop devices, each of which stands for a device. The daemon may ask for anything."""
 
 import errno
 import os
@@ -56,7 +56,7 @@ class Attachments:
         """The loop devices that are bound."""
 
     def answer(self, request: Request) -> Answer:
-        """Do what a daemon asks for; why that cannot be is an answer."""
+        """Do what a daemon asks for; an error becomes an answer."""
         try:
             return Answer(text=self._do(request))
         except (ZramError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The mounts below a folder, and what becomes of those outside of our namespace."""
+"""The mounts below a folder, and those outside of our namespace."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ _OURS: Final = "fuse.zramfs"
 
 
 def uppermost_below(folder: Path) -> list[Path]:
-    """Return the uppermost mounts below a folder; what is mounted below those goes with them."""
+    """Return the uppermost mounts below a folder; mounts below those go with them."""
     below = {mount.point for mount in read_mounts() if folder in mount.point.parents}
     return [path for path in below if not any(parent in below for parent in path.parents)]
 

@@ -24,8 +24,8 @@ _MOST_BYTES: Final = 1 << 16
 class ProcFiles:
     """The three files, as those see them whose /dev is `dev`; `kernels` is a /proc where they are not covered.
 
-    /proc/swaps has paths and no device numbers: swap space on the /dev/zram0 of another /dev is /dev/zram0 there, too.
-    But a path is shown as it is below the reader's root, so that a process whose root is our /dev tells them apart.
+    /proc/swaps has paths and no device numbers: swap space on the /dev/zram0 of another /dev has the same path as ours.
+    But the kernel shows a path below the reader's root, so that a process whose root is our /dev tells them apart.
     """
 
     def __init__(self, dev: Union, kernels: Path) -> None:

@@ -1,8 +1,8 @@
 """The link between a daemon and a keeper, as both ends read it: neither trusts the other.
 
 Requests and answers are lines: `attach zram0`, `detach zram0`, `forget zram0` or `ready`; an errno, 0 for success, and
-behind it major:minor or a reason. The daemon asks one thing at a time. A keeper answers EINVAL to what is no request;
-whoever meets what is no line, or no answer, ends the link.
+behind it major:minor or a reason. The daemon asks one thing at a time. A keeper answers EINVAL to a line that is no
+request. Either end ends the link at bytes that are no line; a daemon does so at a line that is no answer.
 """
 
 import errno
@@ -19,7 +19,7 @@ ATTACH: Final = "attach"
 DETACH: Final = "detach"
 FORGET: Final = "forget"
 READY: Final = "ready"
-"""The request that says: all devices that there are have been attached."""
+"""The request that says that all devices are attached."""
 
 LONGEST_LINE_BYTES: Final = 1024
 
@@ -57,7 +57,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a daemon asks for. `name` is the device's; empty for `ready`."""
+    """A daemon's request. `name` is the device's; empty for `ready`."""
 
     verb: str
     name: str = ""
@@ -78,7 +78,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a keeper answers: an errno, or 0, and text that needs no escaping."""
+    """A keeper's answer: an errno, or 0, and text that needs no escaping."""
 
     error_number: int = 0
     text: str = ""

@@ -1,4 +1,4 @@
-"""The keeper's end of the link: receives what a daemon asks for, one thing at a time, and answers it."""
+"""The keeper's end of the link: receives a daemon's requests, one at a time, and answers them."""
 
 import socket
 import sys
@@ -31,7 +31,7 @@ class Service:
     def answer(self) -> bool:
         """Do what the daemon asks for, when there is something to receive; True once it has said that this was all.
 
-        CommandFailed when it has ended; ProtocolBroken for what is no line, or comes too early.
+        CommandFailed when it has ended; ProtocolBroken for bytes that are no line, or a request that comes too early.
         """
         try:
             received = self._link.recv(_MOST_BYTES)

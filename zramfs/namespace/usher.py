@@ -1,6 +1,6 @@
 """The process that serves a namespace's view: folders that are unions, and files that are made when they are read.
 
-It answers from what is there at that moment, and never waits for the daemon or for the keeper.
+It looks anew at each request, and never waits for the daemon or for the keeper.
 """
 
 import errno

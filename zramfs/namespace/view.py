@@ -1,8 +1,8 @@
-"""What a command sees in `zramfs exec`: /dev with our zramN, the folders of /sys in which zram shows, some of /proc.
+"""A command's view in `zramfs exec`: /dev with our zramN, the folders of /sys in which zram shows, some of /proc.
 
 A zramN is a loop device over the block file, under another name: /dev/zramN has its numbers, and the loop device's own
 names are hidden. Folders are live unions (`union.py`) of the kernel's and one of our own, served by a process of ours
-(`usher.py`); that works where the kernel knows of no zram, too.
+(`usher.py`); the kernel need not know of zram.
 """
 
 import os
@@ -98,7 +98,7 @@ class DeviceView:
         self.servers.append(proc_files.cover(view, _DEV))
 
     def _keep_what_is_no_link(self, view: Path) -> None:
-        """Let what a union could only pass on be the very thing: mounts, devices' folders in sysfs, terminals."""
+        """Bind what a union could only imitate: mounts, devices' folders in sysfs, terminals."""
         for path in (*mounts.uppermost_below(_DEV), *_not_to_be_copied(_DEV), *_folders(_DEVICES)):
             kernel.bind(path, _within(view, path))
         if _CLASS in self._unions:
@@ -149,7 +149,7 @@ def _unite(folder: Path, scratch: Path) -> Union:
 
 
 def _not_to_be_copied(folder: Path) -> Iterator[Path]:
-    """Find what is used by its very inode: our terminals (ttyname), sockets, pipes."""
+    """Find nodes that are used by their very inodes: our terminals (ttyname), sockets, pipes."""
     terminals = {os.ttyname(fd) for fd in _TERMINALS if os.isatty(fd)}
     for path in folder.iterdir():
         mode = path.lstat().st_mode
