@@ -7,17 +7,37 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 from mounts import Mounted, is_mounted, zramfs
+
+
+_OF_THE_HOST: Final = {
+    "test_compare",
+    "test_copies",
+    "test_dead_daemon",
+    "test_exec",
+    "test_exec_views",
+    "test_hostile_mount",
+    "test_hot_plug",
+    "test_kernel_comparison",
+    "test_loop_and_swap",
+    "test_users",
+}
+"""Tests that look at all swap, loop devices or processes, or measure: one at a time, while others run beside them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     reason = _why_no_mounts()
     for item in items:
-        if reason and here in item.path.parents:
+        if here not in item.path.parents:
+            continue
+        if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
+        if item.path.stem in _OF_THE_HOST:
+            item.add_marker(pytest.mark.xdist_group("host"))
 
 
 def _why_no_mounts() -> str:

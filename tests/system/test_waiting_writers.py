@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,28 @@ def test_writers_that_wait_keep_nobody_else_waiting_and_lose_nothing(mount: Moun
         mounted.wait_for_daemon_end(10)
 
 
+def test_asynchronous_writers_that_wait_leave_buffered_reads_room(mount: Mount) -> None:
+    if shutil.which("fio") is None:
+        pytest.skip("fio is not installed")
+    mounted = mount("--accel", DEAD_DEVICE.replace("4096", "64"))
+    mounted.attribute("accel/fault_timeout").write_text("1/1")
+    writers = subprocess.Popen(
+        [
+            *("fio", "--name=wait", f"--filename={mounted.file}", "--rw=write", "--bs=4k", "--size=8M"),
+            *("--ioengine=libaio", "--iodepth=1000", "--direct=1", "--allow_file_create=0"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: in_flight(mounted) == 1000)
+        with mounted.file.open("rb") as file:
+            file.seek(200 * MIB)
+            assert file.read(4096) == bytes(4096)
+    finally:
+        mounted.attribute("accel/state").write_text("offline")
+        assert writers.wait(60) == 0
+
+
 def test_memory_of_waiting_writes_has_a_limit(mount: Mount) -> None:
     mounted = mount("--accel", DEAD_DEVICE, size="512M")
     writers = waiting(mounted, 500, MIB, sync=False)
@@ -85,3 +108,18 @@ def test_memory_of_waiting_writes_has_a_limit(mount: Mount) -> None:
     assert writers.wait(60) == 0
     assert mounted.status()["daemon"]["request_bytes"] == 0
     assert mounted.device()["mm_stat"]["orig_data_size"] == 500 * MIB
+
+
+def test_signal_ends_a_mount_of_which_another_namespace_has_a_copy(mount: Mount) -> None:
+    mounted = mount()
+    with subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read _"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as elsewhere:
+        assert elsewhere.stdout is not None
+        elsewhere.stdout.readline()
+        os.kill(mounted.pid, signal.SIGTERM)
+        mounted.wait_for_daemon_end(10)
+        elsewhere.communicate(b"\n")
+    assert "Timeout" not in mounted.log.read_text()

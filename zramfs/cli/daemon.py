@@ -32,6 +32,11 @@ _log: Final = logging.getLogger(__name__)
 _LEAST_BACKGROUND: Final = 64
 """Background requests at a time, for a shallow queue or none."""
 
+_WAITING_BACKGROUND: Final = 4096
+"""Background requests at a time where writes wait for the accelerator: buffered and asynchronous reads are background
+requests as well, and wait in the kernel when others have taken all places. Elsewhere a longer queue in the daemon would
+only be one that synchronous requests stand in."""
+
 _REQUEST_LIMIT_BYTES: Final = 320 << 20
 """What may be held of writes that wait: a default queue of 256 requests of 1 MiB, and a quarter more."""
 
@@ -110,9 +115,16 @@ async def _serve(
     options = session.SessionOptions(
         allow_other=request.allow_other,
         busy_poll_us=request.busy_poll_us,
-        background=max(_LEAST_BACKGROUND, request.profile.queue_depth if request.profile else 0),
+        background=_background(request.profile),
     )
     await session.serve(filesystem, request.mountpoint, options, signals.endings)
+
+
+def _background(profile: Profile | None) -> int:
+    """Return how many asynchronous requests to take from the kernel at a time."""
+    if profile is None:
+        return _LEAST_BACKGROUND
+    return max(_LEAST_BACKGROUND, profile.queue_depth, _WAITING_BACKGROUND if profile.waits_when_full else 0)
 
 
 def _make_device(

@@ -48,7 +48,7 @@ async def end_mount(
     is_unmounted = await _unmount_as_a_user_would(mount)
     filesystem.abandon_devices()
     if is_unmounted:
-        return  # the kernel ends the session
+        await trio.sleep(_ANSWERS_S)  # the kernel ends the session, and this; not if another namespace has the mount
     with trio.move_on_after(_NOTIFICATION_S):
         await filesystem.announcements.close()
     stop_reading()

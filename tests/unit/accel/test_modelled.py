@@ -217,8 +217,10 @@ async def test_run_is_polled_for_only_while_its_end_is_near(compressible_pages: 
         assert device.driver.can_poll(20)
         assert not device.driver.can_poll(21)
         stream = device.get()
+        device.set(page_ns=1_000_000)
         stream.submit(compressible_pages(60), 0, 60)
-        assert not device.driver.can_poll(1)  # the engine is busy for 600 us
+        device.set(page_ns=10_000)
+        assert not device.driver.can_poll(1)  # the engine is busy for 60 ms
         await completed(stream)
         device.driver.put_stream(stream)
         assert device.driver.can_poll(20)
