@@ -12,7 +12,6 @@ from typing import Final
 import pytest
 from mounts import Mounted, is_mounted, zramfs
 
-
 _OF_THE_HOST: Final = {
     "test_compare",
     "test_copies",
