@@ -5,15 +5,15 @@ import fcntl
 import hashlib
 import mmap
 import os
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from zramfs.errors import CommandFailed
+from zramfs.foreign import is_device_name
 from zramfs.units import PAGE_SIZE
 
 MAJOR: Final = 7  # LOOP_MAJOR
@@ -36,7 +36,8 @@ _NAME_FIELD: Final = 9
 _NAME_BYTES: Final = 63  # and a NUL
 _DIGEST_BYTES: Final = 8
 
-_BLOCK_FILE: Final = re.compile(r"zram[0-9]+")
+_DELETED: Final = " (deleted)"
+"""Behind the path of a file that has gone (d_path)."""
 
 _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 """loop_config: fd, block_size, loop_info64, reserved."""
@@ -106,8 +107,11 @@ class LoopDevices:
             fcntl.ioctl(fd, _CLR_FD)
 
     def numbers_over(self, device: int) -> list[int]:
-        """Return the loop devices over files of the file system that has this st_dev."""
-        return [number for number, backing in self._bound() if backing.device == device]
+        """Return the loop devices over block files of the mount that has this st_dev.
+
+        Those over files of other names are not asked, nor are their file systems: these may hang.
+        """
+        return [number for number, backing in self._bound(is_device_name) if backing.device == device]
 
     def numbers_named_beneath(self, mountpoint: Path, device: str | None = None) -> list[int]:
         """Return the loop devices over block files of a mount, by name: daemon and mount may be gone.
@@ -139,19 +143,19 @@ class LoopDevices:
 
         The kernel asks the file system for the size meanwhile. Loop devices that we may not open stay as they are.
         """
-        for number, backing in self._bound(name):
+        for number, backing in self._bound(name.__eq__):
             if backing == file:
                 with suppress(OSError), _opened(self.path(number)) as fd:
                     fcntl.ioctl(fd, _SET_CAPACITY)
 
-    def _bound(self, name: str | None = None) -> Iterator[tuple[int, BackingFile]]:
-        """Find those that are bound to a file, or to one of this name.
+    def _bound(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[int, BackingFile]]:
+        """Find those that are bound to a file whose name is wanted.
 
         To ask for it makes the kernel's idea of its size fresh: its file system is asked, which may hang.
         """
         for folder in _BLOCK_DEVICES.glob("loop*/loop"):
             number = int(folder.parent.name.removeprefix("loop"))
-            if name is not None and _backing_name(folder) != name:
+            if not is_wanted(_backing_name(folder)):
                 continue
             with suppress(OSError), _opened(self.path(number)) as fd:
                 device, inode, *_ = _INFO.unpack(_status(fd))
@@ -184,9 +188,10 @@ class LoopDevices:
 def _backing_name(folder: Path) -> str:
     """Return the name of the file that a loop device is bound to, as sysfs tells it without asking the file system."""
     try:
-        return Path((folder / "backing_file").read_text().removesuffix("\n")).name
+        shown = os.fsdecode((folder / "backing_file").read_bytes())
     except OSError:
         return ""  # it was unbound just now
+    return shown.removesuffix("\n").removesuffix(_DELETED).rpartition("/")[2]
 
 
 def discard_swap_area(path: Path) -> None:
@@ -214,10 +219,10 @@ def name_beneath(mountpoint: Path, shown: bytes, noted: bytes) -> str:
     `shown` is its whole path, as the kernel knows it (loop/backing_file): the path within the file system once that is
     unmounted. `noted` is lo_file_name: what fits of the path when it was bound, or what `noted_name` made of it.
     """
-    shown = shown.removesuffix(b" (deleted)")
+    shown = shown.removesuffix(_DELETED.encode())
     folder, _, file = shown.rpartition(b"/")
     name = os.fsdecode(file)
-    if not _BLOCK_FILE.fullmatch(name):
+    if not is_device_name(name):
         return ""
     path = os.fspath(mountpoint / name)
     is_known = folder == os.fsencode(mountpoint) or (folder == b"" and noted.rstrip(b"\0") == noted_name(path))

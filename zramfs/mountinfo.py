@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+FILESYSTEM_TYPE: Final = "fuse.zramfs"
+"""A zramfs, as mountinfo calls it."""
+
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
+_READ_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,14 @@ class MountedFilesystem:
 def read_mounts() -> list[MountedFilesystem]:
     """Return the mounts of our namespace; one that lies over another comes behind it."""
     return parse_mounts(_MOUNTINFO.read_bytes())
+
+
+def read_anew(fd: int) -> bytes:
+    """Return all that an open file of /proc says now."""
+    text = b""
+    while some := os.pread(fd, _READ_BYTES, len(text)):
+        text += some
+    return text
 
 
 def parse_mounts(mountinfo: bytes) -> list[MountedFilesystem]:

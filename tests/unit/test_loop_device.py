@@ -1,8 +1,11 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from zramfs.loop_device import name_beneath, noted_name
+from zramfs import loop_device
+from zramfs.loop_device import LoopDevices, name_beneath, noted_name
 
 MOUNT = Path("/run/z")
 LONG = Path("/run/" + "a-folder-with-a-long-name/" * 3 + "z")
@@ -29,6 +32,7 @@ def test_device_of_a_mount_that_is_gone_has_the_noted_name(mountpoint: Path) -> 
     [
         (b"/run/z/zram", "/run/z/zram"),
         (b"/run/z/zram0.img", "/run/z/zram0.img"),
+        (b"/run/z/zram007", "/run/z/zram007"),  # no device is called that
         (b"/run/z/deeper/zram0", "/run/z/deeper/zram0"),
         (b"/run/zz/zram0", "/run/zz/zram0"),
         (b"/run/zz/zram0", "/run/z/zram0"),  # the mount was moved
@@ -53,3 +57,24 @@ def test_long_names_that_begin_alike_are_told_apart() -> None:
 def test_name_that_fits_is_noted_as_it_is() -> None:
     path = "/" + "x" * 62
     assert noted_name(path) == path.encode()
+
+
+def test_only_loop_devices_over_files_named_as_devices_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, file in enumerate(["/nfs/image", "/run/z/zram1", "/run/z/zram2 (deleted)", "/run/z/zram2x", "/"]):
+        folder = tmp_path / f"loop{number}/loop"
+        folder.mkdir(parents=True)
+        (folder / "backing_file").write_text(f"{file}\n")
+    asked = []
+
+    @contextmanager
+    def opened(path: Path) -> Iterator[int]:
+        asked.append(path.name)
+        yield -1
+
+    monkeypatch.setattr(loop_device, "_BLOCK_DEVICES", tmp_path)
+    monkeypatch.setattr(loop_device, "_opened", opened)
+    monkeypatch.setattr(loop_device, "_status", lambda _fd: (45).to_bytes(loop_device._INFO.size, "little"))
+    assert sorted(LoopDevices().numbers_over(45)) == [1, 2]
+    assert sorted(asked) == ["loop1", "loop2"]

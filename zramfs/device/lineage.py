@@ -17,11 +17,10 @@ from typing import Final, Protocol
 
 from zramfs.errors import LiesOnOwnMount
 from zramfs.loop_device import LoopDevices
-from zramfs.mountinfo import MountedFilesystem, covering, device_name, read_mounts
+from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, covering, device_name, read_mounts
 from zramfs.walk import walked
 
 _SYSFS: Final = Path("/sys")
-_ZRAMFS: Final = "fuse.zramfs"
 _LAYERS: Final = ("lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir")  # of overlayfs
 _MOST_DEVICES: Final = 1024
 
@@ -102,7 +101,7 @@ class Lineage:
         if mount.kind == "overlay":
             for layer in _layers(mount):
                 yield self._way_from_path(layer)
-        if mount.kind == _ZRAMFS:
+        if mount.kind == FILESYSTEM_TYPE:
             for path in _backing_devices_of(mount.point):
                 yield self._way_from_node(path)
 

@@ -1,20 +1,19 @@
 """Two folders seen as one, as by overlayfs, but live: what comes and goes in the lower one does so here at once.
 
-Changes go to the upper folder. There a character device 0:0 hides a name of the lower one; those that match `HIDDEN`
-are always hidden, and links to them. Regular files of the lower folder are not copied: what is written to them goes to
-them, since they are attributes of sysfs.
+Changes go to the upper folder. There a character device 0:0 hides a name of the lower one; names of
+zram devices, and links to them, are always hidden. Regular files of the lower folder are not copied: what is written to
+them goes to them, since they are attributes of sysfs.
 """
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-HIDDEN: Final = re.compile(r"zram[0-9]+")
+from zramfs.foreign import is_device_name
 
 _WHITEOUT: Final = (stat.S_IFCHR, 0)
 """The mode and the device number of what hides a name."""
@@ -166,7 +165,7 @@ def _is_hidden(folder: int, path: str, status: os.stat_result) -> bool:
     names = [path]
     if stat.S_ISLNK(status.st_mode):
         names.append(os.readlink(path, dir_fd=folder))
-    return any(HIDDEN.fullmatch(name.rpartition("/")[2]) for name in names)
+    return any(is_device_name(name.rpartition("/")[2]) for name in names)
 
 
 def _kinds(folder: int, path: str, is_hidden: Callable[[int, str, os.stat_result], bool]) -> dict[str, int]:
