@@ -1,6 +1,5 @@
 """Mount points: the mount at one, and whether one can be made there. Every problem is one line with its remedy."""
 
-import ctypes
 import errno
 import os
 import shlex
@@ -12,14 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
-from zramfs.mountinfo import read_mounts
-
-FILESYSTEM_TYPE: Final = "fuse.zramfs"
+from zramfs.kernel import unmount_nothing_linked
+from zramfs.mountinfo import FILESYSTEM_TYPE, mount_id_of, read_mounts
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
-
-_MNT_DETACH: Final = 2
-_UMOUNT_NOFOLLOW: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +122,24 @@ def unmount_as_root(mount: Mount, *, lazily: bool = False) -> None:
     Its place may be in a folder of its owner, who could put a link to another mount there meanwhile. An open
     descriptor therefore keeps the folder, in which the kernel lets nobody rename or remove a mount point.
     """
-    flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazily else 0)
-    libc = ctypes.CDLL(None, use_errno=True)
     with ExitStack() as opened:
         folder_fd = os.open(mount.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.callback(os.close, folder_fd)
         if _mount_at(mount.path.name, folder_fd) != mount.identifier:
             raise MountFailed(f"{mount.path} is another mount now")
-        if libc.umount2(os.fsencode(f"/proc/self/fd/{folder_fd}/{mount.path.name}"), flags):
-            raise MountFailed(f"cannot unmount {mount.path}: {os.strerror(ctypes.get_errno()).lower()}")
+        try:
+            unmount_nothing_linked(Path(f"/proc/self/fd/{folder_fd}/{mount.path.name}"), lazily=lazily)
+        except OSError as error:
+            raise MountFailed(f"cannot unmount {mount.path}: {str(error.strerror).lower()}") from error
 
 
 def _mount_at(name: str, folder_fd: int) -> int:
     """Return the identifier of the mount that has a name, without asking its file system."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
     try:
-        lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+        return mount_id_of(fd)
     finally:
         os.close(fd)
-    return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def _clean_up_command(path: Path) -> str:

@@ -3,8 +3,8 @@
     python hostile_daemon.py MOUNTPOINT VICTIM
 
 It is mounted as fusermount3 would mount it for user 65534 with allow_other. `zram0`, zram1's attributes and others lead
-to VICTIM. To whoever lets it connect as a keeper it says what it reads from its stdin, a line at a time, and prints the
-answers.
+to VICTIM. Whoever looks for `zram9` has no answer, and cannot even be killed. To whoever lets it
+connect as a keeper it says what it reads from its stdin, a line at a time, and prints the answers.
 """
 
 # ruff: noqa: ARG002 - pyfuse3's signatures
@@ -22,6 +22,7 @@ import trio
 
 NOBODY = 65534
 ENDLESS = "endless"
+HUNG = b"zram9"
 
 VERSION = "0.1\x1b[31m\x1b]0;title\x07[bold]\r\n"
 
@@ -85,6 +86,8 @@ class Hostile(pyfuse3.Operations):
         return entry
 
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        if name == HUNG:
+            await trio.sleep_forever()
         node = self._nodes[parent_inode].entries.get(os.fsdecode(name))
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)

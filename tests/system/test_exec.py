@@ -355,6 +355,19 @@ def test_killed_daemon_leaves_no_loop_device_when_the_command_has_ended(mount: M
     mounted.wait_until_unmounted()
 
 
+def test_exec_ends_with_its_command_though_the_daemon_hangs(mount: Mount) -> None:
+    mounted = mount()
+    try:
+        done = run_in(mounted, f"echo 16M > /sys/block/zram0/disksize; kill -STOP {mounted.pid}; exit 3")
+        assert done.returncode == 3, done.stderr
+        assert "hangs: its loop devices are detached when it goes on" in done.stderr
+    finally:
+        os.kill(mounted.pid, signal.SIGCONT)
+    wait_until(lambda: loops_over(mounted) == "", "loop devices stay")
+    wait_until(lambda: (mounted.path / "sys/fs/zramfs/memory_locked").read_text() == "0\n", "the memory stays locked")
+    assert run_in(mounted, "ls /dev/zram0").stdout == "/dev/zram0\n"
+
+
 # ---- refusals ---------------------------------------------------------------------------------------------------
 
 

@@ -105,6 +105,24 @@ def test_exec_ends_when_the_daemon_asks_for_too_much_at_a_time(hostile: HostileM
     assert done.stderr.endswith("zramfs: a line of more than 1024 bytes\n")
 
 
+def test_exec_can_be_interrupted_while_the_daemon_lets_no_file_be_opened(hostile: HostileMount) -> None:
+    command = subprocess.Popen(
+        [ZRAMFS, "exec", hostile.path, "--", "true"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"SUDO_UID": NOBODY},
+    )
+    hostile.ask("attach zram9")
+    time.sleep(1)  # until it is looked for
+    command.terminate()
+    try:
+        _, said = command.communicate(timeout=30)
+    finally:
+        command.kill()
+    assert command.returncode == 1
+    assert said.endswith("zramfs: interrupted while the daemon let its files be opened\n")
+
+
 # ---- files that root writes ------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ LEVELS = {
     "loop_device": 0,
     "memory": 0,
     "libraries": 0,
+    "kernel": 0,
     "mountinfo": 0,
     "mountpoint": 0,
     "walk": 0,

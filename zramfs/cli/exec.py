@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, ZramError
 from zramfs.foreign import printable
 from zramfs.loop_device import LoopDevices
 from zramfs.mountpoint import take_away_if_dead
+from zramfs.namespace import errand
 from zramfs.namespace.front import Front
 from zramfs.namespace.keeper import Keeper, release_loops
 from zramfs.namespace.protocol import Peer
 
 _CONNECT_S: Final = 10.0
+_LOCK_S: Final = 30.0  # gigabytes may have to be swapped in
 
 
 @click.command(
@@ -47,11 +49,13 @@ def exec(mountpoint: Path, command: tuple[str, ...]) -> int:  # noqa: A001 - the
         raise CommandFailed("exec needs root: it makes loop devices and a mount namespace")
     mounted = MountedZramfs(mountpoint)
     require_trusted_owner(mounted)
-    with mounted.held():
-        for number in LoopDevices().numbers_over(mounted.mount.device_number):
+    with mounted.held() as mount_fd:
+        numbers_over = partial(LoopDevices().numbers_over, mounted.mount.device_number)
+        for number in errand.do(numbers_over, asked="the file system of a loop device"):
             raise DeviceBusy(f"a device of {mountpoint} is attached to /dev/loop{number} already: zramfs loop detach")
         with _linked_to_daemon(mounted) as link:
-            front = Front(partial(_keep, mounted, words, link), partial(_recover, mounted))
+            keep = partial(_keep, mounted, mount_fd, words, link)
+            front = Front(keep, partial(_recover, mounted, mount_fd), partial(errand.hangs, mount_fd))
         return front.wait()
 
 
@@ -101,6 +105,7 @@ def _accept(listener: socket.socket, mounted: MountedZramfs) -> socket.socket:
 
 def _keep(
     mounted: MountedZramfs,
+    mount_fd: int,
     command: Sequence[str],
     link: socket.socket,
     leash_fd: int,
@@ -109,13 +114,16 @@ def _keep(
 ) -> int:
     """Run the command in a namespace of its own, and clean up: the keeper's process."""
     try:
-        with _memory_locked(mounted):
-            keeper = Keeper(mounted.mount.path, mounted.mount.device_number, link, leash_fd)
+        with _cleaning_up(mounted, mount_fd) as undo:
+            _lock_memory(mounted, leash_fd)
+            is_in_vain = partial(errand.hangs, mount_fd)
+            keeper = Keeper(mounted.mount.path, mounted.mount.device_number, link, leash_fd, is_in_vain)
+            undo.append(keeper.release)
             try:
                 return keeper.wait(keeper.start(command, signal_mask, report_fd))
             finally:
-                keeper.close()
-                _take_away_dead_mount(mounted)
+                if not keeper.close():
+                    _complain(f"warning: the daemon of {mounted.path} hangs, and with it processes of the command")
     except ZramError as error:
         _complain(str(error))
     except OSError as error:
@@ -127,30 +135,41 @@ def _complain(line: str) -> None:
     print(f"zramfs: {printable(line)}", file=sys.stderr, flush=True)
 
 
-def _recover(mounted: MountedZramfs) -> None:
+def _recover(mounted: MountedZramfs, mount_fd: int) -> None:
     """Clean up after a keeper that was killed: its namespace has ended with the processes in it."""
-    loops = LoopDevices()
-    release_loops(loops, loops.numbers_over(mounted.mount.device_number))
-    _unlock_memory(mounted)
-    _take_away_dead_mount(mounted)
-
-
-def _take_away_dead_mount(mounted: MountedZramfs) -> None:
-    with suppress(MountFailed):  # somebody else does, or has
-        take_away_if_dead(mounted.path)
+    with _cleaning_up(mounted, mount_fd) as undo:
+        undo.append(partial(release_loops, LoopDevices(), mounted.mount.path, mounted.mount.device_number))
 
 
 @contextmanager
-def _memory_locked(mounted: MountedZramfs) -> Iterator[None]:
-    """Keep the daemon in memory: whatever the command does, it must not be swapped into itself."""
+def _cleaning_up(mounted: MountedZramfs, mount_fd: int) -> Iterator[list[Callable[[], None]]]:
+    """Undo at the end what is noted meanwhile, unlock the memory, and take away a dead mount.
+
+    Each may have to wait for the daemon. A child that waits for one that hangs does the rest when the daemon answers.
+    """
+    undo: list[Callable[[], None]] = []
     try:
-        mounted.set_daemon_attribute("memory_locked", "1")
+        yield undo
+    finally:
+        if not errand.finish(partial(_clean_up, mounted, undo), mount_fd):
+            _complain(f"warning: the daemon of {mounted.path} hangs: its loop devices are detached when it goes on")
+
+
+def _clean_up(mounted: MountedZramfs, undo: Sequence[Callable[[], None]]) -> None:
+    for step in undo:
+        step()
+    _unlock_memory(mounted)
+    with suppress(MountFailed):  # somebody else does, or has
+        take_away_if_dead(mounted.mount.path)
+
+
+def _lock_memory(mounted: MountedZramfs, leash_fd: int) -> None:
+    """Keep the daemon in memory: whatever the command does, it must not be swapped into itself."""
+    lock = partial(mounted.set_daemon_attribute, "memory_locked", "1")
+    try:
+        errand.do(lock, within_s=_LOCK_S, attended={leash_fd})
     except OSError as error:
         click.echo(f"zramfs: warning: the daemon cannot lock its memory ({error.strerror}): do not swap", err=True)
-    try:
-        yield
-    finally:
-        _unlock_memory(mounted)
 
 
 def _unlock_memory(mounted: MountedZramfs) -> None:

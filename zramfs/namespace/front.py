@@ -7,9 +7,11 @@ The keeper is not. Either of the two survives the other's SIGKILL, ends the comm
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NoReturn
 
-from zramfs.namespace import kernel, processes
+from zramfs import kernel
+from zramfs.namespace import processes
 
 _PASSED_ON: Final = {
     signal.SIGHUP,
@@ -28,9 +30,13 @@ mask that the command gets; the exit code."""
 
 
 class Front:
-    """Starts the keeper's process. `recover` undoes what a keeper did that was killed."""
+    """Starts the keeper's process. `recover` undoes what a keeper did that was killed.
 
-    def __init__(self, keep: Keep, recover: Callable[[], None]) -> None:
+    `is_in_vain` says whether processes are waited for that cannot end.
+    """
+
+    def __init__(self, keep: Keep, recover: Callable[[], None], is_in_vain: Callable[[], bool]) -> None:
+        self._is_in_vain = is_in_vain
         self._recover = recover
         self._command_fd: int | None = None
         kernel.adopt_orphans()
@@ -55,7 +61,7 @@ class Front:
             pid, status = os.waitpid(self._keeper_pid, os.WNOHANG)
             if pid:
                 if os.WIFSIGNALED(status):
-                    processes.end_descendants()
+                    processes.end_descendants(self._is_in_vain)
                     self._recover()
                 return processes.exit_code(status)
 
@@ -65,7 +71,8 @@ class Front:
         if command_fd is None:
             self._let_go()
         elif caught.si_code != _SI_KERNEL:
-            signal.pidfd_send_signal(command_fd, caught.si_signo)
+            with suppress(ProcessLookupError):  # it has ended, and is being cleaned up after
+                signal.pidfd_send_signal(command_fd, caught.si_signo)
 
     def _find_command(self) -> int | None:
         """Return the command's pidfd; None while it has not begun, or if it has ended."""

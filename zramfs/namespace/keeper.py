@@ -7,16 +7,18 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from zramfs import kernel
 from zramfs.errors import CommandFailed
 from zramfs.loop_device import LoopDevices, discard_swap_area
 from zramfs.mountinfo import device_name
-from zramfs.namespace import kernel, processes
+from zramfs.namespace import processes
 from zramfs.namespace.attachments import Attachments
+from zramfs.namespace.attendant import Attendant
 from zramfs.namespace.mounts import OutsideMounts
 from zramfs.namespace.service import Service
 from zramfs.namespace.view import DeviceView, open_mount
@@ -29,10 +31,14 @@ class Keeper:
     """Serves the daemon at the other end of `link` with loop devices over the files of its mount.
 
     `device` is the st_dev of the mount; MountFailed if it is no longer there. `leash_fd` is the end of a pipe whose
-    other end somebody holds for as long as the command may live.
+    other end somebody holds for as long as the command may live. `is_in_vain` says whether processes are waited for
+    that cannot end, because the daemon hangs.
     """
 
-    def __init__(self, mountpoint: Path, device: int, link: socket.socket, leash_fd: int) -> None:
+    def __init__(
+        self, mountpoint: Path, device: int, link: socket.socket, leash_fd: int, is_in_vain: Callable[[], bool]
+    ) -> None:
+        self._is_in_vain = is_in_vain
         self._mountpoint = mountpoint
         self._device = device
         self._link = link
@@ -45,8 +51,10 @@ class Keeper:
         kernel.adopt_orphans()
         kernel.enter_new_mount_namespace()
         self._view = DeviceView(mountpoint, device)
-        self._attachments = Attachments(mount_fd, mountpoint, self._loops, self._view)
-        self._service = Service(link, self._attachments, mountpoint)
+        attachments = Attachments(mount_fd, mountpoint, self._loops, self._view)
+        self._attendant = Attendant(attachments.answer, {mount_fd, dev_fd, *self._view.fds()})
+        self._attendant.attended.add(leash_fd)
+        self._service = Service(link, self._attendant, mountpoint)
 
     def start(self, command: Sequence[str], signal_mask: set[signal.Signals], report_fd: int) -> int:
         """Start the command as soon as all devices are there; its process id."""
@@ -66,6 +74,7 @@ class Keeper:
         """Follow the daemon until the command ends, or the leash is let go; the exit code."""
         poll = select.poll()
         command_fd = os.pidfd_open(pid)
+        self._attendant.attended.add(command_fd)
         for fd in (command_fd, self._leash_fd, self._link.fileno(), *self._view.servers):
             poll.register(fd, select.POLLIN)
         poll.register(self._outside_mounts, select.POLLPRI)
@@ -87,20 +96,30 @@ class Keeper:
                 poll.unregister(self._link.fileno())
                 self._service.end(error)
 
-    def close(self) -> None:
-        """End the command, all its processes, and what they have left: mounts, swap, loop devices over our files.
+    def close(self) -> bool:
+        """End the command and all its processes, and leave the namespace with its mounts; False if some do not end.
 
         The link first: a process that waits for an answer of the daemon could not end, while the daemon waits for ours.
         """
+        with suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
         self._link.close()
-        processes.end_descendants()
+        self._attendant.close()
+        is_all = processes.end_descendants(lambda: self._attendant.is_hung or self._is_in_vain())
         kernel.enter_mount_namespace(self._outside_fd)  # the last one that leaves takes the mounts with it
-        release_loops(self._loops, self._attachments.bound.union(self._loops.numbers_over(self._device)))
+        return is_all
+
+    def release(self) -> None:
+        """End what the command has left on loop devices over our files, and detach them. The daemon may be asked."""
+        release_loops(self._loops, self._mountpoint, self._device, self._attendant.bound)
 
 
-def release_loops(loops: LoopDevices, numbers: Iterable[int]) -> None:
-    """Detach loop devices, and end the swap on them before: nobody needs what it has left there."""
-    for number in numbers:
+def release_loops(loops: LoopDevices, mountpoint: Path, device: int, known: Iterable[int] = ()) -> None:
+    """Detach the loop devices over a mount, and end the swap on them before: nobody needs what it has left there.
+
+    Those `known` need not tell what they are over.
+    """
+    for number in {*known, *loops.numbers_named_beneath(mountpoint), *loops.numbers_over(device)}:
         with suppress(OSError):  # EINVAL: no swap there
             kernel.swapoff(loops.path(number))
             discard_swap_area(loops.path(number))

@@ -1,14 +1,18 @@
 """The mounts below a folder, and those outside of our namespace."""
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from zramfs.mountinfo import parse_mounts, read_mounts
-from zramfs.namespace import kernel
+from zramfs import kernel
+from zramfs.errors import CommandFailed
+from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, mount_id_of, parse_mounts, read_anew, read_mounts
+from zramfs.namespace import errand
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
-_OURS: Final = "fuse.zramfs"
 
 
 def uppermost_below(folder: Path) -> list[Path]:
@@ -22,23 +26,45 @@ class OutsideMounts:
 
     def __init__(self) -> None:
         self._fd = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
+        self._followed = self._devices()
 
     def fileno(self) -> int:
         """Return what to poll."""
         return self._fd
 
     def follow(self, spared: str) -> None:
-        """Unmount each zramfs here that is no longer mounted there: ours would keep its daemon from ending.
+        """Unmount each zramfs here that has been mounted there, and is no longer: ours would keep its daemon alive.
 
-        Where mounts are shared the kernel does so. The one that has the device `spared` stays.
+        Where mounts are shared the kernel does so. The one that has the device `spared` stays, and so does whatever has
+        been mounted here only.
         """
-        there = {mount.device for mount in parse_mounts(self._read())} | {spared}
-        for mount in read_mounts():
-            if mount.kind == _OURS and mount.device not in there:
-                kernel.unmount_lazily(mount.point)
+        there = self._devices()
+        left = outlived(read_mounts(), self._followed - there - {spared})
+        if left:
+            with suppress(CommandFailed):  # the way to it leads over a mount that hangs
+                errand.do(partial(_unmount_all, left))
+        self._followed = there | {mount.device for mount in outlived(read_mounts(), self._followed - there)}
 
-    def _read(self) -> bytes:
-        text = b""
-        while some := os.pread(self._fd, 1 << 16, len(text)):
-            text += some
-        return text
+    def _devices(self) -> set[str]:
+        return {mount.device for mount in parse_mounts(read_anew(self._fd)) if mount.kind == FILESYSTEM_TYPE}
+
+
+def outlived(mounts: Iterable[MountedFilesystem], devices: set[str]) -> list[MountedFilesystem]:
+    """Return the mounts of a zramfs that is one of `devices`, the uppermost first."""
+    return [mount for mount in mounts if mount.kind == FILESYSTEM_TYPE and mount.device in devices][::-1]
+
+
+def _unmount_all(mounts: Iterable[MountedFilesystem]) -> None:
+    for mount in mounts:
+        with suppress(OSError):  # it has gone
+            unmount_exactly(mount)
+
+
+def unmount_exactly(mount: MountedFilesystem) -> None:
+    """Unmount a mount lazily, unless another one lies over it; OSError if that cannot be."""
+    fd = os.open(mount.point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if mount_id_of(fd) == mount.mount_id:
+            kernel.unmount_lazily(Path(f"/proc/self/fd/{fd}"))
+    finally:
+        os.close(fd)

@@ -5,19 +5,21 @@ import re
 import socket
 import stat
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from zramfs import kernel
+from zramfs.foreign import is_device_name
 from zramfs.loop_device import MAJOR
-from zramfs.namespace import kernel
+from zramfs.mountinfo import read_anew
 from zramfs.namespace.processes import start_server
 from zramfs.namespace.union import Union
 from zramfs.namespace.usher import Made
 
 _PROC: Final = Path("/proc")
 _NAMES: Final = ("swaps", "partitions", "diskstats")
-_ANY_ZRAM: Final = re.compile(rb"zram[0-9]+")
 _MOST_BYTES: Final = 1 << 16
 
 
@@ -68,10 +70,7 @@ class ProcFiles:
         return self._asking.recv(_MOST_BYTES)
 
     def _read(self, name: str) -> bytes:
-        text = b""
-        while some := os.pread(self._kernel_fds[name], _MOST_BYTES, len(text)):
-            text += some
-        return text
+        return read_anew(self._kernel_fds[name])
 
     def _is_block_device(self, name: bytes) -> bool:
         try:
@@ -81,8 +80,12 @@ class ProcFiles:
 
     def _ours(self) -> dict[int, str]:
         """Return the names of our devices by the minor numbers of their loop devices."""
-        names = (name for name, kind in self._dev.names(".") if kind == stat.S_IFBLK and name.startswith("zram"))
-        return {os.minor(self._dev.find(name).status.st_rdev): name for name in names}
+        ours = {}
+        for name, kind in self._dev.names("."):
+            if kind == stat.S_IFBLK and is_device_name(name):
+                with suppress(FileNotFoundError):  # it goes just now
+                    ours[os.minor(self._dev.find(name).status.st_rdev)] = name
+        return ours
 
 
 def swaps(text: bytes, is_node: Callable[[bytes], bool]) -> bytes:
@@ -97,9 +100,13 @@ def swaps(text: bytes, is_node: Callable[[bytes], bool]) -> bytes:
         path = line.split(maxsplit=1)[0]
         if is_node(path.removeprefix(b"/")):
             shown.append(_widened(line, path))
-        elif not _ANY_ZRAM.fullmatch(path.removeprefix(b"/dev/")):
+        elif not _is_zram(path.removeprefix(b"/dev/")):
             shown.append(line)
     return b"".join(shown)
+
+
+def _is_zram(name: bytes) -> bool:
+    return is_device_name(os.fsdecode(name))
 
 
 def _widened(line: bytes, path: bytes) -> bytes:
@@ -128,4 +135,4 @@ def _named(line: bytes, ours: Mapping[int, str], column: int) -> bytes:
     name = words[column]
     if words[0] == b"%d" % MAJOR and (device := ours.get(int(words[1]))):
         return re.sub(rb"\b%s\b" % re.escape(name), device.encode(), line, count=1)
-    return b"" if _ANY_ZRAM.fullmatch(name) else line
+    return b"" if _is_zram(name) else line

@@ -3,17 +3,23 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-from zramfs.namespace import kernel
+from zramfs import kernel
+from zramfs.namespace.errand import leave_standard_streams
 
 _SYSFS_IS_NOT_VERIFIED: Final = ("SYSTEMD_DEVICE_VERIFY_SYSFS", "0")
 """libudev and sd-device take a device's folder for one only if it is sysfs, and no other file system can say so."""
 
 _STANDARD: Final = (0, 1, 2)
+_PATIENCE_S: Final = 3.0
+_LONGEST_S: Final = 600.0
+_FIRST_PAUSE_S: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.1
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 
@@ -55,7 +61,7 @@ def start_server(serve: Callable[[], None], fds: Collection[int]) -> int:
         try:
             kernel.end_with_parent(signal.SIGKILL)
             if os.getppid() == parent:
-                os.setsid()
+                leave_standard_streams()
                 _close_all_but({*_STANDARD, *fds})
                 serve()
         finally:
@@ -76,16 +82,30 @@ def exit_code(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def end_descendants() -> None:
-    """Kill all children, and theirs: those become ours when their parents end (`kernel.adopt_orphans`)."""
+def end_descendants(is_in_vain: Callable[[], bool]) -> bool:
+    """Kill all children, and theirs: those become ours when their parents end (`kernel.adopt_orphans`).
+
+    Some may be beyond a signal: False if `is_in_vain` says, when asked now and then, that waiting for them is, or
+    after ten minutes.
+    """
+    ends_at = time.monotonic() + _LONGEST_S
+    asks_at = time.monotonic() + _PATIENCE_S
+    pause_s = _FIRST_PAUSE_S
     while True:
         for pid in _children():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:
-            os.waitpid(-1, 0)
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
         except ChildProcessError:
-            return
+            return True
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        if time.monotonic() > asks_at:
+            if time.monotonic() > ends_at or is_in_vain():
+                return False
+            asks_at = time.monotonic() + _PATIENCE_S
 
 
 def _children() -> Iterator[int]:

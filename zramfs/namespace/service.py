@@ -4,17 +4,23 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from zramfs.errors import CommandFailed, InvalidValue
 from zramfs.foreign import printable
-from zramfs.namespace.attachments import Attachments
 from zramfs.namespace.protocol import READY, Answer, Lines, ProtocolBroken, Request
 
 _MOST_BYTES: Final = 4096
 
 _ANSWER_S: Final = 10.0
 """How long a daemon may leave an answer unread."""
+
+
+class Attachments(Protocol):
+    """Who does what a daemon asks for (`Attendant`, and behind it `attachments.Attachments`)."""
+
+    def answer(self, request: Request) -> Answer:
+        """Return the answer; ProtocolBroken if the daemon keeps it from being found."""
 
 
 class Service:

@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from zramfs import kernel
 from zramfs.beneath import open_folder_beneath
 from zramfs.errors import MountFailed
 from zramfs.loop_device import MAJOR
-from zramfs.namespace import kernel, mounts, wire
+from zramfs.mountinfo import device_name, mount_id_of, read_mounts
+from zramfs.namespace import errand, mounts, wire
 from zramfs.namespace.proc_view import ProcFiles
 from zramfs.namespace.processes import start_server
 from zramfs.namespace.union import Union
@@ -53,6 +55,10 @@ class DeviceView:
         finally:
             scratch.rmdir()
 
+    def fds(self) -> set[int]:
+        """Return the descriptors that `show` and `hide` take."""
+        return {fd for union in self._unions.values() for fd in (union.upper, union.lower)}
+
     def show(self, name: str, number: int) -> None:
         """Let a loop device be zramN; its own names hide: `losetup --detach-all` and the like must not find it."""
         loop = f"loop{number}"
@@ -87,14 +93,13 @@ class DeviceView:
         proc_files = ProcFiles(self._unions[_DEV], proc)
         fuse_fd = wire.mount(view)
         usher = Usher({_place(folder): union for folder, union in self._unions.items()}, proc_files.made())
-        folder_fds = [fd for union in self._unions.values() for fd in (union.upper, union.lower)]
         serve = partial(wire.serve, fuse_fd, usher.answer)
-        self.servers = [start_server(serve, {fuse_fd, *folder_fds, *proc_files.fds()})]
+        self.servers = [start_server(serve, {fuse_fd, *self.fds(), *proc_files.fds()})]
         os.close(fuse_fd)
         self._keep_what_is_no_link(view)
         for folder in self._unions:
             kernel.bind(view / _place(folder), folder)
-        self._bind_control_files("sys/class/zram-control", _CONTROL)
+        errand.do(partial(self._bind_control_files, "sys/class/zram-control", _CONTROL))
         self.servers.append(proc_files.cover(view, _DEV))
 
     def _keep_what_is_no_link(self, view: Path) -> None:
@@ -120,9 +125,12 @@ class DeviceView:
 
 
 def open_mount(mountpoint: Path, device: int) -> int:
-    """Open the root of the mount that has this st_dev as O_PATH; MountFailed if another one is there."""
+    """Open the root of the mount that has this st_dev as O_PATH; MountFailed if another one is there.
+
+    fstat would ask the daemon.
+    """
     fd = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if os.fstat(fd).st_dev != device:
+    if not any(mount.device == device_name(device) for mount in read_mounts() if mount.mount_id == mount_id_of(fd)):
         os.close(fd)
         raise MountFailed(f"{mountpoint} is another mount than a moment ago")
     return fd

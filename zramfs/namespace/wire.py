@@ -14,7 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-from zramfs.namespace import kernel
+from zramfs import kernel
 
 ROOT_ID: Final = 1
 

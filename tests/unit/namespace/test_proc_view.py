@@ -1,4 +1,12 @@
-from zramfs.namespace.proc_view import diskstats, partitions, swaps
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from zramfs.namespace.proc_view import ProcFiles, diskstats, partitions, swaps
+from zramfs.namespace.union import Found, Union
 
 HEADER = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 OURS = {3: "zram0", 4: "zram1"}
@@ -53,3 +61,24 @@ def test_partitions_have_our_names() -> None:
 def test_diskstats_have_our_names() -> None:
     text = b"   7       3 loop3 1 2 3\n   7       4 loop4 4 4 4\n 253       1 zram1 0 0 0\n   8       3 sda3 3 3 3\n"
     assert diskstats(text, OURS) == b"   7       3 zram0 1 2 3\n   7       4 zram1 4 4 4\n   8       3 sda3 3 3 3\n"
+
+
+def test_device_that_goes_just_now_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hot_remove between the listing of /dev and the look at a name of it."""
+    (tmp_path / "partitions").write_text("   7        3      65536 loop3\n")
+    node = os.stat_result((stat.S_IFBLK, 0, 0, 1, 0, 0, 0, 0, 0, 0), {"st_rdev": 0})
+
+    def find(_union: Union, path: str) -> Found:
+        if path == "zram0":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return Found(0, path, node)
+
+    monkeypatch.setattr(Union, "names", lambda *_: [("zram0", stat.S_IFBLK), ("zram1", stat.S_IFBLK)])
+    monkeypatch.setattr(Union, "find", find)
+    files = ProcFiles(Union(-1, -1), tmp_path)
+    try:
+        assert files._ours() == {0: "zram1"}
+    finally:
+        files._asking.close()
+        files._answering.close()
+        os.close(files._kernel_fds["partitions"])

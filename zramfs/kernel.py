@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 does not have: mounts, mount namespaces, what a process leaves to its parent."""
+"""System calls that Python 3.11 does not have: mounts, mount namespaces, a process's parent. Level 0."""
 
 import ctypes
 import os
@@ -12,8 +12,10 @@ _MS_REMOUNT: Final = 32
 _MS_NOSYMFOLLOW: Final = 256  # since Linux 5.10; ignored before
 _MS_BIND: Final = 4096
 _MS_REC: Final = 16384
+_MS_PRIVATE: Final = 1 << 18
 _MS_SLAVE: Final = 1 << 19
 _MNT_DETACH: Final = 2
+_UMOUNT_NOFOLLOW: Final = 8
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -39,8 +41,12 @@ def bind(source: Path, target: Path) -> None:
 
 
 def bind_guarded(source: Path, target: Path) -> None:
-    """Show a folder at `target` whose contents somebody else decides: no link and no device of it leads anywhere."""
-    bind(source, target)
+    """Show a folder at `target` whose contents somebody else decides: no link and no device of it leads anywhere.
+
+    Nothing shows that is mounted below it, or will be: each mount has flags of its own.
+    """
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND, None), target)
+    _check(_libc.mount(None, os.fsencode(target), None, _MS_PRIVATE, None), target)
     flags = _MS_REMOUNT | _MS_BIND | _MS_NOSUID | _MS_NODEV | _MS_NOSYMFOLLOW
     _check(_libc.mount(None, os.fsencode(target), None, flags, None), target)
 
@@ -48,6 +54,11 @@ def bind_guarded(source: Path, target: Path) -> None:
 def unmount_lazily(target: Path) -> None:
     """Take a mount away from its place; what has been bound from it stays."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
+
+
+def unmount_nothing_linked(target: Path, *, lazily: bool) -> None:
+    """Unmount, unless the last name is a link; OSError with EBUSY if the mount is in use, unless `lazily`."""
+    _check(_libc.umount2(os.fsencode(target), _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazily else 0)), target)
 
 
 def enter_new_mount_namespace() -> None:
