@@ -78,6 +78,7 @@ class BackingLink:
         self._pending: dict[int, Transfer] = {}
         self.size_bytes = 0
         self.place_fd = -1
+        self._is_let_go = False
         self.released = trio.Event()
         """The process has ended, or does not after all that time."""
 
@@ -152,24 +153,33 @@ class BackingLink:
     def release(self) -> None:
         """Let the process end. `released` is set when it has, and has let the device go; or when that takes too long.
 
-        It has had the daemon's last word: a kill costs nothing, and ends one that is stopped.
+        It has had the daemon's last word: a kill costs nothing, and ends one that is stopped. Whoever gives the
+        device up may have been preceded by whoever noted the process's death: all but the first call do nothing.
         """
+        if self._is_let_go:
+            return
+        self._is_let_go = True
         self._link.close()
         self._process.kill()
         trio.lowlevel.spawn_system_task(self._reap, name="backing process")
 
     async def _reap(self) -> None:
         try:
-            with trio.move_on_after(_RELEASE_S):
-                await trio.lowlevel.wait_readable(self._process_fd)
-            if self._process.poll() is None:
-                _log.warning("process %d cannot end before its backing device lets it", self._process.pid)
-                self.released.set()
-                await trio.lowlevel.wait_readable(self._process_fd)
-                self._process.wait()
+            await self._wait_for_end()
+        except Exception:  # noqa: BLE001 - a system task's would end the daemon, and everybody's data with it
+            _log.exception("process %d of a backing device is not waited for", self._process.pid)
         finally:
-            os.close(self._process_fd)
             self.released.set()
+            os.close(self._process_fd)
+
+    async def _wait_for_end(self) -> None:
+        with trio.move_on_after(_RELEASE_S):
+            await trio.lowlevel.wait_readable(self._process_fd)
+        if self._process.poll() is None:
+            _log.warning("process %d cannot end before its backing device lets it", self._process.pid)
+            self.released.set()
+            await trio.lowlevel.wait_readable(self._process_fd)
+            self._process.wait()
 
 
 def _error(number: int) -> OSError:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from mmap import mmap
 from pathlib import Path
@@ -97,6 +97,11 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(20):
         while not condition():  # noqa: ASYNC110 - it is another process that is waited for
             await trio.sleep(0.002)
+
+
+def choose_none(zram: ZramDevice) -> Awaitable[None]:
+    zram.reset()
+    return zram.choose_backing(None)
 
 
 async def fails(read: Callable[[], object]) -> None:
@@ -262,6 +267,41 @@ async def test_a_device_that_cannot_be_opened_again_is_tried_until_it_can(
     os.truncate(path, PAGE)
     await until(lambda: device._refusal is None)
     assert await device.read([block]) == bytes(PAGE)
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+@pytest.mark.parametrize("let_go", [ZramDevice.reset, ZramDevice.close, ZramDevice.abandon_waiting, choose_none])
+async def test_a_device_whose_process_has_died_is_let_go(
+    zram: ZramDevice,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    let_go: Callable[[ZramDevice], object],
+    *,
+    is_refused: bool,
+) -> None:
+    monkeypatch.setattr(backing, "_RESTART_S", 0.01 if is_refused else 60)
+    device = backing_of(zram)
+    os.truncate(path, 0)  # no other process can open it
+    os.kill(pid_of(device), signal.SIGKILL)
+    await until(lambda: device._refusal is not None if is_refused else not device._is_linked)
+    await device._link.released.wait()
+    awaitable = let_go(zram)
+    if isinstance(awaitable, Coroutine):
+        await awaitable
+    await trio.testing.wait_all_tasks_blocked(0.01)  # a system task that fails would end the run
+
+
+async def test_an_error_while_its_process_ends_is_logged(
+    device: BackingDevice, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(device._link, "_wait_for_end", fail)
+    device.close()
+    await device.closed.wait()
+    device._link._process.wait()
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
 async def test_a_bug_gives_the_device_up_and_nothing_else(
