@@ -15,6 +15,7 @@ from mounts import Mounted
 from test_attributes import answer
 
 Mount = Callable[..., Mounted]
+UsersOf = Callable[..., "subprocess.Popen[str]"]
 
 WRITTEN_BACK, PAGES = 1024, 1280
 USERS = 2000
@@ -53,9 +54,9 @@ def stopped(mounted: Mounted) -> Iterator[None]:
         os.kill(mounted.pid, signal.SIGCONT)
 
 
-def mount_with_pages(mount: Mount, backing: Mounted, random: bytes) -> Mounted:
+def mount_with_pages(mount: Mount, backing: Mounted, random: bytes, *, companion: bool = True) -> Mounted:
     """Mount a device whose first pages are in a backing device, and whose others are in memory."""
-    mounted = mount(size=None)
+    mounted = mount(size=None, companion=companion)
     mounted.attribute("backing_dev").write_text(str(backing.file))
     mounted.attribute("disksize").write_text("64M")
     with mounted.file.open("r+b", buffering=0) as file:
@@ -65,15 +66,26 @@ def mount_with_pages(mount: Mount, backing: Mounted, random: bytes) -> Mounted:
     return mounted
 
 
-def users_of(mounted: Mounted, count: int) -> "subprocess.Popen[str]":
-    """Start readers and writers of pages that are written back, and return when all of them wait."""
-    arguments = [mounted.file, count, WRITTEN_BACK]
-    users = subprocess.Popen([sys.executable, "-c", USE, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while int(mounted.show("stat").split()[8]) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return users
+@pytest.fixture
+def users_of(mount: Mount) -> Iterator[UsersOf]:
+    """Start readers and writers of pages that are written back, and return when `at_once` of them, or all, wait."""
+    del mount  # they end before their mount
+    started: list[subprocess.Popen[str]] = []
+
+    def start(mounted: Mounted, count: int, *, at_once: int | None = None) -> "subprocess.Popen[str]":
+        arguments = [mounted.file, count, WRITTEN_BACK]
+        users = subprocess.Popen([sys.executable, "-c", USE, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        started.append(users)
+        deadline = time.monotonic() + 30
+        while int(mounted.show("stat").split()[8]) < (at_once or count):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return users
+
+    yield start
+    for users in started:
+        users.kill()
+        users.communicate()
 
 
 def read_directly(mounted: Mounted, page: int) -> bytes:
@@ -89,7 +101,9 @@ def data() -> bytes:
     return os.urandom(PAGES * 4096)
 
 
-def test_nobody_else_waits_and_the_daemon_ends_while_the_backing_device_hangs(mount: Mount, data: bytes) -> None:
+def test_nobody_else_waits_and_the_daemon_ends_while_the_backing_device_hangs(
+    mount: Mount, users_of: UsersOf, data: bytes
+) -> None:
     backing = mount(size="64M")
     mounted = mount_with_pages(mount, backing, data)
     with stopped(backing):
@@ -103,7 +117,7 @@ def test_nobody_else_waits_and_the_daemon_ends_while_the_backing_device_hangs(mo
         assert users.communicate(timeout=10)[0] == f"{{'Input/output error': {USERS}}}\n"
 
 
-def test_nothing_is_lost_when_the_backing_device_goes_on(mount: Mount, data: bytes) -> None:
+def test_nothing_is_lost_when_the_backing_device_goes_on(mount: Mount, users_of: UsersOf, data: bytes) -> None:
     backing = mount(size="64M")
     mounted = mount_with_pages(mount, backing, data)
     with stopped(backing):
@@ -122,7 +136,9 @@ def test_nothing_is_lost_when_the_backing_device_goes_on(mount: Mount, data: byt
     assert mounted.device()["io_stat"]["failed_reads"] == 0
 
 
-def test_a_daemon_whose_mount_was_taken_away_ends_though_the_backing_device_hangs(mount: Mount, data: bytes) -> None:
+def test_a_daemon_whose_mount_was_taken_away_ends_though_the_backing_device_hangs(
+    mount: Mount, users_of: UsersOf, data: bytes
+) -> None:
     backing = mount(size="64M")
     mounted = mount_with_pages(mount, backing, data)
     with stopped(backing):
@@ -133,12 +149,15 @@ def test_a_daemon_whose_mount_was_taken_away_ends_though_the_backing_device_hang
         mounted.wait_for_daemon_end(8)
 
 
-def test_daemon_of_a_mount_that_was_taken_away_by_force_ends_though_the_device_hangs(mount: Mount, data: bytes) -> None:
+@pytest.mark.parametrize("companion", [True, False])
+def test_daemon_of_a_mount_that_was_taken_away_by_force_ends_though_the_device_hangs(
+    mount: Mount, users_of: UsersOf, data: bytes, *, companion: bool
+) -> None:
     backing = mount(size="16M")
-    mounted = mount_with_pages(mount, backing, data)
+    mounted = mount_with_pages(mount, backing, data, companion=companion)
     with stopped(backing):
-        users = users_of(mounted, 50)
-        subprocess.run(["umount", "-f", mounted.path], check=True)
+        users = users_of(mounted, 50, at_once=50 if companion else 8)  # the kernel hands over 12 without it
+        subprocess.run(["umount", "-f", mounted.path], check=False, capture_output=True)  # aborts, and says "busy"
         users.communicate(timeout=10)
-        subprocess.run(["umount", "-l", mounted.path], check=False)
+        subprocess.run(["umount", "-l", mounted.path], check=False, capture_output=True)
         mounted.wait_for_daemon_end(10)

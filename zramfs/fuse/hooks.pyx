@@ -24,7 +24,7 @@ from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.device.page_store cimport PageStore
 from zramfs.device.page_write cimport can_write_later
 from zramfs.fuse.block_io cimport BlockIo
-from zramfs.fuse.spin cimport is_readable
+from zramfs.fuse.spin cimport events_within
 from zramfs.request_memory cimport RequestMemory
 
 from zramfs.device.page_write import write_later
@@ -202,7 +202,7 @@ def answer_some(int64_t ends_ns, int64_t spin_ns):
             return None
         pending_result = receive_buf(session, &pending)
         if pending_result == -EAGAIN:
-            if not is_readable(fd, spin_ns if next_event_ns == NEVER_NS else time_until_event_ns()):
+            if not events_within(fd, spin_ns if next_event_ns == NEVER_NS else time_until_event_ns()):
                 if next_event_ns - monotonic_ns() > 0:
                     return False
                 attend_device()

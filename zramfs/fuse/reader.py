@@ -5,6 +5,7 @@ spends four system calls and two turns of the event loop between two requests. `
 takes both out as long as requests follow each other closely.
 """
 
+import select
 from collections.abc import Callable
 from time import monotonic_ns
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from typing import Final
 
 import trio
 
-from zramfs.fuse.spin import is_readable_within
+from zramfs.fuse.spin import wait_for_events
 
 _TURN_NS: Final = 500_000
 """How long requests may follow each other before other tasks have their turn, which costs 13 µs.
@@ -57,7 +58,7 @@ class PollingTrio:
     It polls only while that pays: after a wait that ended in vain, not before requests come closer than the budget
     again. An idle mount is never polled. `answer_some` is the companion's, if it is there: it answers requests before
     pyfuse3 sees them. `help_devices` is what to do while no request comes, a few microseconds at a time; False if there
-    is nothing.
+    is nothing. `session_ended` is called when the kernel has given the session up, unless the companion does that.
     """
 
     ClosedResourceError = trio.ClosedResourceError
@@ -65,10 +66,16 @@ class PollingTrio:
     open_nursery = staticmethod(trio.open_nursery)
 
     def __init__(
-        self, budget_us: int, *, answer_some: AnswerSome | None = None, help_devices: Callable[[], bool] = lambda: False
+        self,
+        budget_us: int,
+        *,
+        answer_some: AnswerSome | None = None,
+        help_devices: Callable[[], bool] = lambda: False,
+        session_ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._answer_some = answer_some
         self._help_devices = help_devices
+        self._session_ended = session_ended
         self._budget_ns = budget_us * 1000
         self._turn_ns = _TURN_NS
         self._turn_ends_ns = 0
@@ -106,9 +113,12 @@ class PollingTrio:
         """Whether there is a request for pyfuse3; None if others should have their turn before that is known."""
         may_spin = self._pays and not self._is_crowded and not self._can_help
         spin_ns = self._budget_ns if may_spin else 0
-        if self._answer_some is None:
-            return is_readable_within(fd, spin_ns)
-        return self._answer_some(self._turn_ends_ns, spin_ns)
+        if self._answer_some is not None:
+            return self._answer_some(self._turn_ends_ns, spin_ns)
+        events = wait_for_events(fd, spin_ns)
+        if events & select.POLLERR:  # fuse_dev_poll: not connected any more
+            self._session_ended()
+        return events != 0
 
     async def _pass_time(self, fd: int) -> None:
         """There is no request: help the devices, or let others run; when nobody needs that either, sleep."""

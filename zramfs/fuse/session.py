@@ -57,6 +57,7 @@ async def serve(
         options.busy_poll_us,
         answer_some=companion.hooks.answer_some if companion.hooks else None,
         help_devices=filesystem.help_devices,
+        session_ended=filesystem.let_nobody_wait,
     )
     pyfuse3.trio = reader  # type: ignore[attr-defined]
     answering = trio.CancelScope()

@@ -1,3 +1,3 @@
 from libc.stdint cimport int64_t
 
-cdef bint is_readable(int fd, int64_t budget_ns) noexcept
+cdef short events_within(int fd, int64_t budget_ns) noexcept

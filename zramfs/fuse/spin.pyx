@@ -22,7 +22,8 @@ cdef enum:
     LOOK_NS = 2000  # a system call or two: so near the end a look would only be late
 
 
-cdef bint is_readable(int fd, int64_t budget_ns) noexcept:
+cdef short events_within(int fd, int64_t budget_ns) noexcept:
+    """poll(2)'s word for `fd`: 0 if it stays quiet, or poll itself fails."""
     cdef pollfd watched
     cdef int64_t deadline_ns = monotonic_ns() + budget_ns if budget_ns else 0
     cdef int64_t left_ns
@@ -35,12 +36,12 @@ cdef bint is_readable(int fd, int64_t budget_ns) noexcept:
                 if left_ns > LOOK_NS:
                     sched_yield()
                     ready = poll(&watched, 1, 0)
-    return ready > 0
+    return watched.revents if ready > 0 else 0
 
 
-def is_readable_within(int fd, int64_t budget_ns):
-    """Whether `fd` can be read, now or within `budget_ns`, which is spent polling. Others may use the CPU meanwhile.
+def wait_for_events(int fd, int64_t budget_ns):
+    """Return poll(2)'s events of `fd`, now or within `budget_ns`, which is spent polling; 0 if it cannot be read.
 
-    A signal ends it early: Python's handlers run only once we are back.
+    Others may use the CPU meanwhile. A signal ends it early: Python's handlers run only once we are back.
     """
-    return is_readable(fd, budget_ns)
+    return events_within(fd, budget_ns)

@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from zramfs.fuse.reader import PollingTrio, ReadLock
-from zramfs.fuse.spin import is_readable_within
+from zramfs.fuse.spin import wait_for_events
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def test_spinning_tells_what_can_be_read(pipe: tuple[int, int]) -> None:
-    assert not is_readable_within(pipe[0], 1000)
+    assert not wait_for_events(pipe[0], 1000)
     os.write(pipe[1], b"x")
-    assert is_readable_within(pipe[0], 0)
+    assert wait_for_events(pipe[0], 0)
 
 
 async def test_lock_is_held_by_one_task_at_a_time() -> None:
@@ -125,10 +125,28 @@ def test_signal_is_not_taken_for_a_request(pipe: tuple[int, int]) -> None:
     try:
         for _ in range(50):
             signal.setitimer(signal.ITIMER_REAL, 0.0005)
-            assert not is_readable_within(pipe[0], 2_000_000)
+            assert not wait_for_events(pipe[0], 2_000_000)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert len(seen) == 50
+
+
+async def test_end_of_the_session_is_told_without_the_companion() -> None:
+    ends: list[str] = []
+    reader = PollingTrio(50, session_ended=lambda: ends.append("ended"))
+    other_end, given_up = os.pipe()  # its writing end has an error when nobody can read, as /dev/fuse has at the end
+    os.set_blocking(given_up, False)
+    os.write(given_up, bytes(1 << 16))
+    try:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reader.wait_readable, given_up)
+                await wait_all_tasks_blocked()
+                assert not ends
+                os.close(other_end)
+    finally:
+        os.close(given_up)
+    assert ends == ["ended"]
 
 
 async def test_devices_are_helped_after_a_request_that_waits_until_they_need_none(pipe: tuple[int, int]) -> None:
