@@ -21,4 +21,4 @@ def printable(text: str) -> str:
 
 
 def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
+    return ascii(letter)[1:-1]  # not by a codec, whose module a child that has become another user may not reach
