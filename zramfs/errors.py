@@ -120,6 +120,10 @@ class MountIsDead(MountFailed):
     """The daemon of a mount has ended, and the mount is still there."""
 
 
+class MountDoesNotAnswer(MountFailed):
+    """The daemon of a mount, or another file system, is hung; the text says what to do."""
+
+
 class LibraryMissing(ZramError):  # noqa: N818
     """A shared library or a package that a codec needs cannot be loaded; the text says which to install."""
 

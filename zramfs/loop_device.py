@@ -14,6 +14,7 @@ from typing import Final
 
 from zramfs.errors import CommandFailed
 from zramfs.foreign import is_device_name
+from zramfs.patience import ask_patiently
 from zramfs.units import PAGE_SIZE
 
 MAJOR: Final = 7  # LOOP_MAJOR
@@ -35,9 +36,6 @@ _FLAGS_FIELD: Final = 8
 _NAME_FIELD: Final = 9
 _NAME_BYTES: Final = 63  # and a NUL
 _DIGEST_BYTES: Final = 8
-
-_DELETED: Final = " (deleted)"
-"""Behind the path of a file that has gone (d_path)."""
 
 _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 """loop_config: fd, block_size, loop_info64, reserved."""
@@ -113,23 +111,21 @@ class LoopDevices:
         """
         return [number for number, backing in self._bound(is_device_name) if backing.device == device]
 
+    def numbers_of(self, file: BackingFile, name: str) -> list[int]:
+        """Return the loop devices over a file of this name. Those of other files of this name are asked too."""
+        return [number for number, backing in self._bound(name.__eq__) if backing == file]
+
     def numbers_named_beneath(self, mountpoint: Path, device: str | None = None) -> list[int]:
         """Return the loop devices over block files of a mount, by name: daemon and mount may be gone.
 
-        `mountpoint` is not looked at: it is absolute and free of symbolic links. `device` chooses one, as zram0.
+        `mountpoint` is not looked at: it is absolute and free of symbolic links. `device` chooses one, as zram0. No
+        file system is asked for longer than a process is waited for (`patience`).
         """
         return [
             number
             for number, shown, noted in self._names()
             if (name := name_beneath(mountpoint, shown, noted)) and device in (None, name)
         ]
-
-    def note_name(self, number: int, name: str) -> None:
-        """Keep the whole path of a loop device's file with it, as `attach` does."""
-        with _opened(self.path(number)) as fd:
-            info = list(_INFO.unpack(_status(fd)))
-            info[_NAME_FIELD] = noted_name(name)
-            fcntl.ioctl(fd, _SET_STATUS64, _INFO.pack(*info))
 
     def file_system_of(self, number: int) -> int | None:
         """Return the st_dev of the file that a loop device is bound to; None if that cannot be told."""
@@ -143,10 +139,9 @@ class LoopDevices:
 
         The kernel asks the file system for the size meanwhile. Loop devices that we may not open stay as they are.
         """
-        for number, backing in self._bound(name.__eq__):
-            if backing == file:
-                with suppress(OSError), _opened(self.path(number)) as fd:
-                    fcntl.ioctl(fd, _SET_CAPACITY)
+        for number in self.numbers_of(file, name):
+            with suppress(OSError), _opened(self.path(number)) as fd:
+                fcntl.ioctl(fd, _SET_CAPACITY)
 
     def _bound(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[int, BackingFile]]:
         """Find those that are bound to a file whose name is wanted.
@@ -162,7 +157,7 @@ class LoopDevices:
                 yield number, BackingFile(device, inode)
 
     def _names(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Find those that are bound to a file: the path that the kernel shows, and the name noted when it was bound.
+        """Find those that are bound to a block file: the path that the kernel shows, and the name noted when bound.
 
         The note is read only of a file whose file system is unmounted: the kernel asks that one, which may hang.
         """
@@ -170,9 +165,17 @@ class LoopDevices:
             number = int(folder.parent.name.removeprefix("loop"))
             with suppress(OSError):
                 shown = (folder / "backing_file").read_bytes().removesuffix(b"\n")
-                yield number, shown, self._noted_name(number) if shown.rfind(b"/") == 0 else b""
+                if _block_file(shown):
+                    yield number, shown, self._noted_name(number) if shown.rfind(b"/") == 0 else b""
 
     def _noted_name(self, number: int) -> bytes:
+        """Return lo_file_name; nothing if the file system does not answer in time."""
+        try:
+            return ask_patiently(lambda: self._read_note(number))
+        except TimeoutError:
+            return b""
+
+    def _read_note(self, number: int) -> bytes:
         with _opened(self.path(number)) as fd:
             name: bytes = _INFO.unpack(_status(fd))[_NAME_FIELD]
             return name
@@ -188,10 +191,9 @@ class LoopDevices:
 def _backing_name(folder: Path) -> str:
     """Return the name of the file that a loop device is bound to, as sysfs tells it without asking the file system."""
     try:
-        shown = os.fsdecode((folder / "backing_file").read_bytes())
+        return _block_file((folder / "backing_file").read_bytes().removesuffix(b"\n"))
     except OSError:
         return ""  # it was unbound just now
-    return shown.removesuffix("\n").removesuffix(_DELETED).rpartition("/")[2]
 
 
 def discard_swap_area(path: Path) -> None:
@@ -205,7 +207,11 @@ def discard_swap_area(path: Path) -> None:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a block device still answers, past the kernel's page cache."""
+    """Whether a block device still answers, past the kernel's page cache; TimeoutError if it is hung."""
+    return ask_patiently(lambda: b"readable" if _answers(path) else b"") == b"readable"
+
+
+def _answers(path: Path) -> bool:
     try:
         with _opened(path, os.O_RDONLY | os.O_DIRECT) as fd, mmap.mmap(-1, PAGE_SIZE) as page:
             return os.preadv(fd, [page], 0) == PAGE_SIZE
@@ -219,14 +225,19 @@ def name_beneath(mountpoint: Path, shown: bytes, noted: bytes) -> str:
     `shown` is its whole path, as the kernel knows it (loop/backing_file): the path within the file system once that is
     unmounted. `noted` is lo_file_name: what fits of the path when it was bound, or what `noted_name` made of it.
     """
-    shown = shown.removesuffix(_DELETED.encode())
-    folder, _, file = shown.rpartition(b"/")
-    name = os.fsdecode(file)
-    if not is_device_name(name):
+    name = _block_file(shown)
+    if not name:
         return ""
+    folder = shown.rpartition(b"/")[0]
     path = os.fspath(mountpoint / name)
     is_known = folder == os.fsencode(mountpoint) or (folder == b"" and noted.rstrip(b"\0") == noted_name(path))
     return name if is_known else ""
+
+
+def _block_file(shown: bytes) -> str:
+    """Return the last name of a path, as the kernel shows it, if a device of ours may have it; else nothing."""
+    name = os.fsdecode(shown.removesuffix(b" (deleted)").rpartition(b"/")[2])
+    return name if is_device_name(name) else ""
 
 
 def noted_name(path: str) -> bytes:

@@ -87,6 +87,12 @@ def mount_id_of(fd: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
+def device_mounted_at(fd: int) -> str:
+    """Return major:minor of the file system that an open file is on; "" if it is not mounted here. Nobody is asked."""
+    mount_id = mount_id_of(fd)
+    return next((mount.device for mount in read_mounts() if mount.mount_id == mount_id), "")
+
+
 def device_name(device: int) -> str:
     """Write an st_dev or st_rdev as mountinfo and sysfs do: major:minor."""
     return f"{os.major(device)}:{os.minor(device)}"

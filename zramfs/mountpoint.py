@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from zramfs.errors import MountFailed, MountIsDead, NotMounted
+from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead, NotMounted
 from zramfs.kernel import unmount_nothing_linked
 from zramfs.mountinfo import FILESYSTEM_TYPE, mount_id_of, read_mounts
+from zramfs.patience import ask_patiently
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
 
@@ -66,17 +67,24 @@ def find_ours(path: Path) -> Mount:
     return mount
 
 
-def require_mount(path: Path) -> Mount:
-    """Return the living zramfs mounted at `path`; MountIsDead, or NotMounted."""
-    mount = find_ours(path)
-    if _is_dead(path):
+def require_living(mount: Mount) -> None:
+    """Raise MountIsDead if the daemon of a zramfs has ended. The daemon is asked, which may hang."""
+    if _is_dead(mount.path):
         command = shlex.join(["zramfs", "umount", str(mount.path)])
-        raise MountIsDead(f"the zramfs at {path} is dead: its daemon ended; clean up with: {command}")
-    return mount
+        raise MountIsDead(f"the zramfs at {mount.path} is dead: its daemon ended; clean up with: {command}")
+
+
+def no_answer(path: Path) -> MountDoesNotAnswer:
+    """Say that the daemon of the zramfs at `path` is hung, and what to do."""
+    command = shlex.join(["zramfs", "umount", "--lazy", str(path)])
+    return MountDoesNotAnswer(f"the daemon of {path} does not answer: end it, or take its mount away with: {command}")
 
 
 def prepare_mountpoint(path: Path) -> None:
-    """Check that a zramfs can be mounted at `path`; take away a dead one, of a daemon that was killed."""
+    """Check that a zramfs can be mounted at `path`; take away a dead one, of a daemon that was killed.
+
+    What is mounted there is asked first, for a bounded time: nothing that follows hangs if it has answered.
+    """
     take_away_if_dead(path)
     if not path.exists():
         raise MountFailed(f"{path} does not exist: create it with: mkdir -p {path}")
@@ -95,12 +103,12 @@ def prepare_mountpoint(path: Path) -> None:
 
 
 def take_away_if_dead(path: Path) -> None:
-    """Unmount a zramfs whose daemon was killed; MountFailed if that cannot be.
+    """Unmount a zramfs whose daemon was killed; MountFailed if that cannot be, MountDoesNotAnswer if it is hung.
 
     `auto_unmount` does so as well (`session._fusermount_told_last`), unless its fusermount3 has been killed with the
     daemon.
     """
-    if _is_dead(path):
+    if _found_dead(path):
         _clean_up_dead_mount(path)
 
 
@@ -144,6 +152,17 @@ def _mount_at(name: str, folder_fd: int) -> int:
 
 def _clean_up_command(path: Path) -> str:
     return shlex.join(["fusermount3", "-u", "-z", str(absolute(path))])
+
+
+def _found_dead(path: Path) -> bool:
+    """Whether a daemon has ended; MountDoesNotAnswer if that cannot be told in time."""
+    try:
+        return ask_patiently(lambda: b"dead" if _is_dead(path) else b"") == b"dead"
+    except TimeoutError:
+        mount = find_mount(path)
+        if mount is not None and mount.is_ours:
+            raise no_answer(mount.path) from None
+        raise MountDoesNotAnswer(f"the file system at {path} does not answer") from None
 
 
 def _is_dead(path: Path) -> bool:

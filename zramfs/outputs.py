@@ -10,22 +10,27 @@ import stat
 from pathlib import Path
 from typing import Final
 
-_OTHERS_WRITE: Final = stat.S_IWOTH | stat.S_ISVTX
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH | stat.S_ISVTX
+_ROOT: Final = 0
 
 
 def open_output(path: Path, flags: int = 0, mode: int = 0o666) -> int:
     """Open a file for writing, which is made if need be; OSError, and EACCES for one that others have laid there.
 
-    Where only its owner may write to the folder, a link is followed.
+    A link is followed only in a folder of root's or ours, to which nobody else may write.
     """
     flags |= os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
     folder_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not os.fstat(folder_fd).st_mode & _OTHERS_WRITE:
+        if _is_private(os.fstat(folder_fd)):
             return os.open(path.name, flags, mode, dir_fd=folder_fd)
         return _open_among_others(path, folder_fd, flags, mode)
     finally:
         os.close(folder_fd)
+
+
+def _is_private(folder: os.stat_result) -> bool:
+    return folder.st_uid in (_ROOT, os.geteuid()) and not folder.st_mode & _OTHERS_WRITE
 
 
 def _open_among_others(path: Path, folder_fd: int, flags: int, mode: int) -> int:

@@ -34,6 +34,7 @@ LEVELS = {
     "kernel": 0,
     "mountinfo": 0,
     "mountpoint": 0,
+    "patience": 0,
     "walk": 0,
     "beneath": 0,
     "foreign": 0,

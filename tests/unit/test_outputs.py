@@ -72,3 +72,20 @@ def test_errors_of_the_folder_are_the_systems(tmp_path: Path) -> None:
         open_output(tmp_path / "missing/log")
     with pytest.raises(IsADirectoryError):
         open_output(tmp_path)
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o770, 0), (0o755, 65534)])
+def test_a_link_is_not_followed_in_a_folder_of_somebody_else(
+    tmp_path: Path, victim: Path, mode: int, owner: int
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "log").symlink_to(victim)
+    folder.chmod(mode)
+    if owner:
+        if os.geteuid():
+            pytest.skip("only root can make a folder of another user")
+        os.chown(folder, owner, owner)
+    with pytest.raises(OSError, match="others may write"):
+        open_output(folder / "log", os.O_TRUNC)
+    assert victim.read_text() == "kept"

@@ -6,41 +6,34 @@ The question is put by a child, as the mount's owner if root asks: FUSE shows a 
 import json
 import os
 import pwd
-import select
-import signal
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any
 
-from zramfs.errors import MountFailed, MountIsDead, ZramError
-from zramfs.mountpoint import Mount
-
-_ANSWER_S: Final = 20.0
-_LONGEST_ANSWER: Final = 16 << 20
+from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead, ZramError
+from zramfs.mountpoint import Mount, no_answer, require_living
+from zramfs.patience import ask_patiently
 
 
 def ask(mount: Mount, question: Callable[[], Any], *, as_owner: bool = True) -> Any:
-    """Return what `question` returns, which JSON can tell; MountFailed if it fails, or takes too long."""
-    read_fd, write_fd = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(read_fd)
-        _answer(mount, question, write_fd, as_owner=as_owner)
-    os.close(write_fd)
+    """Return what `question` returns, which JSON can tell; MountFailed if it fails, with the errno of that failure.
+
+    MountIsDead, or MountDoesNotAnswer if it takes too long.
+    """
     try:
-        said = _read_all(read_fd)
+        said = ask_patiently(lambda: _answer(mount, question, as_owner=as_owner))
     except TimeoutError:
-        os.kill(pid, signal.SIGKILL)  # it may have to wait for the daemon all the same, and nobody waits for it
-        raise MountFailed(
-            f"the daemon of {mount.path} does not answer: end it, or take its mount away with: "
-            f"zramfs umount --lazy {mount.path}"
-        ) from None
-    finally:
-        os.close(read_fd)
-    os.kill(pid, signal.SIGKILL)  # it is about to end, unless the owner has stopped it
-    os.waitpid(pid, 0)
+        raise no_answer(mount.path) from None
     return _understand(mount, said)
+
+
+def ask_living(mount: Mount, question: Callable[[], Any], *, as_owner: bool = True) -> Any:
+    """Like `ask`, of a daemon that has not ended; MountIsDead if it has."""
+
+    def question_to_living() -> Any:
+        require_living(mount)
+        return question()
+
+    return ask(mount, question_to_living, as_owner=as_owner)
 
 
 def owner_name(mount: Mount) -> str:
@@ -51,40 +44,28 @@ def owner_name(mount: Mount) -> str:
         return f"user {mount.owner_uid}"
 
 
-def _read_all(fd: int) -> bytes:
-    """Read until the other end is closed; TimeoutError if that takes too long, or has no end."""
-    ends_at = time.monotonic() + _ANSWER_S
-    said = b""
-    while select.select([fd], [], [], max(0.0, ends_at - time.monotonic()))[0]:
-        part = os.read(fd, 1 << 16)
-        if not part:
-            return said
-        said += part
-        if len(said) > _LONGEST_ANSWER:
-            break
-    raise TimeoutError
-
-
 def _understand(mount: Mount, said: bytes) -> Any:
     if not said:
         raise MountFailed(f"who asked the daemon of {mount.path} was killed")
     answer = json.loads(said)
     if "failed" not in answer:
         return answer["answer"]
-    raise MountIsDead(answer["failed"]) if answer["is_dead"] else MountFailed(answer["failed"])
+    kind = {each.__name__: each for each in (MountIsDead, MountDoesNotAnswer)}.get(answer["kind"], MountFailed)
+    error = kind(answer["failed"])
+    error.errno = answer["errno"]
+    raise error
 
 
-def _answer(mount: Mount, question: Callable[[], Any], write_fd: int, *, as_owner: bool) -> NoReturn:
+def _answer(mount: Mount, question: Callable[[], Any], *, as_owner: bool) -> bytes:
     """Be the child."""
     try:
         if as_owner:
             _become_owner(mount)
         answer = {"answer": question()}
     except Exception as error:  # noqa: BLE001 - whatever a foreign program's answers lead to
-        answer = {"failed": _explain(mount, error), "is_dead": isinstance(error, MountIsDead)}
-    with suppress(OSError), os.fdopen(write_fd, "w") as pipe:
-        json.dump(answer, pipe)
-    os._exit(0)
+        number = getattr(error, "errno", None) or MountFailed.errno
+        answer = {"failed": _explain(mount, error), "kind": type(error).__name__, "errno": number}
+    return json.dumps(answer).encode()
 
 
 def _explain(mount: Mount, error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from zramfs.cli.asking import ask_living
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.trust import require_daemon, require_trusted_owner
@@ -65,15 +66,20 @@ def _linked_to_daemon(mounted: MountedZramfs) -> Iterator[socket.socket]:
     with tempfile.TemporaryDirectory(prefix="zramfs-") as folder, socket.socket(socket.AF_UNIX) as listener:
         path = f"{folder}/keeper"
         _listen(listener, path, require_trusted_owner(mounted))
-        try:
-            mounted.set_daemon_attribute("keeper", path)
-        except OSError as error:
-            if error.errno != DeviceBusy.errno:
-                raise
-            raise DeviceBusy(f"another zramfs exec uses {mounted.path}: process {mounted.keeper_pid}") from error
+        ask_living(mounted.mount, lambda: _name_keeper(mounted, path), as_owner=False)
         link = _accept(listener, mounted)
     with link:
         yield link
+
+
+def _name_keeper(mounted: MountedZramfs, path: str) -> None:
+    """Have the daemon connect to us."""
+    try:
+        mounted.set_daemon_attribute("keeper", path)
+    except OSError as error:
+        if error.errno != DeviceBusy.errno:
+            raise
+        raise DeviceBusy(f"another zramfs exec uses {mounted.path}: process {mounted.keeper_pid}") from error
 
 
 def _listen(listener: socket.socket, path: str, user: int) -> None:
@@ -173,5 +179,5 @@ def _lock_memory(mounted: MountedZramfs, leash_fd: int) -> None:
 
 
 def _unlock_memory(mounted: MountedZramfs) -> None:
-    with suppress(OSError):  # the daemon may have ended
+    with suppress(OSError, MountFailed):  # the daemon may have ended
         mounted.set_daemon_attribute("memory_locked", "0")

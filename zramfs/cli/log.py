@@ -53,14 +53,47 @@ class DaemonLog(logging.Handler):
         """The daemon has ended as it should."""
 
 
+class _StandardError:
+    """Standard error without waiting: a terminal that says it has room may have less than a line takes.
+
+    It is opened anew for that, as others who write there rely on waiting. `fd` is None where it cannot be.
+    """
+
+    def __init__(self) -> None:
+        self.fd: int | None = None
+        with suppress(OSError):
+            if os.isatty(2) or stat.S_ISFIFO(os.fstat(2).st_mode):
+                self.fd = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+    def write(self, line: str) -> None:
+        """Write as much of a line as there is room for."""
+        _write_at_once(2 if self.fd is None else self.fd, line)
+
+    def close(self) -> None:
+        """Close it; what is standard error from now on takes the lines."""
+        if self.fd is not None:
+            fd, self.fd = self.fd, None
+            os.close(fd)
+
+
 class TerminalLog(DaemonLog):
     """Standard error, which may be a terminal that is gone."""
 
     place = "standard error"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._error = _StandardError()
+        self.fd = self._error.fd
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        _write_at_once(2, self.format(record))
+        self._error.write(self.format(record))
+
+    def close(self) -> None:
+        """Close what is ours; standard error stays."""
+        super().close()
+        self._error.close()
 
 
 class LogFile(DaemonLog):
@@ -83,17 +116,17 @@ class LogFile(DaemonLog):
 
     def open_anew(self) -> bool:
         """Go on in the file that has the name now; a new one, if none has. The old one stays if that cannot be."""
+        old, old_fd = os.fstat(self.fd), self.fd
         fd = self._open()
         self.acquire()
         try:
-            is_another = not os.path.samestat(os.fstat(fd), os.fstat(self.fd))
-            os.dup2(fd, self.fd, inheritable=False)
-            self._fill_streams()
-            if is_another:
+            self.fd = fd
+            if not os.path.samestat(os.fstat(fd), old):
                 self._note_beginning()
         finally:
             self.release()
-            os.close(fd)
+        self._fill_streams()  # this and the next may wait for a server: not while the event loop waits for the lock
+        os.close(old_fd)
         return True
 
     def take_standard_streams(self) -> None:
@@ -128,11 +161,16 @@ class SystemLog(DaemonLog):
 
     place = "the system's log"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._error = _StandardError()
+        self.fd = self._error.fd
+
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line."""
         text = self.format(record)
         if record.levelno >= logging.WARNING:
-            _write_at_once(2, text)
+            self._error.write(text)
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as system_log:
             priority = _FACILITY_DAEMON | _severity(record.levelno)
@@ -144,6 +182,7 @@ class SystemLog(DaemonLog):
 
     def let_go_of_caller(self) -> None:
         """Leave the starter's standard error."""
+        self._error.close()
         null_fd = os.open(os.devnull, os.O_RDWR)
         for stream in (1, 2):
             os.dup2(null_fd, stream)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from zramfs.cli.commands import run_command
+from zramfs.cli.asking import ask_living
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
-from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, NotInitialised
-from zramfs.loop_device import LoopDevices, is_readable
+from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised
+from zramfs.loop_device import BackingFile, LoopDevices, is_readable
 from zramfs.mountpoint import absolute
 
 
@@ -36,56 +36,58 @@ def detach(mountpoint: Path, device: str) -> None:
 
     The loop devices of a killed daemon are found as well, even when its mount is gone.
     """
-    try:
-        detach_loops(MountedZramfs(mountpoint), device)
-    except MountFailed:
-        loops = left_loops(mountpoint, device)
-        if not loops:
-            raise
-        detach_unused(loops)
+    loops = sorted({Path(path) for path in _attached_loops(mountpoint, device)})
+    if not loops:
+        raise CommandFailed(f"{device} of {mountpoint} is attached to no loop device")
+    detach_unused(loops)
 
 
 def attach_loop(mounted: MountedZramfs, device: str) -> Path:
-    """Attach a device; the path of its loop device. Only one: two would be two views of the same blocks."""
+    """Attach a device; the path of its loop device. MountDoesNotAnswer if that takes too long."""
     require_trusted_owner(mounted)
-    block_file = mounted.block_file(device)
+    number = ask_living(mounted.mount, lambda: _attach(mounted, device), as_owner=False)
+    return LoopDevices().path(number)
+
+
+def _attach(mounted: MountedZramfs, device: str) -> int:
+    """Attach to one loop device only: two would be two views of the same blocks."""
+    mounted.require_device(device)
     if mounted.attribute(device, "initstate") == "0":
         raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
     if mounted.keeper_pid:
         raise DeviceBusy(f"zramfs exec uses the devices of {mounted.path} (process {mounted.keeper_pid})")
-    for loop_path in loops_of(block_file):
+    for loop_path in loops_of(mounted, device):
         raise DeviceBusy(f"{device} is attached to {loop_path} already")
-    loop_path = Path(
-        run_command("losetup", "--find", "--show", "--direct-io=on", "--sector-size=4096", str(block_file))
-    )
-    _require_on_mount(loop_path, mounted)
-    LoopDevices().note_name(_number(loop_path), str(mounted.mount.path / device))
-    return loop_path
+    with mounted.opened_block_file(device, os.O_RDWR) as file_fd:
+        return LoopDevices().attach(file_fd, str(mounted.mount.path / device))
 
 
-def _require_on_mount(loop_path: Path, mounted: MountedZramfs) -> None:
-    """Detach a loop device that is over a file of another file system: losetup follows links."""
-    if LoopDevices().file_system_of(_number(loop_path)) != mounted.mount.device_number:
-        run_command("losetup", "--detach", str(loop_path))
-        raise CommandFailed(f"{mounted.path} leads elsewhere, and not to a block file of its own")
+def loops_of(mounted: MountedZramfs, device: str) -> list[Path]:
+    """Return the loop devices that a device is attached to."""
+    with mounted.opened_block_file(device, os.O_PATH) as file_fd:
+        status = os.fstat(file_fd)
+    loops = LoopDevices()
+    return [loops.path(number) for number in loops.numbers_of(BackingFile(status.st_dev, status.st_ino), device)]
 
 
-def _number(loop_path: Path) -> int:
-    return int(loop_path.name.removeprefix("loop"))
+def _attached_loops(mountpoint: Path, device: str) -> list[str]:
+    """Return the loop devices of a device, also those that a killed daemon has left."""
+    left = [str(loop_path) for loop_path in left_loops(mountpoint, device)]
+    try:
+        mounted = MountedZramfs(mountpoint)
+        found = ask_living(mounted.mount, lambda: _loops_of_device(mounted, device), as_owner=False)
+    except MountDoesNotAnswer:
+        raise
+    except MountFailed:
+        if not left:
+            raise
+        return left
+    return [*left, *found]
 
 
-def loops_of(block_file: Path) -> list[Path]:
-    """Return the loop devices that a block file is attached to."""
-    listing = run_command("losetup", "--associated", str(block_file), "--noheadings", "--output=NAME")
-    return [Path(line.strip()) for line in listing.splitlines()]
-
-
-def detach_loops(mounted: MountedZramfs, device: str) -> None:
-    """Detach a device from all its loop devices, none of which may be in use."""
-    loops = {*loops_of(mounted.block_file(device)), *left_loops(mounted.path, device)}
-    if not loops:
-        raise CommandFailed(f"{device} of {mounted.path} is attached to no loop device")
-    detach_unused(loops)
+def _loops_of_device(mounted: MountedZramfs, device: str) -> list[str]:
+    mounted.require_device(device)
+    return [str(loop_path) for loop_path in loops_of(mounted, device)]
 
 
 def left_loops(mountpoint: Path, device: str) -> list[Path]:
@@ -100,7 +102,7 @@ def release_left_loops(mountpoint: Path) -> bool:
     Those of a living daemon, whose mount was taken away lazily, have users.
     """
     loops = LoopDevices()
-    dead = [number for number in loops.numbers_named_beneath(mountpoint) if not is_readable(loops.path(number))]
+    dead = [number for number in loops.numbers_named_beneath(mountpoint) if _is_left(loops.path(number))]
     for number in dead:
         if not loops.detach(number):
             click.echo(
@@ -111,16 +113,16 @@ def release_left_loops(mountpoint: Path) -> bool:
     return bool(dead)
 
 
-def detach_unused(loops: Iterable[Path]) -> None:
-    """Detach loop devices, none of which may be in use."""
-    for loop_path in loops:
-        _require_unused(loop_path)
-        run_command("losetup", "--detach", str(loop_path))
-
-
-def _require_unused(loop_path: Path) -> None:
-    """O_EXCL fails on a block device that is mounted or used for swap; losetup itself would only detach it later."""
+def _is_left(loop_path: Path) -> bool:
     try:
-        os.close(os.open(loop_path, os.O_RDONLY | os.O_EXCL))
-    except OSError as error:
-        raise DeviceBusy(f"{loop_path} is in use: unmount or swapoff it first") from error
+        return not is_readable(loop_path)
+    except TimeoutError:
+        click.echo(f"zramfs: warning: {loop_path} is still attached: its daemon does not answer", err=True)
+        return False
+
+
+def detach_unused(loops: Iterable[Path]) -> None:
+    """Detach loop devices; DeviceBusy at the first that is in use."""
+    for loop_path in loops:
+        if not LoopDevices().detach(int(loop_path.name.removeprefix("loop"))):
+            raise DeviceBusy(f"{loop_path} is in use: unmount or swapoff it first")

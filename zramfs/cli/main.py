@@ -55,13 +55,13 @@ def _run() -> int:
         return int(zramfs.main(standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
-        return _complain(f"{where}: {_one_line(error.format_message())} (see: {where} --help)", _BAD_USAGE)
+        return _complain(f"{where}: {error.format_message()} (see: {where} --help)", _BAD_USAGE)
     except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:
         return _FAILED
     except (ZramError, ImportError, OSError) as error:
-        return _complain(f"zramfs: {_one_line(_explain(error))}", _FAILED)
+        return _complain(f"zramfs: {_explain(error)}", _FAILED)
 
 
 def _explain(error: ZramError | ImportError | OSError) -> str:
@@ -72,13 +72,9 @@ def _explain(error: ZramError | ImportError | OSError) -> str:
     return str(error)
 
 
-def _one_line(text: str) -> str:
-    """Write blanks for line ends, and escapes for letters that steer a terminal: a mount may be somebody else's."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
-
-
-def _complain(line: str, exit_code: int) -> int:
-    print(printable(line), file=sys.stderr)
+def _complain(text: str, exit_code: int) -> int:
+    """Print one line, which steers no terminal: a mount may be somebody else's."""
+    print(printable(" ".join(text.split())), file=sys.stderr)
     return exit_code
 
 

@@ -5,7 +5,7 @@ opened but those that are meant.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Final
 from zramfs.beneath import open_beneath, open_folder_beneath
 from zramfs.errors import InvalidValue, MountFailed
 from zramfs.foreign import is_device_name, printable
-from zramfs.mountpoint import require_mount
+from zramfs.mountinfo import device_mounted_at, device_name
+from zramfs.mountpoint import find_ours
 
 _LONGEST_BYTES: Final = 1 << 16
 """Four algorithms with their dictionaries' paths are the longest that there is to read: half of this."""
@@ -24,13 +25,14 @@ _MOST_PROCESSES: Final = 1 << 22  # PID_MAX_LIMIT
 
 
 class MountedZramfs:
-    """The files of the zramfs at `path`; MountFailed if none is mounted there.
+    """The files of the zramfs at `path`, living or not; NotMounted if none is mounted there.
 
-    It may be somebody else's, and its daemon any program.
+    It may be somebody else's, and its daemon any program. Whatever looks at its files may hang, and belongs into a
+    question (`asking`); only `held` does not.
     """
 
     def __init__(self, path: Path) -> None:
-        self.mount = require_mount(path)
+        self.mount = find_ours(path)
         self.path = path
 
     @property
@@ -46,26 +48,30 @@ class MountedZramfs:
     @contextmanager
     def held(self) -> Iterator[int]:
         """Keep its file system there, even dead, so that its st_dev is no other's; an O_PATH descriptor of its root."""
-        fd = os.open(self.mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if os.fstat(fd).st_dev != self.mount.device_number:
-                raise MountFailed(f"no zramfs is mounted at {self.path} any more")
+        with self._opened(device_mounted_at) as fd:  # fstat would ask the daemon
             yield fd
-        finally:
-            os.close(fd)
 
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
         names = filter(is_device_name, self._entries("sys/block"))
         return sorted(names, key=lambda name: int(name.removeprefix("zram")))
 
-    def block_file(self, device: str) -> Path:
-        """Return the block file of a device; InvalidValue if there is no such device."""
+    def require_device(self, device: str) -> None:
+        """Check that there is a device, and a block file of it; InvalidValue, or OSError."""
         names = self.device_names()
         if device not in names:
             raise InvalidValue(f"{self.path} has no device {device!r}: it has {', '.join(names)}")
-        os.close(self._open(device, os.O_PATH))  # an open that the daemon sees would keep it in use
-        return self.path / device
+        with self.opened_block_file(device, os.O_PATH):  # an open that the daemon sees would keep it in use
+            pass
+
+    @contextmanager
+    def opened_block_file(self, device: str, flags: int) -> Iterator[int]:
+        """Open the block file of a device; its descriptor."""
+        fd = self._open(device, flags)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def attribute(self, device: str, name: str) -> str:
         """Read a device's attribute, without its last newline."""
@@ -115,7 +121,17 @@ class MountedZramfs:
     def _root(self, path: str) -> Iterator[int]:
         """Open the root of our mount, not of what may be there instead by now; errors name the file that is meant."""
         try:
-            with self.held() as fd:
+            with self._opened(lambda fd: device_name(os.fstat(fd).st_dev)) as fd:
                 yield fd
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path / path)) from error
+
+    @contextmanager
+    def _opened(self, device_of: Callable[[int], str]) -> Iterator[int]:
+        fd = os.open(self.mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if device_of(fd) != self.mount.device:
+                raise MountFailed(f"no zramfs is mounted at {self.path} any more")
+            yield fd
+        finally:
+            os.close(fd)

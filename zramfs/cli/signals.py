@@ -53,6 +53,7 @@ class DaemonSignals:
         self._terminal_fd = next((fd for fd in (2, 1, 0) if os.isatty(fd)), None)
         self._arrived: deque[int] = deque()
         self._arrival = trio.Event()
+        self._hung_up = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._ask_to_end, self.endings = trio.open_memory_channel[str](math.inf)
         self._noted_at: dict[int, float] = {}
@@ -67,11 +68,21 @@ class DaemonSignals:
     async def attend(self) -> None:
         """Act on signals until cancelled, beginning with those that have arrived before."""
         self._token = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._attend_to_log)
+            while True:
+                self._arrival = trio.Event()
+                while self._arrived:
+                    self._act_on(self._arrived.popleft())
+                await self._arrival.wait()
+
+    async def _attend_to_log(self) -> None:
+        """Open the log anew whenever that is asked for. It may hang, and nothing else waits for it."""
+        limiter = trio.CapacityLimiter(1)
         while True:
-            self._arrival = trio.Event()
-            while self._arrived:
-                await self._act_on(self._arrived.popleft())
-            await self._arrival.wait()
+            await self._hung_up.wait()
+            self._hung_up = trio.Event()
+            await trio.to_thread.run_sync(self._open_log_anew, abandon_on_cancel=True, limiter=limiter)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         """Handle a signal, which may interrupt anything; one that waits already need not arrive again."""
@@ -84,7 +95,7 @@ class DaemonSignals:
     def _wake(self) -> None:
         self._arrival.set()
 
-    async def _act_on(self, number: int) -> None:
+    def _act_on(self, number: int) -> None:
         name = _name_of(number)
         if number in _ENDING:
             self._ask_to_end.send_nowait(name)
@@ -93,7 +104,7 @@ class DaemonSignals:
         elif self._terminal_fd is not None and not os.isatty(self._terminal_fd):  # it was one
             self._ask_to_end.send_nowait(f"{name}, the terminal is closed")
         else:
-            await trio.to_thread.run_sync(self._open_log_anew, limiter=trio.CapacityLimiter(1))
+            self._hung_up.set()
 
     def _open_log_anew(self) -> None:
         try:

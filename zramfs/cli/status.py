@@ -9,11 +9,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from zramfs.cli.asking import ask
+from zramfs.cli.asking import ask_living
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import json_option, mountpoint_argument
 from zramfs.errors import MountFailed
-from zramfs.mountpoint import find_ours
 from zramfs.units import PAGE_SIZE, format_bytes
 
 _MM_STAT: Final = (
@@ -37,7 +36,8 @@ _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
 @json_option
 def status(mountpoint: Path, *, as_json: bool) -> None:
     """Show the devices of MOUNTPOINT: memory, ratio, streams and the accelerator."""
-    report = ask(find_ours(mountpoint), lambda: read_status(MountedZramfs(mountpoint)))
+    mounted = MountedZramfs(mountpoint)
+    report = ask_living(mounted.mount, lambda: read_status(mounted))
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return

@@ -1,17 +1,19 @@
 """`zramfs swap`: swap space on a device, with the daemon safe from its own success."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import click
 
+from zramfs.cli.asking import ask_living
 from zramfs.cli.commands import run_command
 from zramfs.cli.loop import attach_loop, detach_unused, left_loops
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
-from zramfs.errors import CommandFailed, MountFailed
-from zramfs.loop_device import discard_swap_area, is_readable
+from zramfs.errors import CommandFailed, MountIsDead, NotMounted, ZramError
+from zramfs.loop_device import LoopDevices, discard_swap_area, is_readable
 from zramfs.units import format_bytes
 
 
@@ -31,16 +33,14 @@ def on(mountpoint: Path, device: str, priority: int) -> None:
     discards pages that swap has freed, in clusters of 2 MiB.
     """
     mounted = MountedZramfs(mountpoint)
-    mounted.block_file(device)
-    loop_path = attach_loop(mounted, device)
-    try:
+    with ExitStack() as undo:
+        loop_path = attach_loop(mounted, device)
+        undo.callback(_try, partial(detach_unused, [loop_path]))
+        undo.callback(_try, partial(_unlock_if_unused, mounted))
         _protect(mounted)
         run_command("mkswap", str(loop_path))
         run_command("swapon", "--discard", f"--priority={priority}", str(loop_path))
-    except CommandFailed:
-        run_command("losetup", "--detach", str(loop_path))
-        _unlock_if_unused(mounted)
-        raise
+        undo.pop_all()
     click.echo(loop_path)
 
 
@@ -63,18 +63,29 @@ def off(mountpoint: Path, device: str) -> None:
         _unlock_if_unused(mounted)
 
 
+def _try(undo: Callable[[], None]) -> None:
+    """Undo a step as far as that is possible: what went wrong before is what the user is to read."""
+    with suppress(ZramError, OSError):
+        undo()
+
+
 def _protect(mounted: MountedZramfs) -> None:
+    if not ask_living(mounted.mount, lambda: _lock(mounted), as_owner=False):
+        click.echo(
+            "zramfs: warning: without CAP_SYS_RESOURCE the OOM killer may take the daemon, and the swap with it",
+            err=True,
+        )
+
+
+def _lock(mounted: MountedZramfs) -> bool:
+    """Have the daemon lock its memory; whether the OOM killer spares it as well."""
     try:
         mounted.set_daemon_attribute("memory_locked", "1")
     except OSError as error:
         raise CommandFailed(
             f"the daemon of {mounted.path} cannot lock its memory, which swap needs: {error.strerror}"
         ) from error
-    if mounted.daemon_attribute("oom_protected") == "0":
-        click.echo(
-            "zramfs: warning: without CAP_SYS_RESOURCE the OOM killer may take the daemon, and the swap with it",
-            err=True,
-        )
+    return mounted.daemon_attribute("oom_protected") != "0"
 
 
 def _swaps_of(mountpoint: Path, device: str) -> list[Path]:
@@ -90,18 +101,23 @@ def _swapped_bytes() -> dict[Path, int]:
 
 
 def _living(mountpoint: Path, *, or_left: Sequence[Path]) -> MountedZramfs | None:
-    """Return the mount; None if only swap is left of it (`or_left`)."""
+    """Return the mount; None if only swap is left of it (`or_left`). MountDoesNotAnswer if it is hung."""
     try:
-        return MountedZramfs(mountpoint)
-    except MountFailed:
+        mounted = MountedZramfs(mountpoint)
+        ask_living(mounted.mount, lambda: None, as_owner=False)
+    except (NotMounted, MountIsDead):
         if not or_left:
             raise
         return None
+    return mounted
 
 
 def _end_swap(loop_path: Path) -> None:
     """End the swap on a loop device; the kernel gives up what it cannot read any more."""
-    lost_bytes = 0 if is_readable(loop_path) else _swapped_bytes().get(loop_path, 0)
+    try:
+        lost_bytes = 0 if is_readable(loop_path) else _swapped_bytes().get(loop_path, 0)
+    except TimeoutError:
+        raise CommandFailed(f"the daemon behind {loop_path} does not answer: end it, and then the swap") from None
     run_command("swapoff", str(loop_path))
     with suppress(OSError):  # no discard without the companion
         discard_swap_area(loop_path)
@@ -114,5 +130,6 @@ def _end_swap(loop_path: Path) -> None:
 
 
 def _unlock_if_unused(mounted: MountedZramfs) -> None:
-    if not any(_swaps_of(mounted.path, device) for device in mounted.device_names()):
-        mounted.set_daemon_attribute("memory_locked", "0")
+    swapped = LoopDevices().numbers_named_beneath(mounted.mount.path)
+    if not any(LoopDevices().path(number) in _swapped_bytes() for number in swapped):
+        ask_living(mounted.mount, lambda: mounted.set_daemon_attribute("memory_locked", "0"), as_owner=False)

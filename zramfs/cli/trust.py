@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from zramfs.cli.asking import ask_living
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.errors import CommandFailed
 from zramfs.namespace.protocol import Peer
@@ -48,7 +49,11 @@ def require_daemon(peer: Peer, mounted: MountedZramfs) -> None:
     Where the kernel does not tell who has it open (`fuse_connection` in fdinfo), the mount's own word counts.
     """
     connections = _fuse_connections(peer.pid)
-    serves = os.minor(mounted.mount.device_number) in connections if connections else peer.pid == mounted.pid
+    serves = (
+        os.minor(mounted.mount.device_number) in connections
+        if connections
+        else peer.pid == ask_living(mounted.mount, lambda: mounted.pid, as_owner=False)
+    )
     if peer.uid != mounted.mount.owner_uid or not serves:
         raise NotTrusted(
             f"process {peer.pid} of user {peer.uid} answers for {mounted.path}, and is not its daemon (user "

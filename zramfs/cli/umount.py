@@ -8,12 +8,12 @@ from typing import Final
 
 import click
 
-from zramfs.cli.asking import ask, owner_name
+from zramfs.cli.asking import ask, ask_living, owner_name
 from zramfs.cli.loop import loops_of, release_left_loops
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
-from zramfs.mountpoint import Mount, absolute, find_ours, unmount, unmount_as_root
+from zramfs.mountpoint import Mount, absolute, unmount, unmount_as_root
 
 _DAEMON_END_MS: Final = 60_000
 
@@ -29,11 +29,12 @@ def umount(mountpoint: Path, *, lazy: bool, if_mounted: bool) -> None:
     taken away.
     """
     try:
-        mount = find_ours(mountpoint)
+        mounted = MountedZramfs(mountpoint)
     except NotMounted:
         if not release_left_loops(absolute(mountpoint)) and not if_mounted:
             raise
         return
+    mount = mounted.mount
     if os.geteuid() not in (0, mount.owner_uid):
         raise MountFailed(
             f"the zramfs at {mountpoint} is {owner_name(mount)}'s: only its owner and root can unmount it"
@@ -42,22 +43,23 @@ def umount(mountpoint: Path, *, lazy: bool, if_mounted: bool) -> None:
         _unmount(mount, lazily=True)
         return
     try:
-        pid = ask(mount, partial(_daemon_pid, mountpoint))
+        pid = ask_living(mount, lambda: mounted.pid)
     except MountIsDead:
         _unmount(mount, lazily=True)
         release_left_loops(mount.path)
         return
-    _unmount_and_wait(mount, pid)
+    _unmount_and_wait(mounted, pid)
 
 
-def _unmount_and_wait(mount: Mount, pid: int) -> None:
+def _unmount_and_wait(mounted: MountedZramfs, pid: int) -> None:
+    mount = mounted.mount
     daemon_fd = _open_daemon(mount, pid)
     try:
         _unmount(mount)
     except MountFailed as error:
         if "busy" not in str(error):
             raise
-        raise MountFailed(f"{mount.path} is busy: {ask(mount, partial(_users, mount.path))}") from error
+        raise MountFailed(f"{mount.path} is busy: {ask_living(mount, lambda: _users(mounted))}") from error
     if daemon_fd is None:
         return
     poll = select.poll()
@@ -74,10 +76,6 @@ def _unmount(mount: Mount, *, lazily: bool = False) -> None:
         ask(mount, partial(unmount_as_root, mount, lazily=lazily), as_owner=False)
 
 
-def _daemon_pid(path: Path) -> int:
-    return MountedZramfs(path).pid
-
-
 def _open_daemon(mount: Mount, pid: int) -> int | None:
     """Return the daemon's pidfd; None if that process cannot be it: a hostile daemon may name any."""
     try:
@@ -88,15 +86,14 @@ def _open_daemon(mount: Mount, pid: int) -> int | None:
     return daemon_fd if is_owners else None
 
 
-def _users(path: Path) -> str:
+def _users(mounted: MountedZramfs) -> str:
     """Say who uses the mount, and what to do about it."""
-    mounted = MountedZramfs(path)
     if mounted.keeper_pid:
         return f"zramfs exec uses it (process {mounted.keeper_pid}); end its command first"
     for name in mounted.device_names():
-        for loop_path in loops_of(mounted.block_file(name)):
+        for loop_path in loops_of(mounted, name):
             return (
                 f"{name} is attached to {loop_path}; unmount or swapoff what is on it, "
-                f"then: zramfs loop detach {mounted.path} --device {name}"
+                f"then: zramfs loop detach {mounted.mount.path} --device {name}"
             )
     return "a program has a file of it open, or its folder as working directory (fuser -vm shows which)"

@@ -12,6 +12,7 @@ from zramfs.control.values import choice, parse_int, parse_name, parse_parameter
 from zramfs.device.algorithms import PRIMARY, PRIORITIES
 from zramfs.device.device import ZramDevice
 from zramfs.errors import InvalidValue
+from zramfs.foreign import printable
 
 _SECONDARY: Final = 1  # ZRAM_SECONDARY_COMP
 
@@ -125,11 +126,6 @@ def _describe(params: AlgorithmParams) -> str:
     named = {
         "level": params.level,
         "deflate.winbits": params.winbits,
-        "dict": _printable(params.dictionary_path) or None,
+        "dict": printable(params.dictionary_path).replace("\n", "\\n") or None,
     }
     return "".join(f" {name}={value}" for name, value in named.items() if value is not None)
-
-
-def _printable(path: str) -> str:
-    """Write a path in one line, whatever its bytes are."""
-    return path.encode(errors="backslashreplace").decode().replace("\n", "\\n")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from zramfs.cli import asking
-from zramfs.cli.asking import ask
-from zramfs.errors import MountFailed, MountIsDead
+from zramfs import patience
+from zramfs.cli.asking import ask, ask_living
+from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead
 from zramfs.mountpoint import Mount
 
 MOUNT = Mount(Path("/m"), "fuse.zramfs", "0:1", 1, os.geteuid(), os.getegid())
@@ -46,14 +46,46 @@ def test_dead_mount_is_known_as_such() -> None:
         ask(MOUNT, fail(MountIsDead("dead")))
 
 
+def test_dead_daemon_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(_: Path) -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(os, "statvfs", ended)
+    with pytest.raises(MountIsDead, match="zramfs umount /m"):
+        ask_living(MOUNT, lambda: "asked")
+
+
 def test_mount_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(patience, "ANSWER_S", 0.2)
     with pytest.raises(MountFailed, match=r"does not answer.*umount --lazy"):
         ask(MOUNT, lambda: time.sleep(60))
 
 
+def test_failure_keeps_its_errno_and_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MountFailed) as failed:
+        ask(MOUNT, fail(OSError(16, "Device or resource busy")))
+    assert failed.value.errno == 16
+    monkeypatch.setattr(patience, "ANSWER_S", 0.1)
+    with pytest.raises(MountDoesNotAnswer):
+        ask(MOUNT, lambda: time.sleep(60))
+
+
+def test_nobody_waits_for_a_child_that_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that SIGKILL does not end has its files open: a pipe of ours would never end."""
+    monkeypatch.setattr(patience, "ANSWER_S", 5)
+    read_fd, write_fd = os.pipe()
+    try:
+        with pytest.raises(MountFailed, match="Bad file descriptor"):
+            ask(MOUNT, lambda: os.fstat(write_fd).st_mode)
+        null = Path(os.devnull).stat()
+        assert ask(MOUNT, lambda: [os.path.samestat(os.fstat(fd), null) for fd in range(3)]) == [True] * 3
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+
+
 def test_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_LONGEST_ANSWER", 1000)
+    monkeypatch.setattr(patience, "_LONGEST_ANSWER", 1000)
     with pytest.raises(MountFailed, match="does not answer"):
         ask(MOUNT, lambda: "x" * 100_000)
 

@@ -1,6 +1,9 @@
 import logging
 import os
+import pty
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -162,16 +165,72 @@ def test_system_log_that_is_not_there_or_full_is_no_hindrance(home: Path, monkey
             write(SystemLog(), logging.INFO, "to one who does not listen")
 
 
+def test_terminal_with_less_room_than_a_line_takes_does_not_hold_up_the_daemon() -> None:
+    """It says that it has room as long as there is some; whoever writes to it then waits for the rest."""
+    ours, terminal = pty.openpty()
+    saved = os.dup(2)
+    os.dup2(terminal, 2)
+    waiter = signal.signal(signal.SIGALRM, _fail)
+    signal.setitimer(signal.ITIMER_REAL, 10)
+    terminal_log = TerminalLog()
+    try:
+        for length in range(1, 300):
+            write(terminal_log, logging.INFO, "x" * length)
+        assert os.get_blocking(2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, waiter)
+        terminal_log.close()
+        os.dup2(saved, 2)
+        for fd in (saved, ours, terminal):
+            os.close(fd)
+
+
+def _fail(*_: object) -> None:
+    pytest.fail("a line waits")
+
+
+def test_lines_do_not_wait_for_the_close_of_the_old_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = open_log(home / "chosen", Path("/m"), is_foreground=False)
+    old_fd = file.fd
+    begun, answered = threading.Event(), threading.Event()
+    close = os.close
+
+    def close_slowly(fd: int) -> None:
+        if fd == old_fd:
+            begun.set()
+            answered.wait()
+        close(fd)
+
+    monkeypatch.setattr(os, "close", close_slowly)
+    (home / "chosen").rename(home / "chosen.1")
+    opener = threading.Thread(target=file.open_anew)
+    opener.start()
+    try:
+        assert begun.wait(10)
+        assert file.lock is not None
+        is_free = file.lock.acquire(timeout=5)
+        assert is_free
+        file.lock.release()
+        write(file, logging.INFO, "meanwhile")
+    finally:
+        answered.set()
+        opener.join()
+    assert "meanwhile" in (home / "chosen").read_text()
+
+
 def test_stopped_terminal_does_not_hold_up_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     read_fd, write_fd = os.pipe()
     monkeypatch.setattr(log.sys, "stderr", None)
     saved = os.dup(2)
     os.dup2(write_fd, 2)
     try:
+        terminal_log = TerminalLog()
         for _ in range(3000):
-            write(TerminalLog(), logging.INFO, "x" * 100)
+            write(terminal_log, logging.INFO, "x" * 100)
         os.close(read_fd)
-        write(TerminalLog(), logging.INFO, "to nobody")
+        write(terminal_log, logging.INFO, "to nobody")
+        terminal_log.close()
     finally:
         os.dup2(saved, 2)
         os.close(saved)

@@ -16,7 +16,7 @@ from zramfs.mountpoint import Mount
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MountedZramfs:
     device = tmp_path.stat().st_dev
     mount = Mount(tmp_path, "fuse.zramfs", f"{os.major(device)}:{os.minor(device)}")
-    monkeypatch.setattr(mounted, "require_mount", lambda _: mount)
+    monkeypatch.setattr(mounted, "find_ours", lambda _: mount)
     (tmp_path / "sys/fs/zramfs").mkdir(parents=True)
     (tmp_path / "sys/fs/zramfs/version").touch()
     return MountedZramfs(tmp_path)
@@ -35,7 +35,7 @@ def test_text_without_end_is_not_read_to_it(foreign: MountedZramfs) -> None:
 
 @pytest.mark.parametrize("report", [{}, {"daemon": {"version": "1", "pid": 1, "rss_bytes": "x"}}, {"daemon": []}])
 def test_status_of_another_program_is_one_line(monkeypatch: pytest.MonkeyPatch, report: Any) -> None:
-    monkeypatch.setattr(status, "find_ours", lambda _: None)
-    monkeypatch.setattr(status, "ask", lambda *_: report)
+    monkeypatch.setattr(mounted, "find_ours", lambda _: Mount(Path("/m"), "fuse.zramfs", "0:1"))
+    monkeypatch.setattr(status, "ask_living", lambda *_: report)
     with pytest.raises(MountFailed, match="does not answer as a zramfs does"):
         status.status.main(["/m"], standalone_mode=False)

@@ -3,13 +3,14 @@ import os
 import pty
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from zramfs.cli.log import LogFile, TerminalLog
+from zramfs.cli.log import DaemonLog, LogFile, TerminalLog
 from zramfs.cli.signals import DaemonSignals, signals_held
 
 
@@ -21,6 +22,28 @@ def handlers() -> Iterator[None]:
     for number, handler in before.items():
         if handler is not None and signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+class HangingLog(DaemonLog):
+    """A log on a server that does not answer."""
+
+    place = "a server"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_opened_anew, self.server_answers = threading.Event(), threading.Event()
+        self.openings = 0
+
+    def open_anew(self) -> bool:
+        self.openings += 1
+        self.is_opened_anew.set()
+        self.server_answers.wait()
+        return False
 
 
 @pytest.fixture
@@ -80,15 +103,33 @@ def test_none_that_can_be_caught_ends_the_process(signals: DaemonSignals) -> Non
     assert signals is not None
 
 
-async def test_hup_opens_the_log_anew_and_what_comes_later_waits_for_it(tmp_path: Path, nursery: trio.Nursery) -> None:
+async def test_hup_opens_the_log_anew(tmp_path: Path, nursery: trio.Nursery) -> None:
     signals = DaemonSignals(LogFile(tmp_path / "log", is_disposable=False))
     signals.catch()
     nursery.start_soon(signals.attend)
-    (tmp_path / "log").rename(tmp_path / "log.1")
-    send(signal.SIGHUP, signal.SIGTERM)
-    with trio.fail_after(5):
-        assert await signals.endings.receive() == "SIGTERM"
-    assert (tmp_path / "log").exists()
+    for number in range(2):
+        (tmp_path / "log").rename(tmp_path / f"log.{number}")
+        send(signal.SIGHUP)
+        with trio.fail_after(5):
+            await trio.to_thread.run_sync(wait_for, tmp_path / "log", abandon_on_cancel=True)
+
+
+async def test_ending_does_not_wait_for_a_log_that_hangs() -> None:
+    log = HangingLog()
+    signals = DaemonSignals(log)
+    signals.catch()
+    try:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as attending:
+                attending.start_soon(signals.attend)
+                send(signal.SIGHUP)
+                await trio.to_thread.run_sync(log.is_opened_anew.wait)
+                send(signal.SIGHUP, signal.SIGTERM)
+                assert await signals.endings.receive() == "SIGTERM"
+                attending.cancel_scope.cancel()
+        assert log.openings == 1
+    finally:
+        log.server_answers.set()
 
 
 async def test_hup_ends_when_the_terminal_is_gone_and_not_before(nursery: trio.Nursery) -> None:
