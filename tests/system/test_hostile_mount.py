@@ -83,7 +83,7 @@ def test_root_gives_nothing_to_a_mount_of_another_user(hostile: HostileMount) ->
 
 
 def test_verbs_follow_no_links_of_a_mount(hostile: HostileMount) -> None:
-    for verb, device in ((("loop", "attach"), "zram2"), (("swap", "on"), "zram0")):
+    for verb, device in ((("loop", "attach"), "zram2"), (("loop", "detach"), "zram0"), (("swap", "on"), "zram0")):
         done = by_sudo(*verb, hostile.path, "--device", device)
         assert done.returncode == 1
         assert done.stderr == f"zramfs: {hostile.path / device}: Too many levels of symbolic links\n"

@@ -1,11 +1,12 @@
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from zramfs import loop_device
-from zramfs.loop_device import LoopDevices, name_beneath, noted_name
+from zramfs import loop_device, patience
+from zramfs.loop_device import LoopDevices, is_readable, name_beneath, noted_name
 
 MOUNT = Path("/run/z")
 LONG = Path("/run/" + "a-folder-with-a-long-name/" * 3 + "z")
@@ -52,6 +53,46 @@ def test_long_names_that_begin_alike_are_told_apart() -> None:
     assert len(names) == 100
     assert all(len(name) == 63 for name in names)
     assert name_beneath(LONG, b"/zram0", noted(LONG.with_name("y") / "zram0")) == ""
+
+
+@pytest.fixture
+def bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bytes], None]:
+    """Have sysfs show a loop device over a file."""
+    monkeypatch.setattr(loop_device, "_BLOCK_DEVICES", tmp_path)
+
+    def bind(number: int, shown: bytes) -> None:
+        folder = tmp_path / f"loop{number}/loop"
+        folder.mkdir(parents=True)
+        (folder / "backing_file").write_bytes(shown + b"\n")
+
+    return bind
+
+
+def test_file_system_of_another_file_is_not_asked(
+    bound: Callable[[int, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(LoopDevices, "_noted_name", lambda _, number: asked.append(number) or b"")
+    for number, shown in enumerate([b"/image", b"/zram01", b"/zram0", b"/run/z/zram1"]):
+        bound(number, shown)
+    assert LoopDevices().numbers_named_beneath(MOUNT) == [3]
+    assert asked == [2]
+
+
+def test_file_system_that_hangs_is_not_waited_for(
+    bound: Callable[[int, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ANSWER_S", 0.1)
+    monkeypatch.setattr(LoopDevices, "_read_note", lambda *_: time.sleep(60))
+    bound(0, b"/zram0")
+    assert LoopDevices().numbers_named_beneath(MOUNT) == []
+
+
+def test_block_device_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "ANSWER_S", 0.1)
+    monkeypatch.setattr(loop_device, "_answers", lambda _: time.sleep(60))
+    with pytest.raises(TimeoutError):
+        is_readable(Path("/dev/loop0"))
 
 
 def test_name_that_fits_is_noted_as_it_is() -> None:
