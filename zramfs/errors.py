@@ -131,4 +131,4 @@ class LibraryMissing(ZramError):  # noqa: N818
 
 
 class CommandFailed(ZramError):  # noqa: N818
-    """A program that a verb needs (losetup, mkswap, …) is missing, or said no; the text is its last line."""
+    """A program that a verb needs (mkswap, swapon, …) is missing, or said no; the text is its last line."""

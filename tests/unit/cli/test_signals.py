@@ -118,6 +118,8 @@ async def test_ending_does_not_wait_for_a_log_that_hangs() -> None:
     log = HangingLog()
     signals = DaemonSignals(log)
     signals.catch()
+    letting_go = threading.Timer(10, log.server_answers.set)
+    letting_go.start()
     try:
         with trio.fail_after(5):
             async with trio.open_nursery() as attending:
@@ -129,6 +131,7 @@ async def test_ending_does_not_wait_for_a_log_that_hangs() -> None:
                 attending.cancel_scope.cancel()
         assert log.openings == 1
     finally:
+        letting_go.cancel()
         log.server_answers.set()
 
 

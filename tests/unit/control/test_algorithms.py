@@ -90,11 +90,11 @@ async def test_algorithm_params_reads_the_dictionary(
 async def test_algorithm_stat_writes_any_path_in_one_line(
     device: ZramDevice, attributes: AlgorithmAttributes, tmp_path: Path
 ) -> None:
-    path = os.fsencode(tmp_path) + b"/\xc3\xa4\xff\nb"
+    path = os.fsencode(tmp_path) + b"/\xc3\xa4\xff\n\x1bb"
     await trio.Path(os.fsdecode(path)).write_bytes(b"words")
     await attributes.store_algorithm_params(f'level=2 dict="{path.decode("latin-1")}"')
     assert device.algorithms.params(0).dictionary == b"words"
-    assert attributes.show_algorithm_stat() == f"0 lz4 level=2 dict={tmp_path}/\u00e4\\udcff\\nb\n"
+    assert attributes.show_algorithm_stat() == f"0 lz4 level=2 dict={tmp_path}/\u00e4\\udcff\\n\\x1bb\n"
 
 
 async def test_algorithm_params_does_not_wait_for_a_pipe(attributes: AlgorithmAttributes, tmp_path: Path) -> None:
