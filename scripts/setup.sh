@@ -34,7 +34,7 @@ fi
 
 # The stamp names everything that the build depends on.
 stamp=.venv/zramfs.stamp
-sources=$(cat pyproject.toml zramfs/*.pyx zramfs/*/*.pyx zramfs/*/*.pxd zramfs/*/*_page.[ch] | sha256sum)
+sources=$(cat pyproject.toml zramfs/*.pyx zramfs/*.pxd zramfs/*/*.pyx zramfs/*/*.pxd zramfs/*/*_page.[ch] | sha256sum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$sources" ]; then
     echo "setup: building zramfs in .venv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

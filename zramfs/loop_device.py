@@ -26,6 +26,9 @@ _SET_CAPACITY: Final = 0x4C07
 _CONFIGURE: Final = 0x4C0A  # since Linux 5.8
 _CTL_GET_FREE: Final = 0x4C82
 
+FILE_FLAGS: Final = os.O_RDWR | os.O_DIRECT
+"""How to open a file for `attach`: a FUSE file system learns from these flags that the writes are direct."""
+
 _FLAGS_AUTOCLEAR: Final = 4
 _FLAGS_DIRECT_IO: Final = 16
 
@@ -68,7 +71,8 @@ class LoopDevices:
     def attach(self, file_fd: int, name: str, *, prefer: int | None = None) -> int:
         """Bind a free loop device to an open file, with direct I/O and sectors of a page; return its number.
 
-        `name` is the file's whole path. `prefer` is taken if it is free. CommandFailed if there is no loop device.
+        `file_fd` is opened with FILE_FLAGS, `name` is the file's whole path. `prefer` is taken if it is free.
+        CommandFailed if there is no loop device.
         """
         while True:
             number = self._free_number() if prefer is None else prefer

@@ -448,3 +448,10 @@ def test_reset_and_hot_remove_from_outside_are_refused_while_the_block_device_is
     (mounted.path / "sys/block/zram0/reset").write_text("1")
     (mounted.path / "sys/block/zram0/disksize").write_text("32M")
     assert command.communicate("\n", timeout=20)[0] == f"{32 * MIB}\n"
+
+
+def test_writes_to_a_device_in_exec_prefer_managed_streams(mount: Mount) -> None:
+    mounted = mount(size="16M")
+    done = run_in(mounted, "dd if=/dev/urandom of=/dev/zram0 bs=1M count=4 oflag=direct")
+    assert done.returncode == 0, done.stderr
+    assert mounted.streams()["managed_pages"] == 1024

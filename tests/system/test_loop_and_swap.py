@@ -48,6 +48,14 @@ def test_file_system_on_a_loop_device_keeps_every_file(mount: Mount, tmp_path: P
     assert run("losetup", "-j", mounted.file).stdout == ""
 
 
+def test_writes_through_a_loop_device_prefer_managed_streams(mount: Mount) -> None:
+    mounted = mount()
+    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    assert run("dd", "if=/dev/urandom", f"of={loop}", "bs=1M", "count=4", "oflag=direct").returncode == 0
+    assert mounted.streams()["managed_pages"] == 1024
+    assert zramfs("loop", "detach", mounted.path).returncode == 0
+
+
 def test_loop_has_direct_io_and_large_sectors(mount: Mount) -> None:
     mounted = mount()
     loop = zramfs("loop", "attach", mounted.path).stdout.strip()

@@ -11,7 +11,7 @@ from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised
-from zramfs.loop_device import BackingFile, LoopDevices, is_readable
+from zramfs.loop_device import FILE_FLAGS, BackingFile, LoopDevices, is_readable
 from zramfs.mountpoint import absolute
 
 
@@ -58,7 +58,7 @@ def _attach(mounted: MountedZramfs, device: str) -> int:
         raise DeviceBusy(f"zramfs exec uses the devices of {mounted.path} (process {mounted.keeper_pid})")
     for loop_path in loops_of(mounted, device):
         raise DeviceBusy(f"{device} is attached to {loop_path} already")
-    with mounted.opened_block_file(device, os.O_RDWR) as file_fd:
+    with mounted.opened_block_file(device, FILE_FLAGS) as file_fd:
         return LoopDevices().attach(file_fd, str(mounted.mount.path / device))
 
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from zramfs.beneath import open_beneath
 from zramfs.errors import DeviceBusy, NoSuchDevice, ZramError
-from zramfs.loop_device import MAJOR
+from zramfs.loop_device import FILE_FLAGS, MAJOR
 from zramfs.namespace.protocol import ATTACH, DETACH, READY, Answer, Request
 
 _MOST_DEVICES: Final = 1024
@@ -81,7 +81,7 @@ class Attachments:
             raise DeviceBusy(f"{name} is attached already")
         if before is None and len(self._shown) >= _MOST_DEVICES:
             raise TooManyDevices(f"{name} is one device more than {_MOST_DEVICES}")
-        file_fd = open_beneath(self._mount_fd, name, os.O_RDWR)
+        file_fd = open_beneath(self._mount_fd, name, FILE_FLAGS)
         try:
             number = self._loops.attach(file_fd, str(self._mountpoint / name), prefer=before)
         finally:
