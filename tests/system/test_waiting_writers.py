@@ -73,10 +73,18 @@ def test_writers_that_wait_keep_nobody_else_waiting_and_lose_nothing(mount: Moun
         mounted.wait_for_daemon_end(10)
 
 
-def test_asynchronous_writers_that_wait_leave_buffered_reads_room(mount: Mount) -> None:
+@pytest.mark.parametrize(("at_the_mount", "kept"), [(True, 1000), (False, 256 - 16)])
+def test_asynchronous_writers_that_wait_leave_buffered_reads_room(
+    mount: Mount,
+    *,
+    at_the_mount: bool,
+    kept: int,
+) -> None:
     if shutil.which("fio") is None:
         pytest.skip("fio is not installed")
-    mounted = mount("--accel", DEAD_DEVICE.replace("4096", "64"))
+    device = DEAD_DEVICE.replace("4096", "256")
+    mounted = mount("--accel", device if at_the_mount else device.replace("wait", "fallback"))
+    mounted.attribute("accel/when_full").write_text("wait")
     mounted.attribute("accel/fault_timeout").write_text("1/1")
     writers = subprocess.Popen(
         [
@@ -86,7 +94,7 @@ def test_asynchronous_writers_that_wait_leave_buffered_reads_room(mount: Mount) 
         stdout=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: in_flight(mounted) == 1000)
+        wait_until(lambda: in_flight(mounted) == kept)
         with mounted.file.open("rb") as file:
             file.seek(200 * MIB)
             assert file.read(4096) == bytes(4096)

@@ -117,6 +117,7 @@ cdef enum:
     SOON_NS = 100000    # a completion so near is awaited by polling: the event loop takes about as long to wake up
     LOOK_NS = 2000      # one so near is awaited before the next request is looked for: that takes about as long
     NO_ROOM_US = 1000   # until memory for the next request is looked for again
+    PLACES_FOR_READS = 16  # of the background requests, which writes that wait for a stream must not all be
     COPIED_BYTES = 1 << 17  # data of up to so many bytes is copied, not kept: the request's memory has room for 1 MiB
 
 _log = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ cdef fuse_buf pending                # a request that pyfuse3 has yet to receive
 cdef int pending_result = 0          # its size; or 0, or a negative errno: what libfuse said instead of a request
 cdef bint is_pending = False
 cdef int max_background = 0
+cdef int later_writes = 0            # writes that are answered later: background requests, most of them
 cdef bint parallel_direct_writes = False
 cdef object waiting_write = None     # the one that pyfuse3 is handing to Python, for `take_write`
 cdef bint must_not_wait = False      # whether the request in the works is answered before pyfuse3 knows of it
@@ -300,9 +302,11 @@ cdef class Reply:
             fuse_reply_err(self.request, EIO)
 
     cdef void let_go(self) noexcept:
+        global later_writes
         if self.held_bytes:
             request_memory.let_go(self.held_bytes)
             self.held_bytes = 0
+            later_writes -= 1
 
     def __call__(self, failure):
         """Answer a write that was begun, with its outcome."""
@@ -417,7 +421,7 @@ cdef void hook_write_buf(
             if isinstance(file, BlockIo):
                 result = (<BlockIo>file).write_nowait(off, data, is_async(fi))
                 if result < 0 and is_async(fi) and can_write_later(off, bufv.buf[0].size):
-                    if request_memory.has_room(held_bytes(&bufv.buf[0])):
+                    if may_be_kept(<BlockIo>file, &bufv.buf[0]):
                         answer_later(req, <BlockIo>file, off, &bufv.buf[0])
                         return
                     result = (<BlockIo>file).write_at_once(off, data, True)
@@ -439,9 +443,17 @@ cdef void hook_write_buf(
         theirs.write_buf(req, ino, &nothing, off, fi)
 
 
+cdef bint may_be_kept(BlockIo file, fuse_buf *buffer) except -1:
+    """Whether a write may be answered later: there is memory for its data, and room for reads beside it."""
+    cdef PageStore store = file.device.store
+    if not request_memory.has_room(held_bytes(buffer)):
+        return False
+    return later_writes < max_background - PLACES_FOR_READS or not store.zcomp.may_stall()
+
+
 cdef int answer_later(fuse_req_t req, BlockIo file, off_t off, fuse_buf *buffer) except -1:
     """Begin an asynchronous write; its device will say when it can be answered. The data is copied or kept."""
-    global busy_store, next_event_ns
+    global busy_store, next_event_ns, later_writes
     cdef PageStore store = file.device.store
     cdef Reply reply
     cdef size_t held = held_bytes(buffer)
@@ -450,6 +462,7 @@ cdef int answer_later(fuse_req_t req, BlockIo file, off_t off, fuse_buf *buffer)
     reply.size_bytes = len(bio.data)
     reply.held_bytes = held
     request_memory.hold(held)
+    later_writes += 1
     try:
         write_later(store, bio, reply)
     except Exception as error:

@@ -25,6 +25,7 @@ cdef class Zcomp:
     cpdef int one_go_pages(self) except -1
     cdef Stream choose(self, object source, uint64_t offset_bytes, int pages, bint is_async, bint may_wait)
     cdef PercpuStream submit_here(self, object source, uint64_t offset_bytes, int pages, bint is_fallback)
+    cdef bint may_stall(self) except -1
     cpdef when_free(self, callback)
     cpdef poll_completions(self)
     cpdef dict page_counts(self)

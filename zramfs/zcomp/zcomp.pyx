@@ -136,6 +136,10 @@ cdef class Zcomp:
         stream = self.choose(source, offset_bytes, pages, is_async, True)
         return stream, self.taken if stream is not None else 0
 
+    cdef bint may_stall(self) except -1:
+        """Whether an asynchronous write may have to wait for a managed stream, however long."""
+        return self.prefers_managed_async and self.manager.should_wait()
+
     cpdef when_free(self, callback):
         """Have `callback` called when it is worth asking for a managed stream again."""
         self.manager.when_free(callback)
