@@ -20,6 +20,7 @@ PAGE_BYTES: Final = 4096
 MIB: Final = 1 << 20
 CANNOT: Final = 77
 
+_TOLD_DIFFERENCES: Final = 20
 _V1: Final = Path("/sys/fs/cgroup/memory")
 _V2: Final = Path("/sys/fs/cgroup")
 
@@ -53,15 +54,35 @@ def page(number: int, filler: bytes) -> bytes:
     )
 
 
-def fill_and_verify(memory: bytearray, first: int, filler: bytes) -> int | None:
-    """Write pages that are called `first` and up, and read them back; the first one that differs, or None."""
+def fill_and_verify(memory: bytearray, first: int, filler: bytes) -> str:
+    """Write pages that are called `first` and up, and read them back; what differs, or nothing."""
     names = range(first, first + len(memory) // PAGE_BYTES)
     for place, name in enumerate(names):
         memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES] = page(name, filler)
+    wrong = []
     for place, name in enumerate(names):
-        if memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES] != page(name, filler):
-            return place
-    return None
+        found = bytes(memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES])
+        if found != page(name, filler):
+            wrong.append(difference(name, found, filler))
+    told = "".join(f"\n  {each}" for each in wrong[:_TOLD_DIFFERENCES])
+    return f"{len(wrong)} of {len(names)} pages differ, named from {first} on:{told}" if wrong else ""
+
+
+def difference(name: int, found: bytes, filler: bytes) -> str:
+    """Tell where a page differs, and what is there: zeros, another page, or the same one of an earlier round.
+
+    The system's pages begin 16 bytes before ours: that far behind them malloc lets large memory begin.
+    """
+    wanted = page(name, filler)
+    wrong = [at for at in range(PAGE_BYTES) if found[at] != wanted[at]]
+    other = int.from_bytes(found[:8], "little")
+    if found == page(other, filler):
+        holds = f"page {other}"
+    elif not any(found[at] for at in wrong):
+        holds = "zeros"
+    else:
+        holds = found[wrong[0] : wrong[0] + 16].hex()
+    return f"page {name} differs at {len(wrong)} of the bytes {wrong[0]} to {wrong[-1]}: {holds}"
 
 
 def swapped_bytes() -> int:
@@ -81,8 +102,8 @@ def main() -> int:
         memory = bytearray(fill_bytes)
         while times == 0 or time.monotonic() < ends_at:
             differs = fill_and_verify(memory, times * (fill_bytes // PAGE_BYTES), filler)
-            if differs is not None:
-                print(f"page {differs} differs", file=sys.stderr)
+            if differs:
+                print(differs, file=sys.stderr)
                 return 1
             times += 1
         swapped_mib = swapped_bytes() // MIB
