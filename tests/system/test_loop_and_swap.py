@@ -172,12 +172,12 @@ def wait_until_in_use(mounted: Mounted, began: dict[str, int], loop: str, timeou
 def test_swap_area_is_empty_after_its_end_and_still_one(mount: Mount) -> None:
     mounted = mount(size="64M")
     loop = zramfs("swap", "on", mounted.path).stdout.strip()
+    assert run("swapoff", loop).returncode == 0
     fill = os.urandom(4096) * 256
     fd = os.open(mounted.file, os.O_WRONLY)
-    for megabyte in range(1, 64):
+    for megabyte in range(1, 64):  # not while it is in use: anybody's pages may be there
         os.pwrite(fd, fill, megabyte << 20)
     os.close(fd)
-    assert run("swapoff", loop).returncode == 0
     assert run("swapon", loop).returncode == 0
     assert in_use(mounted)["orig_data_size"] > 60 << 20
     assert zramfs("swap", "off", mounted.path).returncode == 0
