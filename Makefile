@@ -24,7 +24,7 @@ demo: setup
 	@$(SUDO) .venv/bin/python scripts/demo.py
 
 test: setup
-	@$(SUDO) .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(SUDO) .venv/bin/python -m pytest --numprocesses 2
 
 # Other sequences each time.
 test-long: setup

@@ -5,10 +5,12 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
+from of_the_host import is_of_the_host
 
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
@@ -16,6 +18,10 @@ from zramfs.backends.lz4 import LZ4
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.units import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile(
     "zramfs",
@@ -28,6 +34,22 @@ settings.load_profile("zramfs")
 # As in `make test &` in a script: what the tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """Give all tests of the host to one worker, and each other test to whoever is free.
+
+    Not by marks (xdist_group): pytest-xdist 3.8 notes them in a field of tests that pytest 9.2 does not read.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only there where this is called
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "host" if is_of_the_host(nodeid) else nodeid
+
+    return Scheduling(config, log)
+
 
 _WORDS = [b"zspage ", b"descriptor ", b"doorbell ", b"slot ", b"stream ", b"handle ", b"\n"]
 

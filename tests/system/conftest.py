@@ -7,36 +7,18 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import pytest
 from mounts import Mounted, is_mounted, zramfs
-
-_OF_THE_HOST: Final = {
-    "test_compare",
-    "test_copies",
-    "test_dead_daemon",
-    "test_exec",
-    "test_exec_views",
-    "test_hostile_mount",
-    "test_hot_plug",
-    "test_kernel_comparison",
-    "test_loop_and_swap",
-    "test_users",
-}
-"""Tests that look at all swap, loop devices or processes, or measure: one at a time, while others run beside them."""
+from of_the_host import is_of_the_host
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     reason = _why_no_mounts()
     for item in items:
-        if here not in item.path.parents:
-            continue
-        if reason:
+        if reason and here in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
-        if item.path.stem in _OF_THE_HOST:
-            item.add_marker(pytest.mark.xdist_group("host"))
 
 
 def _why_no_mounts() -> str:
@@ -45,6 +27,18 @@ def _why_no_mounts() -> str:
     if not Path("/dev/fuse").exists():
         return "no /dev/fuse"
     return "" if shutil.which("fusermount3") else "no fusermount3"
+
+
+@pytest.fixture(autouse=True)
+def one_worker_for_tests_of_the_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fail where a second worker has tests of the host: the scheduler has not kept them together."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or not is_of_the_host(request.node.nodeid):
+        return
+    noted = tmp_path_factory.getbasetemp().parent / "worker-of-the-host"
+    with suppress(FileExistsError), noted.open("x") as file:
+        file.write(worker)
+    assert noted.read_text() == worker
 
 
 @pytest.fixture

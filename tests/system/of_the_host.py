@@ -1,0 +1,25 @@
+"""Tests that look at all swap, loop devices or processes, or measure: one at a time, while others run beside them.
+
+Swap of equal priority is used in turn. What one test does to its swap, another's process would meet in its memory.
+"""
+
+from pathlib import PurePath
+from typing import Final
+
+_FILES: Final = {
+    "test_compare",
+    "test_copies",
+    "test_dead_daemon",
+    "test_exec",
+    "test_exec_views",
+    "test_hostile_mount",
+    "test_hot_plug",
+    "test_kernel_comparison",
+    "test_loop_and_swap",
+    "test_users",
+}
+
+
+def is_of_the_host(nodeid: str) -> bool:
+    """Whether a test must not run beside another one of these."""
+    return PurePath(nodeid.partition("::")[0]).stem in _FILES
