@@ -7,7 +7,8 @@
 import statistics
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,10 +18,14 @@ from typing import Final
 import lz4.block
 
 from zramfs.backends.registry import backend_names, load_backend
+from zramfs.block.disk import Disk
+from zramfs.block.layer import BlockLayer
+from zramfs.block.request import Outcome, Request
+from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import FunctionCodec, PageCodec, RunCompressor
-from zramfs.contracts import AlgorithmParams
-from zramfs.device.slots import SlotTable
+from zramfs.contracts import AlgorithmParams, Backend, BackendParams
 from zramfs.units import PAGE_SIZE
+from zramfs.zcomp.zcomp import Zcomp
 
 _PAGES: Final = 8192
 _PAGES_OF_A_FILE: Final = 64
@@ -49,9 +54,9 @@ def main(folder: Path) -> None:
         for requested in variants:
             backend = load_backend(name)
             params = backend.setup_params(requested, accelerator=None)
-            report(name, describe(params.algorithm), backend.create_context(params), source)
+            report(name, describe(params.algorithm), partial(backend.create_context, params), source)
     for name, codec in python_codecs():
-        report(name, "through Python", codec, source)
+        report(name, "through Python", lambda codec=codec: codec, source)
 
 
 def distinct_pages(folder: Path) -> Iterator[bytes]:
@@ -82,25 +87,58 @@ def describe(params: AlgorithmParams) -> str:
     return " ".join(f"{name}={value}" for name, value in named.items() if value is not None) or "none"
 
 
-def report(name: str, parameters: str, codec: PageCodec, source: bytes) -> None:
+class Given(Backend):
+    """An algorithm whose contexts somebody else makes."""
+
+    name = "given"
+
+    def __init__(self, make_codec: Callable[[], PageCodec]) -> None:
+        self.make_codec = make_codec
+
+    def create_context(self, params: BackendParams) -> PageCodec:
+        """Make one."""
+        del params
+        return self.make_codec()
+
+
+@contextmanager
+def disk_with(make_codec: Callable[[], PageCodec], page_count: int) -> Iterator[Disk]:
+    """Open a disk that compresses so."""
+    disk = Disk("zram0", BlockLayer())
+    zcomp = Zcomp(Given(make_codec))
+    table = SlotTable(page_count)
+    disk.open(table, zcomp, [Codecs(make_codec())])
+    yield disk
+    disk.close()
+    zcomp.close()
+    table.close()
+
+
+def perform(disk: Disk, request: Request) -> None:
+    outcome = request.submit(disk)
+    while outcome == Outcome.HAS_MORE:
+        outcome = request.go_on()
+    request.result()
+
+
+def report(name: str, parameters: str, make_codec: Callable[[], PageCodec], source: bytes) -> None:
     count = len(source) // PAGE_SIZE
-    compressor = RunCompressor(codec, _RUN_PAGES)
-    slots = SlotTable(count)
+    compressor = RunCompressor(make_codec(), _RUN_PAGES)
+    runs = range(0, count - _RUN_PAGES + 1, _RUN_PAGES)
     out = bytearray(_RUN_PAGES * PAGE_SIZE)
     compress_us, decompress_us = [], []
-    for _ in range(_REPEATS):
-        spent_ns = 0
-        for page in range(0, count - _RUN_PAGES + 1, _RUN_PAGES):
+    with disk_with(make_codec, count) as disk:
+        perform(disk, Request("write", 0, source[: len(runs) * _RUN_PAGES * PAGE_SIZE]))
+        for _ in range(_REPEATS):
             start_ns = perf_counter_ns()
-            compressor.compress(source, page * PAGE_SIZE, _RUN_PAGES)
-            spent_ns += perf_counter_ns() - start_ns
-            slots.store(page, compressor.run)
-        compress_us.append(spent_ns / count / 1000)
-        start_ns = perf_counter_ns()
-        for page in range(0, count - _RUN_PAGES + 1, _RUN_PAGES):
-            slots.read_into(page * PAGE_SIZE, out, codec)
-        decompress_us.append((perf_counter_ns() - start_ns) / count / 1000)
-    ratio = slots.stored_pages * PAGE_SIZE / slots.compressed_bytes
+            for page in runs:
+                compressor.compress(source, page * PAGE_SIZE, _RUN_PAGES)
+            compress_us.append((perf_counter_ns() - start_ns) / len(runs) / _RUN_PAGES / 1000)
+            start_ns = perf_counter_ns()
+            for page in runs:
+                perform(disk, Request("read", page * PAGE_SIZE, out))
+            decompress_us.append((perf_counter_ns() - start_ns) / len(runs) / _RUN_PAGES / 1000)
+        ratio = disk.table.stored_pages * PAGE_SIZE / disk.table.compressed_bytes
     figures = f"{ratio:.2f} | {statistics.median(compress_us):.1f} | {statistics.median(decompress_us):.1f}"
     print(f"| {name} | {parameters} | {figures} |", flush=True)
 

@@ -3,7 +3,7 @@
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from of_the_host import is_of_the_host
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.layer import BlockLayer
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.serving import BioServer
 from zramfs.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -30,6 +32,31 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("zramfs")
+
+_URING_SWITCH = Path("/sys/module/fuse/parameters/enable_uring")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let all tests of mounts run on one transport, or on several."""
+    parser.addoption("--transports", default="", help="Those that mounts are tested on; default: as each test is for.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switch FUSE over io_uring on for the tests, if it is there and this is root; the workers' parent does."""
+    if not hasattr(config, "workerinput") and config.getoption("--transports") != "dev":
+        with suppress(OSError):
+            config.stash[_URING_BEFORE] = _URING_SWITCH.read_text()
+            _URING_SWITCH.write_text("Y")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the switch as it was."""
+    if _URING_BEFORE in config.stash:
+        with suppress(OSError):
+            _URING_SWITCH.write_text(config.stash[_URING_BEFORE])
+
+
+_URING_BEFORE = pytest.StashKey[str]()
 
 # As in `make test &` in a script: what the tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -55,6 +82,19 @@ _WORDS = [b"zspage ", b"descriptor ", b"doorbell ", b"slot ", b"stream ", b"hand
 
 
 @asynccontextmanager
+async def _open_server(*, receivers: int = 0, crew: int = 0) -> AsyncIterator[BioServer]:
+    layer = BlockLayer(receivers, crew)
+    server = BioServer(layer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve)
+        try:
+            yield server
+        finally:
+            nursery.cancel_scope.cancel()
+            layer.close()
+
+
+@asynccontextmanager
 async def _open_device(
     pages: int,
     *,
@@ -64,6 +104,8 @@ async def _open_device(
     mem_limit_pages: int = 0,
     backing: Path | None = None,
     secondaries: Mapping[int, Backend] | None = None,
+    receivers: int = 0,
+    crew: int = 0,
 ) -> AsyncIterator[ZramDevice]:
     if isinstance(accelerator, str):
         profile = parse_accelerator(accelerator)
@@ -74,8 +116,8 @@ async def _open_device(
         policy=policy,
         mem_limit_pages=mem_limit_pages,
     )
-    async with trio.open_nursery() as nursery:
-        device = ZramDevice("zram0", nursery=nursery, config=config)
+    async with _open_server(receivers=receivers, crew=crew) as server, trio.open_nursery() as nursery:
+        device = ZramDevice("zram0", server=server, nursery=nursery, config=config)
         for priority, secondary in (secondaries or {}).items():
             device.set_backend(secondary, priority)
         if backing is not None:
@@ -103,8 +145,17 @@ def _resident_bytes() -> int:
 
 
 @pytest.fixture(scope="session")
+def open_server() -> Callable[..., AbstractAsyncContextManager[BioServer]]:
+    """Open the event loop's end of a block layer, with channels for so many receivers."""
+    return _open_server
+
+
+@pytest.fixture(scope="session")
 def open_device() -> Callable[..., AbstractAsyncContextManager[ZramDevice]]:
-    """Open an initialised device of so many pages, and close it at the end."""
+    """Open an initialised device of so many pages, and close it at the end.
+
+    `receivers` are the threads that a test brings along, with the channels from 1 on; `crew` are those of the layer.
+    """
     return _open_device
 
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,6 @@ _log: Final = logging.getLogger(__name__)
 _MCL_CURRENT: Final = 1
 _MCL_FUTURE: Final = 2
 _MCL_ONFAULT: Final = 4  # lock what is touched, when it is touched: the pool reserves far more than it uses
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 _PR_SET_IO_FLUSHER: Final = 57  # since Linux 5.6: allocations of this thread must not wait for I/O that it serves
 _OOM_SCORE_ADJ: Final = Path("/proc/self/oom_score_adj")
 _NEVER_KILL: Final = "-1000"
@@ -27,16 +26,6 @@ class NotPrivileged(ZramError):  # noqa: N818
     errno = errno.EPERM
 
 
-def keep_request_buffers() -> None:
-    """Let malloc keep the memory of requests that are done, up to 16 MiB, instead of returning it each time.
-
-    A request of 1 MiB is a buffer of 1 MiB: by default it is mapped and unmapped anew, which costs 256 page faults.
-    """
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, 8 << 20)
-    libc.mallopt(_M_TRIM_THRESHOLD, 16 << 20)
-
-
 def rss_bytes() -> int:
     """Resident memory of this process, in bytes: in kB, the kernel tells it whatever its page size is."""
     resident_kib = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
@@ -46,10 +35,12 @@ def rss_bytes() -> int:
 class SwapGuard:
     """Keeps this process in memory and alive while the swap that it holds is in use.
 
-    Without it the daemon would be swapped into itself, or killed for memory that only it could free.
+    Without it the daemon would be swapped into itself, or killed for memory that only it could free. `on_change` hears
+    whether it is on: the threads that serve the swap have to tell the kernel so, each for itself, as this one does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[bool], None] = lambda _: None) -> None:
+        self._on_change = on_change
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.is_memory_locked = False
         self.is_oom_protected = False
@@ -67,6 +58,7 @@ class SwapGuard:
             raise NotPrivileged(f"cannot lock the daemon's memory: {os.strerror(ctypes.get_errno())}")
         self.is_memory_locked = True
         self._libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0)
+        self._on_change(True)  # noqa: FBT003
         self._score_before = _OOM_SCORE_ADJ.read_text()
         self.is_oom_protected = self._set_oom_score(_NEVER_KILL)
 
@@ -78,6 +70,7 @@ class SwapGuard:
             self._set_oom_score(self._score_before)
         self.is_oom_protected = False
         self._libc.prctl(_PR_SET_IO_FLUSHER, 0, 0, 0, 0)
+        self._on_change(False)  # noqa: FBT003
         self._libc.munlockall()
         self.is_memory_locked = False
 

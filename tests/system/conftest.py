@@ -7,10 +7,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 from mounts import Mounted, is_mounted, zramfs
 from of_the_host import is_of_the_host
+
+from zramfs.errors import MountFailed
+from zramfs.receive.choice import choose_transport
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,6 +23,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if reason and here in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+_OF_THE_DATA: Final = {
+    "test_block_file",
+    "test_coherence",
+    "test_discard",
+    "test_faults",
+    "test_hung_backing",
+    "test_loop_and_swap",
+    "test_signals",
+    "test_streams",
+    "test_transports",
+    "test_waiting_writers",
+    "test_writeback",
+}
+"""Tests of what a transport carries: on each of them. The others look at what does not depend on it."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Test mounts on those transports that are asked for, or that their module is for."""
+    if "transport" in metafunc.fixturenames:
+        own = getattr(metafunc.module, "TRANSPORT", None)
+        asked = metafunc.config.getoption("--transports")
+        names = (
+            asked.split(",")
+            if asked
+            else ["dev", "uring"]
+            if own or Path(metafunc.module.__file__).stem in _OF_THE_DATA
+            else ["dev"]
+        )
+        metafunc.parametrize("transport", [name for name in names if own in (None, name)], indirect=True)
+
+
+@pytest.fixture
+def transport(request: pytest.FixtureRequest) -> str:
+    """Return the transport of the test's mounts."""
+    name: str = request.param
+    try:
+        return choose_transport(name)
+    except MountFailed as error:
+        pytest.skip(str(error))
 
 
 def _why_no_mounts() -> str:
@@ -42,16 +87,19 @@ def one_worker_for_tests_of_the_host(request: pytest.FixtureRequest, tmp_path_fa
 
 
 @pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
-    """Mount with the options given; each mount gets a folder of its own."""
+def mount(tmp_path: Path, transport: str) -> Iterator[Callable[..., Mounted]]:
+    """Mount with the options given, by the test's transport unless they name one; each in a folder of its own."""
     mounts: list[Mounted] = []
 
     def make(*options: object, size: str | None = "256M", companion: bool = True) -> Mounted:
+        if not companion and transport == "uring" and "--transport" not in options:
+            pytest.skip("the companion brings requests to the rings")
         path = tmp_path / f"mnt{len(mounts)}"
         path.mkdir()
         log = tmp_path / f"log{len(mounts)}"
         sizes = ("--size", size) if size else ()
-        result = zramfs("mount", path, *sizes, "--log-file", log, *options, companion=companion)
+        by = ("--transport", transport) if companion and "--transport" not in options else ()
+        result = zramfs("mount", path, *sizes, "--log-file", log, *by, *options, companion=companion)
         assert result.returncode == 0, result.stderr
         mounts.append(Mounted(path, log))
         return mounts[-1]

@@ -264,7 +264,9 @@ def test_stat_counts_requests_and_sectors(mount: Mount) -> None:
 
 def test_status_json_has_what_is_promised(mount: Mount) -> None:
     status = mount().status()
-    assert set(status["daemon"]) == {"pid", "version", "rss_bytes", "request_bytes", "request_limit_bytes"}
+    assert set(status["daemon"]) == {
+        *("pid", "version", "rss_bytes", "request_bytes", "request_limit_bytes", "transport")
+    }
     device = status["devices"][0]
     assert {"name", "disksize", "algorithm", "algorithms", "mm_stat", "io_stat", "streams", "accel"} <= set(device)
     assert {

@@ -10,10 +10,11 @@ import trio
 from reads import read
 from sample_pages import Pages, made_pages, real_pages
 from zram_disks import PAGE, KernelZram, hot_added
+from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
-from zramfs.bio import WriteBio
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.serving import BioServer
 from zramfs.device.statistics import MmStat
 from zramfs.errors import MemoryLimitReached
 
@@ -31,7 +32,7 @@ class Pair:
     async def write(self, page: int, contents: bytes) -> bool:
         in_kernel = self._write_to_kernel(page, contents)
         try:
-            await self.ours.write(WriteBio(page * PAGE, contents, is_async=False))
+            await self.ours.write(page * PAGE, contents)
         except MemoryLimitReached:
             assert not in_kernel
             return False
@@ -51,7 +52,7 @@ class Pair:
 
     async def discard(self, page: int, pages: int) -> None:
         self.kernel.discard(page * PAGE, pages * PAGE)
-        await self.ours.discard(page * PAGE, pages * PAGE)
+        await self.ours.punch(page * PAGE, pages * PAGE)
 
     async def compact(self) -> None:
         self.kernel.set("compact", "1")
@@ -87,7 +88,8 @@ def open_pair(kernel: KernelZram) -> OpenPair:
     async def opened() -> AsyncIterator[Pair]:
         async with trio.open_nursery() as nursery:
             config = DeviceConfig(backend=LZ4, accelerator=None)
-            ours = ZramDevice("zram0", nursery=nursery, config=config)
+            server = BioServer(BlockLayer())
+            ours = ZramDevice("zram0", server=server, nursery=nursery, config=config)
             ours.initialise(PAGES * PAGE)
             yield Pair(kernel, ours)
             ours.close()

@@ -21,8 +21,8 @@ def path_of(library: str, extension: str) -> str:
 @pytest.mark.parametrize(
     ("library", "extension", "package", "arguments"),
     [
-        ("libfuse3", "fuse/hooks", "libfuse3-3", ["--help"]),
-        ("libfuse3", "fuse/hooks", "libfuse3-3", ["mount", "{tmp}"]),
+        ("libfuse3", "fuse/interposed", "libfuse3-3", ["--help"]),
+        ("libfuse3", "fuse/interposed", "libfuse3-3", ["mount", "{tmp}"]),
         ("liblz4", "codec/lz4", "liblz4-1", ["mount", "{tmp}"]),
         ("libzstd", "codec/zstd", "libzstd1", ["mount", "{tmp}", "--algorithm", "zstd"]),
         ("libz", "codec/deflate", "zlib1g", ["mount", "{tmp}", "--algorithm", "deflate"]),
@@ -49,7 +49,7 @@ def test_missing_library_is_one_line_that_names_its_package(
 def test_a_verb_that_only_looks_at_a_mount_needs_no_library(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
-    extensions = {"libfuse3": "fuse/hooks", "liblz4": "codec/lz4", "libzstd": "codec/zstd", "liblzo2": "codec/lzo"}
+    extensions = {"libfuse3": "fuse/interposed", "liblz4": "codec/lz4", "libzstd": "codec/zstd", "liblzo2": "codec/lzo"}
     hidden = [path_of(library, extension) for library, extension in extensions.items()]
     script = f"for path in {' '.join(hidden)}; do mount --bind {empty} $(readlink -f $path); done; exec {ZRAMFS} $0 $@"
     for verb in ("status", "umount"):

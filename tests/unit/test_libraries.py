@@ -28,7 +28,7 @@ def test_other_libraries_are_named_themselves() -> None:
 
 @pytest.mark.parametrize(
     ("module", "says"),
-    [("pyfuse3", "pip install pyfuse3"), ("trio.lowlevel", "pip install trio"), ("zramfs.bio", "make setup")],
+    [("pyfuse3", "pip install pyfuse3"), ("trio.lowlevel", "pip install trio"), ("zramfs.memory", "make setup")],
 )
 def test_missing_module_is_named_with_its_remedy(module: str, says: str) -> None:
     assert says in explain_import_error(ModuleNotFoundError(f"No module named {module!r}", name=module))

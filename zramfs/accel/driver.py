@@ -7,7 +7,9 @@ from typing import Final
 
 import trio
 
-from zramfs.accel.faults import FAULT_KINDS, FaultInjector
+from zramfs.accel.contexts import ContextPool
+from zramfs.accel.faults import FAULT_KINDS
+from zramfs.accel.injector import FaultInjector
 from zramfs.accel.managed import ManagedStreams
 from zramfs.accel.modelled import ModelledQueue
 from zramfs.accel.profile import Profile
@@ -86,7 +88,8 @@ class EmulatedAccelerator:
         try:
             contexts = [create_context() for _ in range(self.workers)]
             runs = make_runs(depth, min(depth, _MAX_RUN_PAGES))
-            queue = _start_queue(DescriptorRing(depth, create_context(), contexts), runs, profile.timing)
+            own = ContextPool(create_context() for _ in os.sched_getaffinity(0))
+            queue = _start_queue(DescriptorRing(depth, own, contexts), runs, profile.timing)
         except (OSError, RuntimeError, MemoryError) as error:
             raise AcceleratorUnavailable(f"accelerator {profile.name}: {error}") from error
         self._driver = AcceleratorDriver(queue, runs)
@@ -115,20 +118,16 @@ class AcceleratorDriver(ManagedStreams):
 
     def apply(self, profile: Profile, *, is_online: bool) -> None:
         """Let the profile's settings be in force, but for those that are fixed."""
-        queue = self.queue
-        self.polled_run_pages = profile.number("polled_run_pages")
-        self.waits_when_full = profile.waits_when_full
-        queue.timeline.timing = profile.timing
-        queue.timeout_ns = profile.number("timeout_us") * _NS_PER_US
-        queue.stall_ns = profile.number("stall_us") * _NS_PER_US
-        for kind, rate in profile.fault_rates.items():
-            if rate != queue.faults.rates[kind]:
-                queue.faults.set_rate(kind, rate)
-        self._ring.verifies = bool(profile.number("verify_compress"))
-        self._ring.may_be_corrupt = bool(queue.faults.rates["corrupt"])
-        queue.reconsider()
+        self.set_polled_run_pages(profile.number("polled_run_pages"))
+        self.queue.configure(
+            timing=profile.timing,
+            timeout_ns=profile.number("timeout_us") * _NS_PER_US,
+            stall_ns=profile.number("stall_us") * _NS_PER_US,
+            rates=profile.fault_rates,
+            verifies=bool(profile.number("verify_compress")),
+        )
         self.set_online(is_online)
-        self.stop_waiting()
+        self.waits_when_full = profile.waits_when_full
 
     async def serve_completions(self) -> None:
         """Wait for the device's interrupt or its time, complete the runs that are due, and again.
@@ -138,58 +137,55 @@ class AcceleratorDriver(ManagedStreams):
         """
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve, self._ring.completion_fd)
-                nursery.start_soon(self._serve, self.queue.timer_fd)
+                nursery.start_soon(self._serve, self._ring.fd)
+                nursery.start_soon(self._serve, self.queue.watch.timer.fd)
         finally:
-            self.takes_runs = False
-            self.stop_waiting()
+            self.stop_serving()
             with trio.CancelScope(shield=True):
                 await self._serve_until_idle()
 
     async def _serve(self, fd: int) -> None:
         """Complete runs whenever `fd` says so, until it is closed."""
         try:
-            while self._ring.completion_fd >= 0:
+            while self._ring.fd >= 0:
                 await trio.lowlevel.wait_readable(fd)
                 self.poll_completions()
         except trio.ClosedResourceError:
             return
 
     async def _serve_until_idle(self) -> None:
-        while self._ring.completion_fd >= 0 and not all(stream.is_complete for stream in self.streams):
+        while self._ring.fd >= 0 and not self.is_idle:
             await trio.sleep(_POLL_S)
             self.poll_completions()
 
     def statistics(self) -> Mapping[str, float]:
         """What the device did, in pages and events; latencies in µs, of the last 4096 runs with modelled time."""
-        ring, queue = self._ring, self.queue
+        queue, watch = self.queue, self.queue.watch
+        counts = queue.counters()
         return {
-            "submitted_pages": ring.submitted_pages,
-            "polled_pages": ring.polled_pages,
-            "doorbells": ring.doorbells,
-            "interrupts": ring.interrupts,
-            "queue_full": self.queue_full,
-            "inflight": ring.inflight,
-            "inflight_max": ring.inflight_max,
-            "model_p50_us": queue.model.percentile_us(50),
-            "observed_p50_us": queue.observed.percentile_us(50),
-            "model_p99_us": queue.model.percentile_us(99),
-            "observed_p99_us": queue.observed.percentile_us(99),
-            "late_completions": queue.late_completions,
-            "late_max_us": queue.latest_ns // _NS_PER_US,
-            "inline_work_us": queue.inline_work_ns // _NS_PER_US,
+            "submitted_pages": counts["submitted_pages"],
+            "polled_pages": counts["polled_pages"],
+            **self._ring.counters(),
+            "queue_full": self.queue_full_count(),
+            "inflight": queue.inflight,
+            "inflight_max": counts["inflight_max"],
+            "model_p50_us": watch.model.percentile_us(50),
+            "observed_p50_us": watch.observed.percentile_us(50),
+            "model_p99_us": watch.model.percentile_us(99),
+            "observed_p99_us": watch.observed.percentile_us(99),
+            "late_completions": counts["late_completions"],
+            "late_max_us": counts["latest_ns"] // _NS_PER_US,
+            "inline_work_us": counts["inline_work_ns"] // _NS_PER_US,
             **{f"injected_{kind}": queue.faults.injected[kind] for kind in FAULT_KINDS},
-            "completion_errors": sum(self.error_counts().values()),
             **self.error_counts(),
-            "software_redone": self.software_redone,
         }
 
     def close(self) -> None:
         """Stop the engines and end `serve_completions`."""
-        if self._ring.inflight:
-            _log.error("the accelerator is closed with %d pages in flight", self._ring.inflight)
-        trio.lowlevel.notify_closing(self._ring.completion_fd)
-        trio.lowlevel.notify_closing(self.queue.timer_fd)
+        if self.queue.inflight:
+            _log.error("the accelerator is closed with %d pages in flight", self.queue.inflight)
+        trio.lowlevel.notify_closing(self._ring.fd)
+        trio.lowlevel.notify_closing(self.queue.watch.timer.fd)
         self.queue.close()
 
     def __repr__(self) -> str:

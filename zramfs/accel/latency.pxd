@@ -4,4 +4,4 @@ cdef class LatencyWindow:
     cdef int64_t *samples_ns
     cdef uint64_t count
 
-    cdef void add(self, int64_t sample_ns) noexcept
+    cdef void add(self, int64_t sample_ns) noexcept nogil

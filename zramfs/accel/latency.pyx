@@ -1,7 +1,13 @@
 # cython: language_level=3, cdivision=True
-"""The latencies of the last few thousand runs, for a median and a tail that are exact."""
+"""The latencies of the last few thousand runs, for a median and a tail that are exact.
 
+One thread adds at a time, and any may look meanwhile.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
+
+from zramfs.atomic cimport load_u64, peek_i64, poke_i64, store_u64
 
 cdef enum:
     WINDOW = 4096
@@ -19,17 +25,17 @@ cdef class LatencyWindow:
     def __dealloc__(self):
         free(self.samples_ns)
 
-    cdef void add(self, int64_t sample_ns) noexcept:
-        self.samples_ns[self.count % WINDOW] = sample_ns
-        self.count += 1
+    cdef void add(self, int64_t sample_ns) noexcept nogil:
+        poke_i64(&self.samples_ns[self.count % WINDOW], sample_ns)
+        store_u64(&self.count, self.count + 1)
 
     def percentile_us(self, percent):
         """The latency that so many percent do not exceed, in µs; 0 before the first."""
-        cdef uint64_t held = min(self.count, <uint64_t>WINDOW)
+        cdef uint64_t held = min(load_u64(&self.count), <uint64_t>WINDOW)
         if held == 0:
             return 0.0
-        ordered = sorted([self.samples_ns[i] for i in range(held)])
+        ordered = sorted([peek_i64(&self.samples_ns[i]) for i in range(held)])
         return round(ordered[min(held - 1, held * percent // 100)] / NS_PER_US, 1)
 
     def __repr__(self):
-        return f"<LatencyWindow {self.count} runs, p50 {self.percentile_us(50)} us, p99 {self.percentile_us(99)} us>"
+        return f"<LatencyWindow p50 {self.percentile_us(50)} us, p99 {self.percentile_us(99)} us>"

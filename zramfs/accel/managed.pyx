@@ -1,12 +1,17 @@
-# cython: language_level=3
-"""Managed streams over the queue of a device: what a driver needs for each request."""
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Managed streams over the queue of a device: what a driver needs for each request. For any thread, without the GIL."""
 
-from collections import deque
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-
-from zramfs.accel.ring cimport BUS_ERROR, DEVICE_GONE, TIMED_OUT, VERIFY_FAILED
+from zramfs.accel.descriptor cimport BUS_ERROR, DEVICE_GONE, TIMED_OUT, VERIFY_FAILED
+from zramfs.accel.modelled cimport ModelledQueue
+from zramfs.accel.waiters cimport add_waiter, is_next, take_waiter
+from zramfs.accel.watch cimport NO_RUN, Run
+from zramfs.atomic cimport add_int, count_u64, load_int, peek_int, peek_u64, poke_int
 from zramfs.clock cimport NEVER_NS, monotonic_ns
+from zramfs.streams cimport RunEnd, Stream, StreamManager, Waiter
+from zramfs.threads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
     # A completion so near is awaited by polling: the event loop takes about as long to wake up.
@@ -28,151 +33,277 @@ cdef class ManagedStream(Stream):
         self.manager = manager
         self.number = number
 
-    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except? -1:
-        """Take as many pages as there are descriptors; the device's interrupt will tell."""
-        self.is_complete = False
-        return self.manager.queue.submit(self.number, self.run, source, offset_bytes, pages)
-
-    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except? -1:
+    cdef int compress_pages(self, const uint8_t *first_page, int pages) noexcept nogil:
         """Take as many pages as there are descriptors, and poll until they are done."""
-        cdef int taken = self.manager.queue.compress_polled(self.number, self.run, source, offset_bytes, pages)
+        self.is_polled = True
+        if pages == 1 and not peek_int(&self.manager.queue.modelled):  # the way of a 4K write
+            self.manager.queue.ring.compress_page(first_page, self.run.pages)
+            self.run.count = 1
+            return 1
+        self.run.count = self.manager.queue.compress_polled(self.number, first_page, pages)
+        if self.run.count == 0:
+            self.manager.give_stream(<void *>self)
+            return 0
         self.repair()
-        return taken
+        return self.run.count
 
-    cpdef when_complete(self, callback):
-        """Have `callback` called when the device has finished the run, or now if it has."""
-        if self.is_complete:
-            callback()
-        else:
-            self.callback = callback
+    cdef int submit_pages(self, const uint8_t *first_page, int pages, RunEnd end) noexcept nogil:
+        """Take as many pages as there are descriptors; the device's interrupt will tell."""
+        self.end = end
+        add_int(&self.manager.unended, 1)
+        pages = self.manager.queue.submit(self.number, first_page, pages)
+        if pages == 0:
+            add_int(&self.manager.unended, -1)
+            self.manager.give_stream(<void *>self)
+        return pages
 
-    cdef int complete(self) except -1:
-        """Note that the device is done with the run, well or not, and call back who asked for it."""
+    cdef void complete(self) noexcept nogil:
+        """The device is done with the run, well or not: the submitter is called."""
+        cdef const Run *run = &self.manager.queue.watch.runs[self.number]
         cdef int i
-        if self.is_orphan:
-            for i in range(self.run.count):
-                self.run.pages[i].length = DEVICE_GONE
-            self.is_orphan = False
+        self.run.count = run.count
+        if run.is_orphan:
+            for i in range(run.count):
+                run.pages[i].length = DEVICE_GONE
         self.repair()
-        self.is_complete = True
-        callback, self.callback = self.callback, None
-        if callback is not None:
-            callback()
-        return 0
+        self.end(<void *>self)
+        add_int(&self.manager.unended, -1)
 
-    cdef void repair(self) noexcept:
+    cdef void repair(self) noexcept nogil:
         """Compress in software what the device failed on: a broken device costs time, never data."""
-        cdef int i
+        cdef int i, status
         for i in range(self.run.count):
             if DEVICE_GONE <= self.run.pages[i].length <= TIMED_OUT:
-                self.manager.errors[self.manager.queue.ring.repair_page(&self.run.pages[i])] += 1
-                self.manager.software_redone += 1
+                status = self.manager.queue.ring.repair_page(&self.run.pages[i])
+                count_u64(&self.manager.errors[TIMED_OUT - status], 1)
+                count_u64(&self.manager.software_redone, 1)
 
     def __repr__(self):
-        return f"<ManagedStream {self.number} {'complete' if self.is_complete else 'in flight'}>"
+        return f"<ManagedStream {self.number}>"
 
 
 cdef class ManagedStreams(StreamManager):
     """Preallocated streams over one queue, one for each of `runs`.
 
-    `takes_runs` says whether completions are served, `is_online` whether there is a device; without both no stream is
-    given out. `waits_when_full` is whether callers should rather wait for one than do without.
+    No stream is given out unless completions are served and the device `is_online`. `waits_when_full` is whether
+    callers should rather wait for a stream than do without.
     """
 
+    def __cinit__(self, queue, runs, *args):
+        self.stream_of = <void **>calloc(len(runs), sizeof(void *))
+        self.free_streams = <uint32_t *>calloc(len(runs), sizeof(uint32_t))
+        if not (self.stream_of and self.free_streams):
+            raise MemoryError
+
     def __init__(self, ModelledQueue queue not None, runs, int polled_run_pages):
+        cdef ManagedStream stream
         self.queue = queue
+        self.any_thread = not queue.ring.contexts.needs_gil
         self.polled_run_pages = polled_run_pages
         self.streams = [ManagedStream(self, number, run) for number, run in enumerate(runs)]
-        self.free_streams = list(self.streams)
-        self.stream_count = len(self.streams)
-        self.waiters = deque()
-        self.errors = dict.fromkeys(_NAME_OF_STATUS, 0)
-        self.takes_runs = self.is_online = True
+        self.stream_count = self.free_count = <int>len(self.streams)
+        for stream in self.streams:
+            self.stream_of[stream.number] = <void *>stream
+            self.free_streams[self.free_count - 1 - stream.number] = stream.number
+        self.serves = self.online = self.queue.is_open = True
 
-    cpdef Stream get_stream(self):
-        """Return a free stream; None while every descriptor is taken, or when nobody serves completions."""
-        if not (self.takes_runs and self.is_online):
-            return None
-        if self.queue.ring.free_descriptors and self.free_streams:
-            return <Stream>self.free_streams.pop()
-        self.queue_full += 1
-        return None
+    def __dealloc__(self):
+        free(self.stream_of)
+        free(self.free_streams)
 
-    cpdef put_stream(self, Stream stream):
+    # ---- streams ------------------------------------------------------------------------------------------------
+
+    cdef void *take_stream(self) noexcept nogil:
+        """A free stream and its first descriptor; NULL while all are taken, or nobody serves completions.
+
+        While others wait, only as many get one as were told to ask.
+        """
+        cdef uint32_t number = NO_RUN
+        pthread_mutex_lock(&self.queue.lock)
+        if self.queue.is_open:
+            if self.queue.descriptors.free_count and (self.waiters.first == NULL or self.waiters.called):
+                self.free_count -= 1
+                number = self.free_streams[self.free_count]
+                self.queue.reserve(number)
+                self.waiters.called = max(self.waiters.called - 1, 0)
+            else:
+                self.queue_full += 1
+        pthread_mutex_unlock(&self.queue.lock)
+        return NULL if number == NO_RUN else self.stream_of[number]
+
+    cdef void give_stream(self, void *given) noexcept nogil:
         """Give the stream's descriptors back to the queue."""
-        self.queue.ring.retire(stream.run)
-        self.free_streams.append(stream)
-        if self.waiters:
-            self._call_waiters()
+        cdef uint32_t number = (<ManagedStream>given).number
+        cdef bint is_awaited
+        pthread_mutex_lock(&self.queue.lock)
+        if (<ManagedStream>given).is_polled:
+            self.queue.counts.polled_pages += (<ManagedStream>given).run.count
+            self.queue.counts.submitted_pages += (<ManagedStream>given).run.count
+            (<ManagedStream>given).is_polled = False
+        self.queue.retire(number)
+        (<ManagedStream>given).run.count = 0
+        self.free_streams[self.free_count] = number
+        self.free_count += 1
+        is_awaited = self.waiters.first != NULL
+        pthread_mutex_unlock(&self.queue.lock)
+        if is_awaited:
+            self.call_waiters()
 
-    cpdef bint can_poll(self, int pages):
+    cdef bint may_poll(self, int pages) noexcept nogil:
         """Whether a run of so many pages may be polled for: it is short, and its end is near."""
-        if pages > self.polled_run_pages or (self.waits_when_full and not self.queue.ring.free_descriptors):
+        if pages > peek_int(&self.polled_run_pages):
+            return False
+        if peek_int(&self.waits) and not peek_int(&self.queue.descriptors.free_count):
             return False
         return self.queue.can_poll(pages)
 
-    cpdef bint should_wait(self):
-        """Whether a caller that got no stream waits for one, with `when_free`."""
-        return self.waits_when_full and self.takes_runs and self.is_online
+    # ---- waiting ------------------------------------------------------------------------------------------------
 
-    cpdef when_free(self, callback):
-        """Have `callback` called when it is worth asking for a stream again."""
-        self.waiters.append(callback)
+    cdef bint must_wait(self) noexcept nogil:
+        """Whether a caller that got no stream waits for one."""
+        return peek_int(&self.waits) and peek_int(&self.serves) and peek_int(&self.online)
 
-    def _call_waiters(self):
+    cdef bint await_stream(self, Waiter *waiter) noexcept nogil:
+        """Have `waiter` called when it is worth asking for a stream again; False: it is worth it by now."""
+        cdef bint waits = False
+        cdef bint is_there = False
+        pthread_mutex_lock(&self.queue.lock)
+        if waiter.ticket:  # it was called in vain
+            self.waiters.called = max(self.waiters.called - 1, 0)
+        if self.must_wait():
+            self._forget_called()
+            is_there = self._free_for_waiters() > 0
+            waits = not (is_there and is_next(&self.waiters, waiter))
+            if waits:
+                add_waiter(&self.waiters, waiter)
+            else:
+                self.waiters.called += 1
+        pthread_mutex_unlock(&self.queue.lock)
+        if waits and is_there:  # for somebody else
+            self.call_waiters()
+        return waits
+
+    cdef void call_waiters(self) noexcept nogil:
         """Call those who wait, in their order, while there is something to have. What they do may lead here again."""
-        if self.is_calling_waiters:
-            return
-        self.is_calling_waiters = True
-        try:
-            while self.waiters and (self.queue.ring.free_descriptors or not self.should_wait()):
-                self.waiters.popleft()()
-        finally:
+        cdef Waiter *waiter
+        pthread_mutex_lock(&self.queue.lock)
+        if not self.is_calling_waiters:
+            self.is_calling_waiters = True
+            self._forget_called()
+            while self.waiters.first != NULL and (self._free_for_waiters() > 0 or not self.must_wait()):
+                waiter = take_waiter(&self.waiters)
+                self.waiters.called += self.must_wait()
+                pthread_mutex_unlock(&self.queue.lock)
+                waiter.call(waiter)
+                pthread_mutex_lock(&self.queue.lock)
             self.is_calling_waiters = False
+        pthread_mutex_unlock(&self.queue.lock)
 
-    def stop_waiting(self):
-        """Let those who wait ask again: there may be no reason to wait any more."""
-        self._call_waiters()
+    cdef int _free_for_waiters(self) noexcept nogil:
+        return self.queue.descriptors.free_count - self.waiters.called
+
+    cdef void _forget_called(self) noexcept nogil:
+        """Of an idle device there is a stream for everybody, whether or not those who were called still want one."""
+        if self.queue.descriptors.free_count == self.queue.descriptors.depth:
+            self.waiters.called = 0
+
+    # ---- completion ---------------------------------------------------------------------------------------------
+
+    cdef bint reap(self) noexcept nogil:
+        """Complete the runs that the device has finished by now; whether there were any."""
+        cdef uint32_t number, following
+        if not self.queue.watch.needs_attention():
+            return False
+        number = self.queue.reap()
+        if number == NO_RUN:
+            return False
+        while number != NO_RUN:
+            following = self.queue.watch.runs[number].next_told
+            (<ManagedStream>self.stream_of[number]).complete()
+            number = following
+        return True
+
+    cdef int64_t next_event(self) noexcept nogil:
+        """When `reap` has something to do, on the monotonic clock; far away if only a signal can tell."""
+        return self.queue.watch.next_event_ns()
+
+    cdef bint lend_hand(self) noexcept nogil:
+        """Complete what is finished, and work off a few pages that wait for an engine."""
+        cdef int64_t next_ns
+        self.reap()
+        if self.queue.ring.help():
+            return True
+        next_ns = self.queue.watch.next_event_ns()
+        return next_ns != NEVER_NS and next_ns - monotonic_ns() < SOON_NS
+
+    def poll_completions(self):
+        """Complete the runs that the device has finished by now."""
+        with nogil:
+            self.reap()
+
+    @property
+    def is_idle(self):
+        """Whether every run that was submitted has ended."""
+        return load_int(&self.unended) == 0
+
+    # ---- life: on the event loop's thread -----------------------------------------------------------------------
+
+    @property
+    def waits_when_full(self):
+        """Whether a caller waits for a descriptor instead of falling back to a per-CPU stream."""
+        return bool(peek_int(&self.waits))
+
+    @waits_when_full.setter
+    def waits_when_full(self, bint waits):
+        with nogil:
+            poke_int(&self.waits, waits)
+            self.call_waiters()
+
+    def set_polled_run_pages(self, int pages):
+        """Let runs of up to so many pages be polled for from now on."""
+        poke_int(&self.polled_run_pages, pages)
+
+    @property
+    def is_online(self):
+        """Whether there is a device."""
+        return bool(peek_int(&self.online))
 
     def set_online(self, bint online):
         """Let the device go away, with whatever it works on, or come back."""
-        cdef ManagedStream stream
-        if self.is_online == online:
+        with nogil:
+            self.set_online_now(online)
+
+    cdef void set_online_now(self, bint online) noexcept nogil:
+        if online == peek_int(&self.online):
             return
-        self.is_online = online
-        if online:
-            return
-        for stream in self.streams:
-            if not stream.is_complete:
-                stream.is_orphan = True
-                self.queue.abandon(stream.number)
-        self.queue.lose_queued()
-        self.poll_completions()
-        self._call_waiters()
+        pthread_mutex_lock(&self.queue.lock)
+        poke_int(&self.online, online)
+        self.queue.is_open = online and self.serves
+        if not online:
+            self.queue.watch.lose_everything()
+        pthread_mutex_unlock(&self.queue.lock)
+        self.reap()
+        self.call_waiters()
 
-    cpdef poll_completions(self):
-        """Complete the runs that the device has finished by now."""
-        for number in self.queue.reap():
-            (<ManagedStream>self.streams[number]).complete()
+    def stop_serving(self):
+        """Give out no more streams: nobody serves completions any more."""
+        with nogil:
+            pthread_mutex_lock(&self.queue.lock)
+            poke_int(&self.serves, False)
+            self.queue.is_open = False
+            pthread_mutex_unlock(&self.queue.lock)
+            self.call_waiters()
 
-    cpdef int64_t next_event_ns(self):
-        """When `poll_completions` has something to do, on the monotonic clock; far away if only a signal can tell."""
-        return self.queue.next_event_ns()
-
-    cpdef bint help(self) except -1:
-        """Complete what is finished, and work off a few pages that wait for an engine."""
-        cdef int64_t next_ns = self.queue.next_event_ns()
-        cdef int64_t now_ns
-        if next_ns == NEVER_NS:
-            if self.queue.ring.finished_count:
-                self.poll_completions()
-            return self.queue.ring.help()
-        now_ns = monotonic_ns()
-        if next_ns <= now_ns or self.queue.ring.finished_count:
-            self.poll_completions()
-            next_ns = self.queue.next_event_ns()
-        return self.queue.ring.help() or next_ns - now_ns < SOON_NS
+    def queue_full_count(self):
+        """How often there was no stream for somebody who asked."""
+        pthread_mutex_lock(&self.queue.lock)
+        cdef uint64_t count = self.queue_full
+        pthread_mutex_unlock(&self.queue.lock)
+        return count
 
     def error_counts(self):
-        """Descriptors that failed, by kind of failure."""
-        return {name: self.errors[status] for status, name in _NAME_OF_STATUS.items()}
+        """Descriptors that failed, in all and by kind of failure, and those that were redone in software."""
+        cdef int status
+        errors = {name: peek_u64(&self.errors[TIMED_OUT - status]) for status, name in _NAME_OF_STATUS.items()}
+        redone = peek_u64(&self.software_redone)
+        return {"completion_errors": sum(errors.values()), **errors, "software_redone": redone}

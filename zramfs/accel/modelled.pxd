@@ -1,51 +1,40 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from zramfs.accel.latency cimport LatencyWindow
+from zramfs.accel.descriptor cimport DescriptorStack
+from zramfs.accel.injector cimport FaultInjector
 from zramfs.accel.ring cimport DescriptorRing
-from zramfs.accel.timeline cimport Timeline
-from zramfs.codec.run cimport CompressedRun
+from zramfs.accel.watch cimport Run, RunWatch
+from zramfs.threads cimport pthread_mutex_t
 
-# A run that the driver has yet to be told of.
-cdef struct Outstanding:
-    int64_t submitted_ns
-    int64_t told_ns         # when the interrupt tells of it, as soon as that is known; NEVER_NS before, 0: at once
-    bint is_modelled        # otherwise it is told of when its work is done
-    bint is_lost            # a descriptor of it never completes
-    bint is_done            # the engines have finished with it
-    bint is_expired         # the driver's watch has gone off while they had not: their signal tells of it
+cdef enum:
+    MAX_RUN_PAGES = 256     # the longest run of a stream: FUSE's largest write (1 MiB)
+
+cdef struct Counters:
+    uint64_t submitted_pages
+    uint64_t polled_pages
+    int64_t inline_work_ns  # the device's work that the submitters' threads did
+    uint64_t stalls
 
 cdef class ModelledQueue:
     cdef readonly DescriptorRing ring
-    cdef readonly Timeline timeline
-    cdef readonly object faults
-    cdef readonly LatencyWindow observed
-    cdef readonly LatencyWindow model
-    cdef readonly uint64_t late_completions
-    cdef readonly int64_t latest_ns
-    cdef readonly uint64_t stalls
-    cdef readonly int64_t inline_work_ns    # the device's work that the submitter's thread did
-    cdef readonly int timer_fd
-    cdef public int64_t timeout_ns
-    cdef public int64_t stall_ns
-    cdef readonly bint is_modelled
-    cdef bint may_hang
-    cdef list run_of
-    cdef uint8_t *plan_of_page
-    cdef Outstanding *runs              # by run number
-    cdef uint32_t *waiting              # numbers of the modelled runs in flight, in the order of submission
-    cdef uint32_t waiting_count
-    cdef int64_t armed_ns
+    cdef readonly DescriptorStack descriptors
+    cdef readonly FaultInjector faults
+    cdef readonly RunWatch watch
+    cdef readonly int64_t stall_ns
+    cdef Counters counts
+    cdef int modelled                   # whether there is anything to model
+    cdef bint is_open                   # whether it takes runs
+    cdef pthread_mutex_t lock
 
-    cdef bint can_poll(self, int pages) noexcept
-    cdef int submit(self, uint32_t number, CompressedRun run, object source, uint64_t offset_bytes, int pages) except -1
-    cdef int compress_polled(
-        self, uint32_t number, CompressedRun run, object source, uint64_t offset_bytes, int pages
-    ) except -1
-    cdef bint _plan(self, int64_t now_ns, int pages) except -1
-    cdef bint _is_over(self, uint32_t number, int64_t now_ns) noexcept
-    cdef void _note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept
-    cdef void _give_up(self, uint32_t number) noexcept
-    cdef void abandon(self, uint32_t number) noexcept
-    cdef int lose_queued(self) except -1
-    cdef int64_t next_event_ns(self) noexcept
-    cdef int _arm(self) except -1
+    cdef bint can_poll(self, int pages) noexcept nogil
+    cdef int submit(self, uint32_t number, const uint8_t *first_page, int pages) noexcept nogil
+    cdef int compress_polled(self, uint32_t number, const uint8_t *first_page, int pages) noexcept nogil
+    cdef uint32_t reap(self) noexcept nogil
+    cdef void reserve(self, uint32_t number) noexcept nogil
+    cdef void retire(self, uint32_t number) noexcept nogil
+    cdef int _hold(self, Run *run, const uint8_t *first_page, int pages) noexcept nogil
+    cdef void _work_inline(self, Run *run, const uint8_t *faults) noexcept nogil
+    cdef bint _is_near(self, int64_t now_ns, int pages, int64_t most_ns) noexcept nogil
+    cdef bint _draw_faults(self, int64_t now_ns, int pages, uint8_t *faults) noexcept nogil
+    cdef void _stall(self, int64_t now_ns) noexcept nogil
+    cdef void _reconsider(self) noexcept nogil

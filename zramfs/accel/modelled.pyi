@@ -1,30 +1,29 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from zramfs.accel.faults import FaultInjector
-from zramfs.accel.latency import LatencyWindow
+from zramfs.accel.descriptor import DescriptorStack
+from zramfs.accel.faults import FaultRate
+from zramfs.accel.injector import FaultInjector
 from zramfs.accel.ring import DescriptorRing
-from zramfs.accel.timeline import Timeline
 from zramfs.accel.timing import Timing
+from zramfs.accel.watch import RunWatch
 from zramfs.codec.run import CompressedRun
 
 class ModelledQueue:
     ring: DescriptorRing
-    timeline: Timeline
+    descriptors: DescriptorStack
     faults: FaultInjector
-    observed: LatencyWindow
-    model: LatencyWindow
-    late_completions: int
-    latest_ns: int
-    stalls: int
-    inline_work_ns: int
-    timer_fd: int
-    timeout_ns: int
+    watch: RunWatch
     stall_ns: int
-    is_modelled: bool
     def __init__(
-        self, ring: DescriptorRing, run_of: Sequence[CompressedRun], timing: Timing, faults: FaultInjector
+        self, ring: DescriptorRing, runs: Sequence[CompressedRun], timing: Timing, faults: FaultInjector
     ) -> None: ...
     def close(self) -> None: ...
-    def reconsider(self) -> None: ...
-    def stall(self, now_ns: int | None = None) -> None: ...
-    def reap(self) -> list[int]: ...
+    def configure(
+        self, *, timing: Timing, timeout_ns: int, stall_ns: int, rates: Mapping[str, FaultRate], verifies: bool
+    ) -> None: ...
+    def stall(self) -> None: ...
+    @property
+    def is_modelled(self) -> bool: ...
+    @property
+    def inflight(self) -> int: ...
+    def counters(self) -> Mapping[str, int]: ...

@@ -2,302 +2,277 @@
 """A filter in front of the ring: lets runs take the time that the modelled device would take, and lets them fail.
 
 The ring does the work as fast as it can; here a run is held back until its time on the `timeline` has come, and the
-descriptors that `faults` names fail. Without modelled time and faults everything goes straight through.
+descriptors that `injector` draws fail. Without modelled time and faults everything goes straight through.
 """
 
 import os
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memmove, memset
 
-from zramfs.accel.latency cimport LatencyWindow
-from zramfs.accel.ring cimport FAULT_BUS_ERROR, FAULT_CORRUPT, FAULT_TIMEOUT, TIMED_OUT, DescriptorRing
-from zramfs.accel.timeline cimport Timeline
-from zramfs.clock cimport NEVER_NS, monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES, CompressedRun
-
-from zramfs.accel.faults import STALL
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        int64_t tv_sec
-        long tv_nsec
-    enum:
-        CLOCK_MONOTONIC
-
-cdef extern from "<sys/timerfd.h>" nogil:
-    struct itimerspec:
-        timespec it_interval
-        timespec it_value
-    int timerfd_create(int clock, int flags)
-    int timerfd_settime(int fd, int flags, const itimerspec *new_value, itimerspec *old_value)
-    enum:
-        TFD_CLOEXEC
-        TFD_NONBLOCK
-        TFD_TIMER_ABSTIME
+from zramfs.accel.descriptor cimport (
+    FAULT_COUNT,
+    FAULT_TIMEOUT,
+    MAY_BE_CORRUPT,
+    VERIFIES,
+    DescriptorStack,
+)
+from zramfs.accel.injector cimport Countdown, FaultInjector, countdown_of, number_of_kind
+from zramfs.accel.ring cimport DescriptorRing
+from zramfs.accel.timeline cimport Costs, costs_of
+from zramfs.accel.watch cimport Run, RunWatch
+from zramfs.atomic cimport peek_int, poke_int
+from zramfs.clock cimport monotonic_ns
+from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
-    NS_PER_S = 1000000000
-    # The longest that a caller polls for one run: it holds the event loop meanwhile, as a polling driver does its CPU.
+    # The longest that a caller polls for one run: it holds its CPU meanwhile, as a polling driver does,
     POLL_MOST_NS = 200000
+    # and longer only by what others have submitted since it asked.
+    POLL_LIMIT_NS = 5 * POLL_MOST_NS
     # Runs that the submitter's thread works off for the device: handing them to an engine's thread and back would
     # take longer than the work (about 10 us, and 2 to 6 us a page), and longer than the fastest device's page.
     INLINE_PAGES = 2
-    # How late the timer may be: as long as it takes the event loop to wake up.
-    TIMER_SLACK_NS = 25000
-
-_FAULT_OF_KIND = {"timeout": FAULT_TIMEOUT, "bus_error": FAULT_BUS_ERROR, "corrupt": FAULT_CORRUPT}
 
 
 cdef class ModelledQueue:
     """The queue of a device with the time of `timing` and the faults of `faults`, in front of `ring`.
 
-    `run_of` has each run by its number, as many as there are descriptors.
-    `timeout_ns` is how long its driver waits for a run; `stall_ns` how long the device stands still when it stalls.
-    Its timer is readable whenever a run's time has come.
+    `compressed_runs` has the run of each stream, as many as there are descriptors, and of up to MAX_RUN_PAGES.
+    `stall_ns` is how long the device stands still when it stalls. The queue's lock is that of its streams as well.
     """
 
-    def __cinit__(self, DescriptorRing ring not None, list run_of not None, timing, faults):
-        cdef int depth = ring.queue_depth
-        self.timer_fd = -1
+    def __cinit__(self, DescriptorRing ring not None, compressed_runs, timing, FaultInjector faults not None):
+        pthread_mutex_init(&self.lock, NULL)
         self.ring = ring
-        self.run_of = run_of
         self.faults = faults
-        self.timeline = Timeline(timing, depth)
-        self.observed = LatencyWindow()
-        self.model = LatencyWindow()
-        self.armed_ns = NEVER_NS
-        self.plan_of_page = <uint8_t *>calloc(depth, 1)
-        self.runs = <Outstanding *>calloc(depth, sizeof(Outstanding))
-        self.waiting = <uint32_t *>calloc(depth, sizeof(uint32_t))
-        if not (self.plan_of_page and self.runs and self.waiting):
-            raise MemoryError
-        self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-        if self.timer_fd < 0:
-            raise OSError("no timer for the accelerator's completions")
-        self.reconsider()
+        self.descriptors = DescriptorStack(ring.queue_depth)
+        self.watch = RunWatch(ring, compressed_runs, timing, MAX_RUN_PAGES)
+        self._reconsider()
 
     def __dealloc__(self):
-        free(self.plan_of_page)
-        free(self.runs)
-        free(self.waiting)
+        pthread_mutex_destroy(&self.lock)
 
     def close(self):
         """Stop the ring's engines, and the timer."""
+        cdef int fd
         self.ring.close()
-        if self.timer_fd >= 0:
-            os.close(self.timer_fd)
-            self.timer_fd = -1
+        pthread_mutex_lock(&self.lock)
+        fd = self.watch.timer.timer_fd
+        self.watch.timer.timer_fd = -1
+        pthread_mutex_unlock(&self.lock)
+        if fd >= 0:
+            os.close(fd)
 
-    def reconsider(self):
-        """Find out anew whether there is anything to model, and when; after each change of timing, timeout or faults."""
-        self.is_modelled = bool(self.timeline.timing.takes_time or self.faults or self.waiting_count)
-        self.may_hang = self.faults.may_hang
-        self.ring.engines_only = self.timeline.timing.takes_time
-        self._arm()
-
-    # ---- submission -------------------------------------------------------------------------------------------
-
-    cdef bint can_poll(self, int pages) noexcept:
-        """Whether a caller may wait for a run of so many pages on its CPU: not long, and not for what may never come."""
-        if not self.is_modelled:
-            return True
-        if self.may_hang:
-            return False
-        cdef int64_t now_ns = monotonic_ns()
-        return self.timeline.predict(now_ns, pages) - now_ns <= POLL_MOST_NS
-
-    cdef int submit(
-        self, uint32_t number, CompressedRun run, object source, uint64_t offset_bytes, int pages
-    ) except -1:
-        """Queue what finds descriptors; how many pages that is."""
-        cdef Outstanding *entry = &self.runs[number]
-        cdef int64_t now_ns, ready_ns
-        if not self.is_modelled:
-            entry.is_modelled = False
-            return self.ring.submit(number, run, source, offset_bytes, pages)
-        pages = min(pages, self.ring.free_descriptors, run.capacity)
-        now_ns = monotonic_ns()
-        memset(entry, 0, sizeof(Outstanding))
-        entry.is_modelled = True
-        entry.is_lost = self._plan(now_ns, pages)
-        entry.submitted_ns, entry.told_ns = now_ns, NEVER_NS
-        if entry.is_lost:
-            ready_ns = self.timeline.occupy(now_ns, pages)
-        else:
-            ready_ns = self.timeline.submit(now_ns, number, pages)
-        self.waiting[self.waiting_count] = number
-        self.waiting_count += 1
-        if pages <= INLINE_PAGES and self.ring.engines_only:
-            self.ring.compress_faulty(run, source, offset_bytes, pages, self.plan_of_page)
-            self.ring.finished_ns[number] = monotonic_ns()
-            self.inline_work_ns += self.ring.finished_ns[number] - now_ns
-            entry.is_done = True
-        else:
-            self.ring.submit_faulty(number, run, source, offset_bytes, pages, self.plan_of_page, ready_ns)
-        spin_until(now_ns + self.timeline.submit_ns)
-        self._arm()
-        return pages
-
-    cdef int compress_polled(
-        self, uint32_t number, CompressedRun run, object source, uint64_t offset_bytes, int pages
-    ) except -1:
-        """Compress what finds descriptors, after `can_poll`; done when it returns, at the modelled device's time."""
-        cdef int64_t began_ns, ready_ns, finished_ns
-        if not self.is_modelled:
-            return self.ring.compress_polled(number, run, source, offset_bytes, pages)
-        pages = min(pages, self.ring.free_descriptors, run.capacity)
-        began_ns = monotonic_ns()
-        self._plan(began_ns, pages)
-        ready_ns = self.timeline.occupy(began_ns, pages)
-        self.ring.compress_faulty(run, source, offset_bytes, pages, self.plan_of_page)
-        self.ring.polled_pages += pages
-        finished_ns = monotonic_ns()
-        self._note(began_ns, ready_ns, finished_ns)
-        spin_until(ready_ns)
-        self.observed.add(monotonic_ns() - began_ns)
-        return pages
-
-    cdef bint _plan(self, int64_t now_ns, int pages) except -1:
-        """Decide what happens to the next descriptors; whether one of them never completes."""
-        cdef bint is_lost = False
-        memset(self.plan_of_page, 0, pages)
-        if not self.faults:
-            return False
-        for descriptor, kind in self.faults.plan(pages).items():
-            if descriptor == STALL:
-                self.stall(now_ns)
-            else:
-                self.plan_of_page[<int>descriptor] = <uint8_t>_FAULT_OF_KIND[kind]
-                is_lost |= kind == "timeout"
-        return is_lost
-
-    def stall(self, now_ns=None):
-        """Let the device stand still for `stall_ns`, from now on."""
-        self.stalls += 1
-        self.timeline.stall(monotonic_ns() if now_ns is None else now_ns, self.stall_ns)
-
-    # ---- completion -------------------------------------------------------------------------------------------
-
-    def reap(self):
-        """The numbers of the runs that the driver learns of now: done, and their time has come; or timed out."""
-        cdef uint32_t number, place, kept
-        cdef int64_t told_ns
-        # Before looking at the ring: what is done after that and counts as told by now, the ring signals as overdue.
-        cdef int64_t now_ns = monotonic_ns()
-        told = []
-        for number in self.ring.reap():
-            if self.runs[number].is_modelled:
-                self.runs[number].is_done = True
-            else:
-                told.append(number)
-        if self.waiting_count == 0 and self.armed_ns == NEVER_NS:
-            return told
-        while (told_ns := self.timeline.next_interrupt_ns()) <= now_ns:
-            for number in self.timeline.take_interrupt():
-                self.runs[number].told_ns = told_ns
-        kept = 0
-        for place in range(self.waiting_count):
-            number = self.waiting[place]
-            if self._is_over(number, now_ns):
-                told.append(number)
-            else:
-                self.waiting[kept] = number
-                kept += 1
-        self.waiting_count = kept
-        if kept == 0:
-            self.reconsider()
-        else:
-            self._arm()
-        return told
-
-    cdef bint _is_over(self, uint32_t number, int64_t now_ns) noexcept:
-        """Whether the driver learns of the run now, by an interrupt or by its own watch."""
-        cdef Outstanding *entry = &self.runs[number]
-        cdef bint is_given_up = entry.is_expired or (
-            entry.told_ns > now_ns and entry.submitted_ns + self.timeout_ns <= now_ns
-        )
-        if is_given_up and not entry.is_done and not entry.is_expired:
-            entry.is_expired = True
-            self.ring.tell_at_once(number)
-        if not entry.is_done or (entry.told_ns > now_ns and not is_given_up):
-            return False
-        if is_given_up and not entry.is_lost:
-            self._give_up(number)
-        elif not entry.is_lost and entry.told_ns:
-            self._note(entry.submitted_ns, entry.told_ns, self.ring.finished_ns[number])
-        self.observed.add(now_ns - entry.submitted_ns)
-        return True
-
-    cdef void _note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept:
-        """Note what the model says of a run, and whether the work was slower than that."""
-        self.model.add(told_ns - submitted_ns)
-        if finished_ns > told_ns and self.timeline.timing.takes_time:
-            self.late_completions += 1
-            self.latest_ns = max(self.latest_ns, finished_ns - told_ns)
-
-    cdef void _give_up(self, uint32_t number) noexcept:
-        """The driver's watch: the device stood still for too long, and nothing of the run is to be trusted."""
-        cdef CompressedRun run = <CompressedRun>self.run_of[number]
+    def configure(self, *, timing, int64_t timeout_ns, int64_t stall_ns, rates, bint verifies):
+        """Let other settings be in force from the next run on. A rate that stays the same goes on as it was."""
+        cdef Costs costs = costs_of(timing)
+        cdef Countdown countdowns[FAULT_COUNT]
+        cdef int changed[FAULT_COUNT]
+        cdef int changes = 0
         cdef int i
-        self.timeline.forget(number)
-        for i in range(run.count):
-            if run.pages[i].length >= 0:
-                run.pages[i].length = TIMED_OUT
+        for kind, rate in rates.items():
+            if rate != self.faults.rates[kind]:
+                self.faults.rates[kind] = rate
+                changed[changes], countdowns[changes] = number_of_kind(kind), countdown_of(rate)
+                changes += 1
+        cdef int checks = VERIFIES if verifies else 0
+        if rates["corrupt"]:
+            checks |= MAY_BE_CORRUPT
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            self.watch.timeline.set_costs(costs)
+            self.watch.timeout_ns, self.stall_ns = timeout_ns, stall_ns
+            for i in range(changes):
+                self.faults.set_countdown(changed[i], countdowns[i])
+            poke_int(&self.ring.checks, checks)
+            self._reconsider()
+            pthread_mutex_unlock(&self.lock)
 
-    cdef void abandon(self, uint32_t number) noexcept:
-        """Tell of a run as soon as no engine works on it: its device is gone."""
-        if self.runs[number].is_modelled:
-            self.timeline.forget(number)
-            self.runs[number].told_ns = 0
-            self.ring.tell_at_once(number)
+    def stall(self):
+        """Let the device stand still for `stall_ns`, from now on."""
+        pthread_mutex_lock(&self.lock)
+        self._stall(monotonic_ns())
+        self.watch.update()
+        pthread_mutex_unlock(&self.lock)
 
-    cdef int lose_queued(self) except -1:
-        """Let the device be gone: it loses what it was given and has not begun with, and comes back idle."""
-        self.ring.drop_queued()
-        self.timeline.restart()
-        return 0
+    @property
+    def is_modelled(self):
+        """Whether there is anything to model."""
+        return bool(peek_int(&self.modelled))
 
-    cdef int64_t next_event_ns(self) noexcept:
-        """When `reap` has something to do, as far as the clock can tell; NEVER_NS if it has not."""
-        cdef int64_t next_ns
-        cdef uint32_t place
-        if self.waiting_count == 0:
-            return NEVER_NS
-        next_ns = self.timeline.next_interrupt_ns()
-        for place in range(self.waiting_count):
-            if self.runs[self.waiting[place]].told_ns == NEVER_NS and not self.runs[self.waiting[place]].is_expired:
-                return min(next_ns, self.runs[self.waiting[place]].submitted_ns + self.timeout_ns)
-        return next_ns
+    @property
+    def inflight(self):
+        """Descriptors that a stream holds, from the moment that it is taken until it is given back."""
+        return self.descriptors.depth - peek_int(&self.descriptors.free_count)
 
-    cdef int _arm(self) except -1:
-        """See to it that the timer goes off at the next event or shortly after; setting it also acknowledges it.
+    def counters(self):
+        """What happened by now, by name."""
+        pthread_mutex_lock(&self.lock)
+        cdef Counters counts = self.counts
+        cdef int most_taken = self.descriptors.most_taken
+        cdef uint64_t late = self.watch.late_completions
+        cdef int64_t latest_ns = self.watch.latest_ns
+        pthread_mutex_unlock(&self.lock)
+        return {**counts, "inflight_max": most_taken, "late_completions": late, "latest_ns": latest_ns}
 
-        Setting it takes 5 us in a virtual machine, and whoever polls is faster anyway: one that goes off in time stays.
-        """
-        cdef int64_t at_ns = self.next_event_ns()
-        cdef int64_t now_ns = monotonic_ns()
-        cdef itimerspec setting
-        if self.armed_ns > now_ns and (at_ns == NEVER_NS or self.armed_ns <= at_ns + 2 * TIMER_SLACK_NS):
+    # ---- with no lock held ---------------------------------------------------------------------------
+
+    cdef bint can_poll(self, int pages) noexcept nogil:
+        """Whether a caller may wait for a run of so many pages on its CPU: not long, nor for what may never come."""
+        cdef int64_t now_ns
+        cdef bint is_near
+        if not peek_int(&self.modelled):
+            return True
+        now_ns = monotonic_ns()
+        pthread_mutex_lock(&self.lock)
+        is_near = self._is_near(now_ns, pages, POLL_MOST_NS)
+        pthread_mutex_unlock(&self.lock)
+        return is_near
+
+    cdef int submit(self, uint32_t number, const uint8_t *first_page, int pages) noexcept nogil:
+        """Queue what finds descriptors; how many pages that is, 0 if the queue takes none any more."""
+        cdef Run *run = &self.watch.runs[number]
+        cdef uint8_t faults[MAX_RUN_PAGES]
+        cdef int64_t ready_ns
+        cdef int64_t end_ns = 0
+        cdef bint is_inline = False
+        cdef bint is_lost
+        cdef uint32_t engines = 0
+        pthread_mutex_lock(&self.lock)
+        if not self.is_open:
+            pthread_mutex_unlock(&self.lock)
             return 0
-        if at_ns == self.armed_ns:
-            return 0  # never: nothing goes off
-        memset(&setting, 0, sizeof(setting))
-        if at_ns != NEVER_NS:
-            at_ns = max(at_ns, now_ns) + TIMER_SLACK_NS
-            setting.it_value.tv_sec, setting.it_value.tv_nsec = at_ns // NS_PER_S, at_ns % NS_PER_S
-        timerfd_settime(self.timer_fd, TFD_TIMER_ABSTIME, &setting, NULL)
-        self.armed_ns = at_ns
-        return 0
+        pages = self._hold(run, first_page, pages)
+        self.counts.submitted_pages += pages
+        self.watch.begin(run, self.modelled)
+        if not run.is_modelled:
+            engines = self.ring.queue(number, run.pages, pages, NULL, 0)
+        else:
+            is_lost = self._draw_faults(run.submitted_ns, pages, faults)
+            ready_ns = self.watch.expect(number, is_lost)
+            end_ns = run.submitted_ns + self.watch.timeline.costs.submit_ns
+            is_inline = pages <= INLINE_PAGES and self.watch.timeline.costs.takes_time
+            if not is_inline:
+                # Under the lock, because until then nobody can tell the ring to tell of it at once.
+                engines = self.ring.queue(number, run.pages, pages, faults, ready_ns)
+            self.watch.update()
+        pthread_mutex_unlock(&self.lock)
+        self.ring.ring_doorbell(engines)
+        if is_inline:
+            self._work_inline(run, faults)
+        spin_until(end_ns)
+        return pages
+
+    cdef int compress_polled(self, uint32_t number, const uint8_t *first_page, int pages) noexcept nogil:
+        """Compress what finds descriptors, after `can_poll`; done when it returns, at the modelled device's time.
+
+        How many pages that is; 0 if the queue takes none any more, or the end would be far away after all.
+        """
+        cdef Run *run = &self.watch.runs[number]
+        cdef uint8_t faults[MAX_RUN_PAGES]
+        cdef int64_t began_ns, ready_ns, finished_ns
+        cdef bint is_modelled
+        pthread_mutex_lock(&self.lock)
+        is_modelled = self.modelled
+        began_ns = monotonic_ns() if is_modelled else 0
+        if not self.is_open or (is_modelled and not self._is_near(began_ns, pages, POLL_LIMIT_NS)):
+            pthread_mutex_unlock(&self.lock)
+            return 0
+        pages = self._hold(run, first_page, pages)
+        if is_modelled:
+            self._draw_faults(began_ns, pages, faults)
+            ready_ns = self.watch.timeline.occupy(began_ns, pages)
+        pthread_mutex_unlock(&self.lock)
+        if not is_modelled:
+            self.ring.compress_polled(number, run.pages, pages)
+            return pages
+        self.ring.compress_alone(run.pages, pages, faults)
+        finished_ns = monotonic_ns()
+        spin_until(ready_ns)
+        pthread_mutex_lock(&self.lock)
+        self.watch.note(began_ns, ready_ns, finished_ns)
+        self.watch.observed.add(max(finished_ns, ready_ns) - began_ns)
+        pthread_mutex_unlock(&self.lock)
+        return pages
+
+    cdef void _work_inline(self, Run *run, const uint8_t *faults) noexcept nogil:
+        """Do the device's work on this thread; whoever reaps meanwhile finds the run not done."""
+        cdef int64_t began_ns = monotonic_ns()
+        self.ring.compress_alone(run.pages, run.count, faults)
+        pthread_mutex_lock(&self.lock)
+        self.watch.finish(run)
+        self.counts.inline_work_ns += run.finished_ns - began_ns
+        pthread_mutex_unlock(&self.lock)
+
+    cdef uint32_t reap(self) noexcept nogil:
+        """The first of the runs that the driver learns of now, each followed by its `next_told`; NO_RUN: none."""
+        cdef uint32_t first
+        pthread_mutex_lock(&self.lock)
+        first = self.watch.reap()
+        if self.modelled and self.watch.waiting_count == 0:
+            self._reconsider()
+        pthread_mutex_unlock(&self.lock)
+        return first
+
+    # ---- with the lock ---------------------------------------------------------------------------
+
+    cdef void reserve(self, uint32_t number) noexcept nogil:
+        """Give a stream its first descriptor; there is one."""
+        self.watch.runs[number].pages[0].data = self.descriptors.take()
+        self.watch.runs[number].held = 1
+
+    cdef void retire(self, uint32_t number) noexcept nogil:
+        """Take a stream's descriptors back; its pages are no longer valid."""
+        cdef Run *run = &self.watch.runs[number]
+        cdef int i
+        for i in range(run.held):
+            self.descriptors.give(run.pages[i].data)
+        run.held = 0
+
+    cdef int _hold(self, Run *run, const uint8_t *first_page, int pages) noexcept nogil:
+        """Take a descriptor for each page, as far as there are any; how many pages have one."""
+        cdef int i
+        pages = min(pages, run.capacity)
+        while run.held < pages and self.descriptors.free_count:
+            run.pages[run.held].data = self.descriptors.take()
+            run.held += 1
+        run.count = min(pages, run.held)
+        for i in range(run.count):
+            run.pages[i].page = first_page + i * PAGE_BYTES
+        return run.count
+
+    cdef bint _is_near(self, int64_t now_ns, int pages, int64_t most_ns) noexcept nogil:
+        """Whether a run submitted now would be done soon, and certainly."""
+        return not self.faults.hangs and self.watch.timeline.predict(now_ns, pages) - now_ns <= most_ns
+
+    cdef bint _draw_faults(self, int64_t now_ns, int pages, uint8_t *faults) noexcept nogil:
+        """Decide what happens to the next descriptors; whether one of them never completes."""
+        cdef int i
+        if self.faults.draw(pages, faults):
+            self._stall(now_ns)
+        for i in range(pages):
+            if faults[i] == FAULT_TIMEOUT:
+                return True
+        return False
+
+    cdef void _stall(self, int64_t now_ns) noexcept nogil:
+        self.counts.stalls += 1
+        self.watch.timeline.stall(now_ns, self.stall_ns)
+
+    cdef void _reconsider(self) noexcept nogil:
+        """Find out anew whether there is anything to model, and when; after each change of settings."""
+        cdef bint takes_time = self.watch.timeline.costs.takes_time
+        poke_int(&self.modelled, takes_time or self.faults.is_active or self.watch.waiting_count > 0)
+        poke_int(&self.ring.engines_only, takes_time)
+        self.watch.update()
 
     def __repr__(self):
-        return f"<ModelledQueue {self.waiting_count} held back, {self.timeline!r}, {self.faults!r}>"
+        return f"<ModelledQueue {self.watch!r}, {self.faults!r}>"
 
 
-cdef void spin_until(int64_t end_ns) noexcept:
-    if monotonic_ns() >= end_ns:
+cdef void spin_until(int64_t end_ns) noexcept nogil:
+    if end_ns == 0:
         return
-    with nogil:
-        while monotonic_ns() < end_ns:
-            pass
+    while monotonic_ns() < end_ns:
+        pass

@@ -1,16 +1,17 @@
 # cython: language_level=3
 """Managed streams of another package, each step held against the contract: a filter in front of its manager.
 
-What the package breaks costs time, never data: a per-CPU stream takes the pages, or they are compressed again here.
-Compiled, as the package's own may be; `checked` adds what runs in the background.
+To the block layer it is what `streams` promises in its compiled half, on the event loop's thread only; the package sees
+the Python half. What it breaks costs time, never data: a per-CPU stream takes the pages, or they are compressed again
+here. `checked` adds what runs in the background.
 """
 
 from collections import deque
 
 import trio
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -36,7 +37,7 @@ cdef enum:
     MOST_TICKS = 10             # for a run, or for those who wait. Ticks and not time: a daemon that was stopped has none
 
 cdef enum:
-    GIVEN       # by get_stream
+    GIVEN       # by take_stream
     IN_FLIGHT
     COMPLETE
     PUT
@@ -47,42 +48,42 @@ LIMIT_S = TICK_S * MOST_TICKS
 
 
 cdef class CheckedStream(Stream):
-    """A stream of another package from `get_stream` to `put_stream`, which is complete sooner or later, and rightly so.
+    """A stream of another package from when it is taken until it is given back, and complete sooner or later, rightly so.
 
-    `submit` takes 0 pages if the package broke a promise, and then the stream is put already.
+    It takes 0 pages if the package broke a promise, and then it is given back already.
     """
 
-    cpdef int submit(self, object source, uint64_t offset_bytes, int pages) except? -1:
+    cdef int compress_pages(self, const uint8_t *first_page, int pages) noexcept nogil:
+        """Hand a copy of up to 64 pages over, to be compressed at once; how many were."""
+        with gil:
+            return self.begin(first_page, pages, True)
+
+    cdef int submit_pages(self, const uint8_t *first_page, int pages, RunEnd end) noexcept nogil:
         """Hand a copy of up to 64 pages over; how many are taken."""
-        return self.begin(source, offset_bytes, pages, False)
+        with gil:
+            self.end = end
+            return self.begin(first_page, pages, False)
 
-    cpdef int submit_polled(self, object source, uint64_t offset_bytes, int pages) except? -1:
-        """Like `submit`, and complete when it returns."""
-        return self.begin(source, offset_bytes, pages, True)
-
-    cpdef when_complete(self, callback):
-        """Have `callback` called once the run is complete."""
-        if self.state == IN_FLIGHT:
-            self.callback = callback
-        else:
-            self.deliver(callback)
-
-    cdef int begin(self, object source, uint64_t offset_bytes, int pages, bint is_polled) except -1:
+    cdef int begin(self, const uint8_t *first_page, int pages, bint is_polled) except -1:
         """Copy, hand over, and look at what there is; how many pages are taken, 0 if a promise was broken."""
+        cdef CheckedStream own = self  # whoever is told of the end gives it back, and it may be nobody's then
         pages = min(pages, <int>MOST_PAGES)
         try:
-            self.source = copy_of(source, offset_bytes, pages)
-        except BaseException:
-            self.manager.give_back(self)
-            raise
-        self.clear_run(pages)
-        if not self.hand_over(pages, is_polled):
+            own.source = PyBytes_FromStringAndSize(<const char *>first_page, pages * PAGE_BYTES)
+        except MemoryError:
+            own.manager.give_back(own)
+            return 0
+        own.clear_run(pages)
+        if not own.hand_over(pages, is_polled):
             return 0
         if is_polled:
-            return self.check_at_once("submit_polled()")
-        if self.inner.is_complete:
-            return self.check_at_once("submit()")
-        return self.await_completion()
+            return own.check_at_once("submit_polled()")
+        if not own.inner.is_complete:
+            return own.await_completion()
+        if own.check_at_once("submit()"):
+            own.deliver()
+            return own.taken
+        return 0
 
     cdef int hand_over(self, int pages, bint is_polled) except -1:
         """Let the package begin; 0 if it did not."""
@@ -93,6 +94,7 @@ cdef class CheckedStream(Stream):
         except BaseException as error:  # whatever it is: the write goes on
             self.inner.is_complete = True  # nothing was begun
             self.manager.give_back(self)
+            self.manager.gave_badly = True
             self.manager.broken(promise, f"raised {describe(error)}")
             return 0
         if type(taken) is not int or not 1 <= taken <= pages:
@@ -110,16 +112,17 @@ cdef class CheckedStream(Stream):
         self.state = COMPLETE
         if self.has_failed_pages():
             self.manager.give_back(self)
+            self.manager.gave_badly = True
             return 0
         self.run = self.inner.run
-        self.is_complete = True
         return self.taken
 
     cdef int await_completion(self) except -1:
+        """Ask to be told of the run's end. It may have come already, and nobody may hear of it if the pages failed."""
         self.state = IN_FLIGHT
-        self.is_complete = False
         self.manager.in_flight += 1
         self.manager.watching.unpark_all()
+        self.is_beginning = True
         try:
             self.inner.when_complete(self.called_back)
         except BaseException as error:  # whatever it is: nobody would learn of the completion
@@ -128,11 +131,16 @@ cdef class CheckedStream(Stream):
                 self.lose("when_complete()", f"raised {describe(error)}")
                 return 0
             self.manager.broken("when_complete()", f"raised {describe(error)}")
-        if not self.is_spoilt:
-            return self.taken
-        if self.state != LOST:  # called back at once, with pages that failed
+        finally:
+            self.is_beginning = False
+        if self.state == COMPLETE and self.is_spoilt:
             self.manager.give_back(self)
-        return 0
+            self.manager.gave_badly = True
+        if self.is_spoilt:
+            return 0
+        if self.state == COMPLETE:
+            self.deliver()
+        return self.taken
 
     def called_back(self):
         """The package says that the run is complete."""
@@ -160,36 +168,34 @@ cdef class CheckedStream(Stream):
             self.state = COMPLETE
             self.is_spoilt = self.has_failed_pages()
             self.run = self.inner.run
-        self.finish()
+        if not self.is_beginning:
+            self.deliver()
         return 0
 
     cdef int give_up(self, str found) except -1:
         """It has been in flight for too long."""
         self.manager.in_flight -= 1
         self.lose("a run", found)
-        self.finish()
+        self.deliver()
         return 0
 
-    cdef int finish(self) except -1:
-        self.is_complete = True
-        callback, self.callback = self.callback, None
-        if callback is not None:
-            self.deliver(callback)
-        return 0
-
-    cdef int deliver(self, callback) except -1:
-        """Call back, who commits at once: until then nobody else needs `repairs`."""
+    cdef int deliver(self) except -1:
+        """Tell of the run's end. Whoever is told commits at once: until then nobody else needs `repairs`."""
+        cdef RunEnd end = self.end
         if self.is_spoilt:
-            self.manager.repairs.compress(self.source, 0, self.taken)
+            self.manager.repairs.compress_pages(<const uint8_t *>self.source, self.taken, NEVER_NS)
             self.manager.redone_pages += self.taken
             self.run = self.manager.repairs.run
-        callback()
+        self.manager.ended += 1
+        with nogil:
+            end(<void *>self)
         return 0
 
     cdef int lose(self, str promise, str found) except -1:
         """Never use the stream again. It may be at work for all we know, so what it works on is never freed."""
         self.state = LOST
         self.is_spoilt = True
+        self.manager.gave_badly = True
         self.manager.lost += 1
         Py_INCREF(self)
         if not self.inner.is_complete:
@@ -204,7 +210,7 @@ cdef class CheckedStream(Stream):
         """Let nothing of an earlier run pass for a page of this one."""
         cdef CompressedRun run = self.inner.run
         cdef int i
-        for i in range(min(pages, run.capacity)):
+        for i in range(min(pages, run.capacity) if run is not None else 0):
             run.pages[i].page = NULL
             run.pages[i].length = NOT_COMPRESSED
         return 0
@@ -244,18 +250,6 @@ cdef class CheckedStream(Stream):
         return f"<CheckedStream {type(self.inner).__name__}>"
 
 
-cdef bytes copy_of(object source, uint64_t offset_bytes, int pages):
-    """Copy `pages` pages of anything with a buffer."""
-    cdef Py_buffer buffer
-    PyObject_GetBuffer(source, &buffer, PyBUF_SIMPLE)
-    try:
-        if pages < 1 or offset_bytes + <uint64_t>pages * PAGE_BYTES > <uint64_t>buffer.len:
-            raise ValueError(f"no run of {pages} pages at {offset_bytes} in {buffer.len} bytes")
-        return PyBytes_FromStringAndSize(<char *>buffer.buf + offset_bytes, pages * PAGE_BYTES)
-    finally:
-        PyBuffer_Release(&buffer)
-
-
 cdef class CheckedStreams(StreamManager):
     """The managed streams of another package, as far as they keep their promises.
 
@@ -270,7 +264,6 @@ cdef class CheckedStreams(StreamManager):
         self.stream_count = inner.stream_count
         self.polled_run_pages = min(inner.polled_run_pages, <int>MOST_PAGES)
         self.in_use = {}
-        self.waiters = deque()
         self.strays = deque()
         self.watching = trio.lowlevel.ParkingLot()
         self.thread = PyThread_get_thread_ident()
@@ -279,40 +272,44 @@ cdef class CheckedStreams(StreamManager):
 
     # ---- streams ------------------------------------------------------------------------------------------------
 
-    cpdef Stream get_stream(self):
-        """A stream that the package has free, and is right to give; None otherwise."""
+    cdef void *take_stream(self) noexcept nogil:
+        """A stream that the package has free, and is right to give; NULL otherwise."""
+        with gil:
+            return <void *>self.ask_for_stream()
+
+    cdef PyObject *ask_for_stream(self) except? NULL:
+        """Have the package give a stream, which `in_use` holds; NULL if there is none."""
         cdef Stream inner
         cdef CheckedStream stream
         self.gave_badly = False
         if self.is_off or self.has_ended:
-            return None
+            return NULL
         try:
             inner = self.inner.get_stream()
         except BaseException as error:  # whatever it is: there is no stream
             self.gave_badly = True
             self.broken("get_stream()", f"raised {describe(error)}")
-            return None
+            return NULL
         if inner is None:
-            return None
+            return NULL
         if inner.run is None or id(inner) in self.in_use:
             self.gave_badly = True
             self.broken("get_stream()", "gave a stream that " + ("has no run" if inner.run is None else "is in use"))
-            return None
+            return NULL
         stream = CheckedStream.__new__(CheckedStream)
-        stream.manager, stream.inner, stream.run, stream.is_complete = self, inner, inner.run, True
+        stream.manager, stream.inner, stream.run = self, inner, inner.run
         self.in_use[id(inner)] = stream
         self.quiet_ticks = self.futile_calls = 0
-        return stream
+        return <PyObject *>stream
 
-    cpdef put_stream(self, Stream stream):
-        """Take a stream back whose pages are committed, or were not compressed after all."""
-        cdef CheckedStream checked = <CheckedStream?>stream
-        if checked.is_spoilt:
-            self.repairs.run.release()
-        if checked.state != LOST:
-            self.give_back(checked)
+    cdef void give_stream(self, void *stream) noexcept nogil:
+        """Take a stream back whose pages are committed."""
+        with gil:
+            if (<CheckedStream>stream).state != LOST:
+                self.give_back(<CheckedStream>stream)
 
-    cdef int give_back(self, CheckedStream stream) except -1:
+    cdef int give_back(self, CheckedStream borrowed) except -1:
+        cdef CheckedStream stream = borrowed  # `in_use` has the only other reference
         del self.in_use[id(stream.inner)]
         stream.state = PUT
         self.quiet_ticks = 0
@@ -325,15 +322,16 @@ cdef class CheckedStreams(StreamManager):
             self.broken("put_stream()", "left the run's data in use")
         return 0
 
-    cpdef bint can_poll(self, int pages):
+    cdef bint may_poll(self, int pages) noexcept nogil:
         """Whether the package says so."""
         if self.is_off:
             return False
-        try:
-            return self.inner.can_poll(pages)
-        except BaseException as error:  # whatever it is: nobody polls
-            self.broken("can_poll()", f"raised {describe(error)}")
-            return False
+        with gil:
+            try:
+                return bool(self.inner.can_poll(pages))
+            except BaseException as error:  # whatever it is: nobody polls
+                self.broken("can_poll()", f"raised {describe(error)}")
+                return False
 
     cdef int broken(self, str promise, str found) except -1:
         self.promises.broken(promise, found)
@@ -348,27 +346,27 @@ cdef class CheckedStreams(StreamManager):
         """Give out no stream any more. Those who wait need not; what is in flight is completed, here if need be."""
         self.is_off = True
         self.stream_count = self.polled_run_pages = 0
-        while self.waiters:
-            self.call_waiter()
+        self.call_all_waiters()
 
     # ---- waiting ------------------------------------------------------------------------------------------------
 
-    cpdef bint should_wait(self):
+    cdef bint must_wait(self) noexcept nogil:
         """Whether the package says so, and waiting for it was of use so far."""
         if self.is_off or self.has_ended or self.gave_badly or not self.may_wait:
             return False
-        try:
-            return self.inner.should_wait()
-        except BaseException as error:  # whatever it is: nobody waits
-            self.broken("should_wait()", f"raised {describe(error)}")
-            return False
+        with gil:
+            try:
+                return bool(self.inner.should_wait())
+            except BaseException as error:  # whatever it is: nobody waits
+                self.broken("should_wait()", f"raised {describe(error)}")
+                return False
 
-    cpdef when_free(self, callback):
-        """Have `callback` called when the package says so, or when there is no use in waiting."""
-        if not self.waiters:
-            self.quiet_ticks = 0
-        self.waiters.append(callback)
-        self.watching.unpark_all()
+    cdef bint await_stream(self, Waiter *waiter) noexcept nogil:
+        """Have `waiter` called when the package says so, or when there is no use in waiting; False if there is none now."""
+        with gil:
+            return self.ask_to_be_called() and self.add_waiter(waiter)
+
+    cdef bint ask_to_be_called(self) except -1:
         self.is_registering = True
         try:
             self.inner.when_free(self.freed)
@@ -376,6 +374,18 @@ cdef class CheckedStreams(StreamManager):
             self.stop_waiting(f"raised {describe(error)}")
         finally:
             self.is_registering = False
+        return self.may_wait and not (self.is_off or self.has_ended)
+
+    cdef bint add_waiter(self, Waiter *waiter) except -1:
+        waiter.next = NULL
+        if self.first_waiter == NULL:
+            self.first_waiter = waiter
+            self.quiet_ticks = 0
+        else:
+            self.last_waiter.next = waiter
+        self.last_waiter = waiter
+        self.watching.unpark_all()
+        return True
 
     def freed(self):
         """The package says that it is worth asking for a stream again."""
@@ -383,41 +393,65 @@ cdef class CheckedStreams(StreamManager):
             self.take_stray(None)
         elif self.is_registering:
             self.stop_waiting("called back before it returned")
-        elif self.waiters:
+        elif self.first_waiter != NULL:
             self.call_waiter()
         elif self.may_wait and not self.is_off:
             self.broken("when_free()", "called back though nobody waits")
 
     cdef int call_waiter(self) except -1:
+        """Call the first of those who wait."""
+        cdef Waiter *waiter
         self.futile_calls += 1
         if self.futile_calls > MOST_FUTILE_CALLS and self.may_wait:
             self.stop_waiting(f"called back {MOST_FUTILE_CALLS} times, and there was no stream")
-        if self.waiters:
-            self.waiters.popleft()()
+        waiter = self.first_waiter
+        if waiter != NULL:
+            self.first_waiter = waiter.next
+            with nogil:
+                waiter.call(waiter)
+        return 0
+
+    cdef int call_all_waiters(self) except -1:
+        while self.first_waiter != NULL:
+            self.call_waiter()
         return 0
 
     cdef int stop_waiting(self, str found) except -1:
         """Do without waiting from now on."""
         self.may_wait = False
         self.broken("when_free()", found)
-        while self.waiters:
-            self.call_waiter()
+        self.call_all_waiters()
         return 0
 
     # ---- completion ---------------------------------------------------------------------------------------------
 
-    cpdef int64_t next_event_ns(self):
+    cdef int64_t next_event(self) noexcept nogil:
         """When the package has something to do, if anything is in flight."""
         if self.in_flight == 0:
             return NEVER_NS
+        with gil:
+            return self.ask_for_next_event()
+
+    cdef int64_t ask_for_next_event(self) except? -1:
+        cdef int64_t next_ns
         try:
-            return max(self.inner.next_event_ns(), 0)
+            next_ns = self.inner.next_event_ns()
         except BaseException as error:  # whatever it is: only a signal can tell
             self.broken("next_event_ns()", f"raised {describe(error)}")
             return NEVER_NS
+        return max(next_ns, 0)
 
-    cpdef poll_completions(self):
-        """Let the package complete its streams, if anybody waits for one."""
+    cdef bint reap(self) noexcept nogil:
+        """Let the package complete its streams, if anybody waits for one; whether a run has ended."""
+        cdef uint64_t ended_before = self.ended
+        if self.is_idle_now():
+            return False
+        with gil:
+            self.poll_completions()
+        return self.ended != ended_before
+
+    def poll_completions(self):
+        """The same; and what was called back on another thread has its turn."""
         while self.strays:
             stray = self.strays.popleft()
             if stray is None:
@@ -426,22 +460,23 @@ cdef class CheckedStreams(StreamManager):
             else:
                 self.broken("when_complete()", "called back on another thread")
                 (<CheckedStream>stray).land()
-        if self.in_flight == 0 and not self.waiters:
+        if self.is_idle_now():
             return
         try:
             self.inner.poll_completions()
         except BaseException as error:  # whatever it is: `tick` goes on
             self.broken("poll_completions()", f"raised {describe(error)}")
 
-    cpdef bint help(self) except -1:
+    cdef bint lend_hand(self) noexcept nogil:
         """Let the package work on what is in flight, on the caller's thread."""
         if self.in_flight == 0:
             return False
-        try:
-            return self.inner.help()
-        except BaseException as error:  # whatever it is: there is nothing to help with
-            self.broken("help()", f"raised {describe(error)}")
-            return False
+        with gil:
+            try:
+                return bool(self.inner.help())
+            except BaseException as error:  # whatever it is: there is nothing to help with
+                self.broken("help()", f"raised {describe(error)}")
+                return False
 
     cdef int take_stray(self, thing) except -1:
         """Take what was called on another thread to the event loop: nothing here has a lock."""
@@ -453,14 +488,17 @@ cdef class CheckedStreams(StreamManager):
     @property
     def is_idle(self):
         """Whether nothing is in flight, and nobody waits."""
-        return self.in_flight == 0 and not self.waiters
+        return self.is_idle_now()
+
+    cdef bint is_idle_now(self) noexcept nogil:
+        return self.in_flight == 0 and self.first_waiter == NULL
 
     def tick(self):
         """Give up what has taken `LIMIT_S`: a run, or a wait in which no stream has moved."""
         cdef CheckedStream stream
         self.poll_completions()
         self.quiet_ticks += 1
-        if self.waiters and self.quiet_ticks >= MOST_TICKS:
+        if self.first_waiter != NULL and self.quiet_ticks >= MOST_TICKS:
             self.stop_waiting(f"has let writes wait for {LIMIT_S:g} s")
         for stream in list(self.in_use.values()):
             if stream.state == IN_FLIGHT:
@@ -470,15 +508,14 @@ cdef class CheckedStreams(StreamManager):
 
     async def await_work(self):
         """Return when there is something to watch."""
-        if self.is_idle:
+        if self.is_idle_now():
             await self.watching.park()
 
     def end(self):
         """Give out no more streams."""
         self.has_ended = True
         self.watching.unpark_all()
-        while self.waiters:
-            self.call_waiter()
+        self.call_all_waiters()
 
     def abandon(self):
         """Complete what is in flight, here if need be: the daemon ends."""

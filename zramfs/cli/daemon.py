@@ -1,6 +1,7 @@
 """The daemon: wires devices, control files and the file system together, and takes them down again."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,18 +13,22 @@ import trio
 from zramfs import __version__
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import Profile
+from zramfs.block.layer import BlockLayer
 from zramfs.cli.signals import DaemonSignals
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree, device_tree
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
+from zramfs.device.serving import BioServer
 from zramfs.device.trace import RequestTrace
 from zramfs.errors import ZramError
 from zramfs.fuse import session
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.namespace.link import KeeperLink
-from zramfs.process import SwapGuard, keep_request_buffers
+from zramfs.process import SwapGuard
+from zramfs.receive.choice import receiver_count
+from zramfs.receive.receivers import Receivers
 from zramfs.request_memory import RequestMemory
 from zramfs.units import PAGE_SIZE, round_up_to_page
 
@@ -52,6 +57,7 @@ class MountRequest:
     device_count: int
     profile: Profile | None
     policy: StreamPolicy
+    transport: str
     busy_poll_us: int
     allow_other: bool
     trace_path: Path | None
@@ -59,7 +65,6 @@ class MountRequest:
 
 async def run(request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None]) -> None:
     """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
-    keep_request_buffers()
     async with trio.open_nursery() as attending:
         attending.start_soon(signals.attend)
         failure = await _run_devices(request, signals, on_ready)
@@ -73,26 +78,49 @@ async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: 
     """Serve the mount with its devices until it is unmounted; the error, if it cannot be made."""
     failure: ZramError | None = None
     trace = RequestTrace(request.trace_path) if request.trace_path else None
+    layer = BlockLayer(receivers=receiver_count(request.transport), crew=len(os.sched_getaffinity(0)) - 1)
+    server = BioServer(layer)
     async with trio.open_nursery() as nursery:
         own_mount = OwnMount()
-        devices = DeviceSet(partial(_make_device, request, nursery, trace, own_mount))
+        devices = DeviceSet(partial(_make_device, request, server, nursery, trace, own_mount))
         for _ in range(request.device_count):
             devices.add()
         link = KeeperLink(devices, nursery, own_mount)
         try:
-            await _serve(request, devices, own_mount, link, signals, on_ready)
-        except ZramError as error:
-            failure = error
+            async with trio.open_nursery() as serving:
+                serving.start_soon(server.serve)
+                if trace is not None:
+                    serving.start_soon(trace.serve)
+                failure = await _serve_or_fail(request, layer, devices, own_mount, link, signals, on_ready)
+                serving.cancel_scope.cancel()
         finally:
             link.close()
             devices.close()
+            layer.close()
             if trace is not None:
                 trace.close()
     return failure
 
 
+async def _serve_or_fail(
+    request: MountRequest,
+    layer: BlockLayer,
+    devices: DeviceSet,
+    own_mount: OwnMount,
+    link: KeeperLink,
+    signals: DaemonSignals,
+    on_ready: Callable[[], None],
+) -> ZramError | None:
+    try:
+        await _serve(request, layer, devices, own_mount, link, signals, on_ready)
+    except ZramError as error:
+        return error
+    return None
+
+
 async def _serve(
     request: MountRequest,
+    layer: BlockLayer,
     devices: DeviceSet,
     own_mount: OwnMount,
     link: KeeperLink,
@@ -103,21 +131,25 @@ async def _serve(
         for device in devices:
             device.initialise(request.disksize)
     request_memory = RequestMemory(_REQUEST_LIMIT_BYTES)
+    receivers = Receivers(
+        request.transport,
+        layer=layer,
+        memory=request_memory,
+        busy_poll_us=request.busy_poll_us,
+        background=_background(request.profile),
+    )
+    swap_guard = SwapGuard(receivers.set_io_flushers)
     filesystem = ZramFilesystem(
         devices,
-        control_tree=control_tree(devices, SwapGuard(), link, request_memory),
+        control_tree=control_tree(devices, swap_guard, link, request_memory, receivers),
         device_tree=partial(device_tree, devices=devices),
-        request_memory=request_memory,
+        handles=receivers.handles,
         on_ready=on_ready,
         own_mount=own_mount,
     )
     _log.info("zramfs %s mounts %s: %s", __version__, request.mountpoint, devices)
-    options = session.SessionOptions(
-        allow_other=request.allow_other,
-        busy_poll_us=request.busy_poll_us,
-        background=_background(request.profile),
-    )
-    await session.serve(filesystem, request.mountpoint, options, signals.endings)
+    options = session.SessionOptions(allow_other=request.allow_other)
+    await session.serve(filesystem, receivers, request.mountpoint, options, signals.endings)
 
 
 def _background(profile: Profile | None) -> int:
@@ -128,7 +160,12 @@ def _background(profile: Profile | None) -> int:
 
 
 def _make_device(
-    request: MountRequest, nursery: trio.Nursery, trace: RequestTrace | None, own_mount: OwnMount, name: str
+    request: MountRequest,
+    server: BioServer,
+    nursery: trio.Nursery,
+    trace: RequestTrace | None,
+    own_mount: OwnMount,
+    name: str,
 ) -> ZramDevice:
     config = DeviceConfig(
         backend=request.backend,
@@ -136,4 +173,4 @@ def _make_device(
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
     )
-    return ZramDevice(name, nursery=nursery, config=config, trace=trace, own_mount=own_mount)
+    return ZramDevice(name, server=server, nursery=nursery, config=config, trace=trace, own_mount=own_mount)

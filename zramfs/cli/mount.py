@@ -18,6 +18,7 @@ from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.mountpoint import prepare_mountpoint
 from zramfs.outputs import open_output
+from zramfs.receive.choice import URING, choose_transport
 
 
 @click.command(short_help="Mount compressed RAM disks at a directory.")
@@ -40,6 +41,13 @@ from zramfs.outputs import open_output
     default="auto",
     show_default=True,
     help="Streams for writes: managed for asynchronous ones (auto), or one kind for all.",
+)
+@click.option(
+    "--transport",
+    type=click.Choice(["auto", "dev", "uring"]),
+    default="auto",
+    show_default=True,
+    help="How requests arrive: by io_uring, a queue for each CPU; by /dev/fuse; or by io_uring where it is (auto).",
 )
 @click.option(
     "--busy-poll",
@@ -69,6 +77,7 @@ def mount(
     devices: int,
     accelerator: Profile | None,
     stream_policy: str,
+    transport: str,
     busy_poll_us: int,
     *,
     allow_other: bool,
@@ -81,6 +90,8 @@ def mount(
     Returns as soon as MOUNTPOINT/zram0 answers I/O, and leaves a daemon. What is stored is gone once it is unmounted.
     """
     prepare_mountpoint(mountpoint)
+    if companion.missing_reason and transport == URING:
+        raise MountFailed(f"no transport uring: there is no companion ({companion.missing_reason})")
     if companion.missing_reason:
         click.echo(f"zramfs: warning: no companion ({companion.missing_reason}): no discard, no holes", err=True)
     request = daemon.MountRequest(
@@ -91,6 +102,7 @@ def mount(
         device_count=devices,
         profile=accelerator,
         policy=StreamPolicy(stream_policy),
+        transport=choose_transport(transport),
         busy_poll_us=busy_poll_us,
         allow_other=allow_other,
         trace_path=_writable(trace_file) if trace_file else None,

@@ -54,6 +54,7 @@ def _print_tables(mountpoint: Path, report: dict[str, Any]) -> None:
     resident, held, limit = (format_bytes(daemon[f"{key}_bytes"]) for key in ("rss", "request", "request_limit"))
     console.print(f"{mountpoint}: zramfs {daemon['version']}, daemon {daemon['pid']} with {resident} resident")
     console.print(f"waiting writes hold {held}, at most {limit}")
+    console.print(_describe_transport(daemon["transport"]))
     for table in tables:
         if table is not None:
             console.print(table)
@@ -68,6 +69,7 @@ def read_status(mounted: MountedZramfs) -> dict[str, Any]:
             "rss_bytes": int(mounted.daemon_attribute("rss_bytes")),
             "request_bytes": int(mounted.daemon_attribute("request_bytes")),
             "request_limit_bytes": int(mounted.daemon_attribute("request_limit_bytes")),
+            "transport": _key_values(mounted.daemon_attribute("transport")),
         },
         "devices": [_read_device(mounted, name) for name in mounted.device_names()],
     }
@@ -124,6 +126,12 @@ def _number_or_text(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def _describe_transport(transport: dict[str, Any]) -> str:
+    counts = ", ".join(f"{transport[f'requests_{queue}']:,}" for queue in range(transport["queues"]))
+    waits = f"locks waited for: {transport['lock_waits']:,}"
+    return f"requests by {transport['transport']}, each queue: {counts or '-'}; {waits}"
 
 
 def _memory_table(report: dict[str, Any]) -> Table:

@@ -1,4 +1,3 @@
-from cpython.buffer cimport Py_buffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from zramfs.memory cimport LazyMemory
@@ -20,6 +19,8 @@ cdef struct CompressedPage:
     int32_t length          # bytes of `data`, 1 to SCRATCH_BYTES; or SAME_FILLED, or FAILED
 
 cdef class PageCodec:
+    cdef readonly bint needs_gil        # it is Python: only on the event loop's thread
+
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil
 
@@ -31,16 +32,12 @@ cdef class CompressedRun:
     cdef CompressedPage *own_pages  # the same, if they are nobody else's; or NULL
     cdef LazyMemory room            # whose they are otherwise
     cdef readonly int capacity
-    cdef readonly int count
-    cdef Py_buffer source   # keeps the request's data where it is while `pages` points into it
-
-    cdef const uint8_t *begin(self, object source, uint64_t offset_bytes, int count) except NULL
-    cpdef void release(self)
+    cdef readonly int count         # pages in use; what they point at is whoever's data it was
 
 cdef class RunCompressor:
     cdef PageCodec codec
     cdef readonly CompressedRun run
-    cdef readonly int64_t page_ns   # what a page took lately, in the runs of several; of one, unknown: 0
+    cdef readonly int64_t page_ns   # what a page took lately, in the runs of several; of one, unknown: 0. Atomic
     cdef LazyMemory scratch         # SCRATCH_BYTES a page
 
-    cpdef int compress(self, object source, uint64_t offset_bytes, int pages, int64_t enough_ns=*) except -1
+    cdef int compress_pages(self, const uint8_t *first_page, int pages, int64_t enough_ns) noexcept nogil

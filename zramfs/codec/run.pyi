@@ -3,6 +3,7 @@ from collections.abc import Callable
 from zramfs.units import BytesLike
 
 class PageCodec:
+    needs_gil: bool
     def compress(self, page: bytes) -> bytes: ...
     def decompress(self, data: bytes) -> bytes: ...
 

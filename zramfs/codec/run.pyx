@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """What a codec is, and what compressing a run of pages leaves behind. Streams fill runs; the device commits them."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from zramfs.atomic cimport poke_i64
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.memory cimport LazyMemory
 
@@ -34,9 +35,9 @@ cdef void compress(PageCodec codec, const uint8_t *page, CompressedPage *result)
 cdef class PageCodec:
     """One algorithm with its scratch memory: what the kernel calls a context. Belongs to one stream, never shared.
 
-    Subclasses in Cython override the two C methods. `compress_page` returns the length it wrote to `data` (room
-    for SCRATCH_BYTES), PAGE_BYTES if there is no gain, or FAILED; `decompress_page` returns 0, or -1 if `data`
-    does not give exactly one page.
+    Subclasses in Cython override the two C methods; what they do needs no GIL, unless `needs_gil`, and touches nothing
+    that another context touches. `compress_page` returns the length it wrote to `data` (room for SCRATCH_BYTES),
+    PAGE_BYTES if there is no gain, or FAILED; `decompress_page` returns 0, or -1 if `data` does not give exactly one page.
     """
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
@@ -77,6 +78,7 @@ cdef class FunctionCodec(PageCodec):
     def __init__(self, compress_function, decompress_function):
         self.compress_function = compress_function
         self.decompress_function = decompress_function
+        self.needs_gil = True
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
         with gil:
@@ -129,27 +131,14 @@ cdef class CompressedRun:
             raise MemoryError
 
     def __dealloc__(self):
-        self.release()
         free(self.own_pages)
-
-    cdef const uint8_t *begin(self, object source, uint64_t offset_bytes, int count) except NULL:
-        """Take `count` pages of `source`, anything with a buffer, and return where they begin."""
-        self.release()
-        PyObject_GetBuffer(source, &self.source, PyBUF_SIMPLE)
-        if not 1 <= count <= self.capacity or offset_bytes + count * PAGE_BYTES > <uint64_t>self.source.len:
-            PyBuffer_Release(&self.source)
-            raise ValueError(f"no run of {count} pages at {offset_bytes} in {len(source)} bytes")
-        self.count = count
-        return <const uint8_t *>self.source.buf + offset_bytes
 
     def __len__(self):
         return self.count
 
-    cpdef void release(self):
-        """Let the request's data go, once its pages are committed."""
-        if self.count:
-            self.count = 0
-            PyBuffer_Release(&self.source)
+    def release(self):
+        """Empty the run: nobody looks at it any more, nor at the pages that it was made of."""
+        self.count = 0
 
     def lengths(self):
         """Each page's compressed length in bytes: 0 when same-filled, -1 when the codec failed."""
@@ -177,23 +166,38 @@ cdef class RunCompressor:
         for i in range(max_pages):
             self.run.pages[i].data = self.scratch.start + i * SCRATCH_BYTES
 
-    cpdef int compress(self, object source, uint64_t offset_bytes, int pages, int64_t enough_ns=NEVER_NS) except -1:
-        """Compress up to `pages` pages of `source` from `offset_bytes` on into `run`; how many.
+    cdef int compress_pages(self, const uint8_t *first_page, int pages, int64_t enough_ns) noexcept nogil:
+        """Compress up to `pages` pages, as many as `run` has room for at the most, into `run`; how many.
 
         It stops early, after an even number of pages, when they have taken `enough_ns`.
         """
-        cdef const uint8_t *page = self.run.begin(source, offset_bytes, pages)
+        cdef CompressedPage *results = self.run.pages
         cdef int64_t began_ns, taken_ns
+        cdef int count = 0
         if pages == 1:  # no clock: this is the way of a 4K write
-            compress(self.codec, page, &self.run.pages[0])
+            compress(self.codec, first_page, &results[0])
+            self.run.count = 1
             return 1
+        pages = min(pages, self.run.capacity)
         began_ns = monotonic_ns()
-        self.run.count = 0
-        while self.run.count < pages:
-            compress(self.codec, page + self.run.count * PAGE_BYTES, &self.run.pages[self.run.count])
-            self.run.count += 1
-            taken_ns = monotonic_ns() - began_ns if self.run.count % 2 == 0 or self.run.count == pages else 0
+        taken_ns = 0
+        while count < pages:
+            compress(self.codec, first_page + count * PAGE_BYTES, &results[count])
+            count += 1
+            taken_ns = monotonic_ns() - began_ns if count % 2 == 0 or count == pages else 0
             if taken_ns >= enough_ns:
                 break
-        self.page_ns = max(taken_ns // self.run.count, self.page_ns - self.page_ns // 8)
-        return self.run.count
+        poke_i64(&self.page_ns, max(taken_ns // count, self.page_ns - self.page_ns // 8))
+        self.run.count = count
+        return count
+
+    def compress(self, source, uint64_t offset_bytes, int pages, int64_t enough_ns=NEVER_NS):
+        """Compress pages of `source`, a buffer that stays as long as `run` is looked at; how many."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
+        try:
+            if not 1 <= pages <= self.run.capacity or offset_bytes + pages * PAGE_BYTES > <uint64_t>view.len:
+                raise ValueError(f"no run of {pages} pages at {offset_bytes} in {view.len} bytes")
+            return self.compress_pages(<const uint8_t *>view.buf + offset_bytes, pages, enough_ns)
+        finally:
+            PyBuffer_Release(&view)

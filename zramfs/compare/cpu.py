@@ -7,24 +7,25 @@ from pathlib import Path
 from typing import Final
 
 _ENGINE_PREFIX: Final = "zramfs-eng"
+_SERVING_PREFIXES: Final = ("zramfs-recv", "zramfs-uring", "zramfs-crew")
 _NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """Seconds on a CPU. `loop` is the main thread, `engines` the emulated hardware, `other` all other threads."""
+    """Seconds on a CPU. `serving` are the event loop, receivers and crew, `engines` the emulated hardware."""
 
-    loop: float = 0.0
+    serving: float = 0.0
     other: float = 0.0
     engines: float = 0.0
 
     def __sub__(self, earlier: "CpuTime") -> "CpuTime":
-        return CpuTime(self.loop - earlier.loop, self.other - earlier.other, self.engines - earlier.engines)
+        return CpuTime(self.serving - earlier.serving, self.other - earlier.other, self.engines - earlier.engines)
 
 
 def read_cpu_time(pid: int, proc: Path = Path("/proc")) -> CpuTime:
     """Sum up the threads of a process; one that ends meanwhile is left out."""
-    seconds = {"loop": 0.0, "other": 0.0, "engines": 0.0}
+    seconds = {"serving": 0.0, "other": 0.0, "engines": 0.0}
     for task in (proc / str(pid) / "task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):
             seconds[_kind(task, pid)] += _seconds(task)
@@ -32,9 +33,10 @@ def read_cpu_time(pid: int, proc: Path = Path("/proc")) -> CpuTime:
 
 
 def _kind(task: Path, pid: int) -> str:
-    if task.name == str(pid):
-        return "loop"
-    return "engines" if (task / "comm").read_text().startswith(_ENGINE_PREFIX) else "other"
+    name = (task / "comm").read_text()
+    if task.name == str(pid) or name.startswith(_SERVING_PREFIXES):
+        return "serving"
+    return "engines" if name.startswith(_ENGINE_PREFIX) else "other"
 
 
 def _seconds(task: Path) -> float:

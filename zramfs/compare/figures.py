@@ -12,7 +12,7 @@ from zramfs.units import PAGE_SIZE
 _MB: Final = 1e6
 _GIB: Final = 1 << 30
 
-CPU_KINDS: Final = ("loop", "other", "engines")
+CPU_KINDS: Final = ("serving", "other", "engines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +85,18 @@ def _figures_of_kind(kind: str) -> Iterator[Figure]:
 FIGURES: Final = (
     *(figure for kind in KINDS for figure in _figures_of_kind(kind)),
     Figure(
-        key="cpu_loop_s_per_gib",
+        key="cpu_serving_s_per_gib",
         group="cpu",
-        heading="loop\ns/GiB",
+        heading="serving\ns/GiB",
         digits=2,
-        meaning="CPU seconds of the daemon's event loop for each GiB: requests, per-CPU streams, commits",
+        meaning="CPU seconds for each GiB of the threads that serve requests: receivers, crew, event loop",
     ),
     Figure(
         key="cpu_other_s_per_gib",
         group="cpu",
         heading="other\ns/GiB",
         digits=2,
-        meaning="CPU seconds of the daemon's other threads for each GiB, such as the one that shares large reads",
+        meaning="CPU seconds of the daemon's other threads for each GiB, such as those that keep idle CPUs awake",
     ),
     Figure(
         key="cpu_engines_s_per_gib",

@@ -25,7 +25,7 @@ _COLOURS: Final = ("#2563a8", "#d97706", "#2f855a", "#b83280", "#6b46c1", "#0e74
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
 _DASHES: Final = ("-", "--", ":", "-.")
-_CPU_COLOURS: Final = {"loop": "#2563a8", "other": "#0e7490", "engines": "#f3c98b"}
+_CPU_COLOURS: Final = {"serving": "#2563a8", "other": "#0e7490", "engines": "#f3c98b"}
 _STREAM_COLOURS: Final = {"managed": "#2f855a", "percpu": "#2563a8", "fallback": "#d97706"}
 _STAGE_COLOURS: Final = {"submission": "#2563a8", "completion": "#f3c98b", "answer": "#2f855a"}
 _STYLE: Final[dict[str, Any]] = {
@@ -75,7 +75,7 @@ def latency_plot(rows: Sequence[Row]) -> str:
 def cpu_plot(rows: Sequence[Row]) -> str:
     """Bars of CPU time per GiB, the engines' hatched: emulation."""
     labels = {
-        "loop": "event loop",
+        "serving": "serving requests",
         "other": "other threads",
         "engines": "engines (emulation; hardware would not need it)",
     }

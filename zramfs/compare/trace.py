@@ -34,9 +34,9 @@ class DepthOverTime:
 
 
 def read_trace(path: Path) -> list[Request]:
-    """Return the reads and writes of a trace that is complete."""
+    """Return the reads and writes of a trace that has ended, without those that its mount had no room for."""
     with path.open() as lines:
-        return [request for line in lines if (request := json.loads(line))["op"] in ("read", "write")]
+        return [record for line in lines if (record := json.loads(line)).get("op") in ("read", "write")]
 
 
 def mean_stages_us(requests: Iterable[Request]) -> dict[str, dict[str, float]]:

@@ -2,8 +2,8 @@
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.modes import READ_ONLY
-from zramfs.device.accounting import OperationCount
 from zramfs.device.device import ZramDevice
+from zramfs.device.statistics import OperationCount
 
 
 class RequestAttributes:
@@ -27,7 +27,7 @@ class RequestAttributes:
 
     def show_stat(self) -> str:
         """part_stat_show: 17 numbers of the block layer (Documentation/block/stat.rst); zramfs merges nothing."""
-        counts = self._device.accounting
+        counts = self._device.request_counts()
         total_ms = sum(each.time_ms for each in (counts.read, counts.write, counts.discard, counts.flush))
         numbers = [
             *_count_fields(counts.read),

@@ -1,7 +1,5 @@
 """Ours: which streams the writes of a device use, and what they did."""
 
-from dataclasses import asdict
-
 from zramfs.contracts import Attribute, ControlTree, StreamPolicy
 from zramfs.control.modes import READ_ONLY, READ_WRITE
 from zramfs.control.values import choice, key_value_lines
@@ -36,6 +34,6 @@ class StreamAttributes:
 
     def show_stream_stat(self) -> str:
         """Ours: pages by kind of stream, and why there are no managed ones, if there should be."""
-        lines = key_value_lines(asdict(self._device.stream_statistics()))
+        lines = key_value_lines(self._device.stream_statistics().counters())
         reason = self._device.manager_error
         return lines + (f"managed_error {reason}\n" if reason else "")

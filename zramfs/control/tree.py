@@ -10,10 +10,12 @@ from zramfs.control.block_state import debug_attributes
 from zramfs.control.device_attributes import device_attributes
 from zramfs.control.hot_plug import HotPlugAttributes
 from zramfs.control.modes import READ_ONLY, READ_WRITE, ROOT_READ_WRITE
+from zramfs.control.transport import TransportAttribute
 from zramfs.control.values import parse_flag_u16, parse_path
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.process import SwapGuard, rss_bytes
+from zramfs.receive.receivers import Receivers
 from zramfs.request_memory import RequestMemory
 
 
@@ -27,14 +29,19 @@ class Keepers(Protocol):
 
 
 def control_tree(
-    devices: DeviceSet, swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory
+    devices: DeviceSet,
+    swap_guard: SwapGuard,
+    keepers: Keepers,
+    request_memory: RequestMemory,
+    receivers: Receivers,
 ) -> ControlTree:
     """Folders and files under the mount point that are there with any devices, or none."""
+    transport = TransportAttribute(receivers, devices).attribute()
     return {
         "sys": {
             "block": {},
             "class": {"zram-control": HotPlugAttributes(devices).tree()},
-            "fs": {"zramfs": _daemon_tree(swap_guard, keepers, request_memory)},
+            "fs": {"zramfs": _daemon_tree(swap_guard, keepers, request_memory, transport)},
             "kernel": {"debug": {"zram": {}}},
         }
     }
@@ -50,7 +57,9 @@ def device_tree(device: ZramDevice, devices: DeviceSet) -> ControlTree:
     }
 
 
-def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory) -> ControlTree:
+def _daemon_tree(
+    swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory, transport: Attribute
+) -> ControlTree:
     """Ours: sys/fs/zramfs, where a file system of the kernel has its own attributes."""
 
     async def store_memory_locked(text: str) -> None:
@@ -72,5 +81,6 @@ def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers, request_memory: Reques
             mode=READ_WRITE, show=lambda: f"{swap_guard.is_memory_locked:d}\n", store=store_memory_locked
         ),
         "keeper": Attribute(mode=ROOT_READ_WRITE, show=lambda: f"{keepers.keeper_pid}\n", store=store_keeper),
+        "transport": transport,
         "oom_protected": Attribute(mode=READ_ONLY, show=lambda: f"{swap_guard.is_oom_protected:d}\n"),
     }

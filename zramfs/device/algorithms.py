@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zramfs.backends.checked import checked
+from zramfs.block.slots import Codecs
 from zramfs.codec.run import PageCodec
 from zramfs.contracts import AlgorithmParams, Backend, BackendParams
 from zramfs.errors import InvalidValue
@@ -22,14 +23,14 @@ _DEFAULTS: Final = AlgorithmParams()
 
 @dataclass(frozen=True, slots=True)
 class ActiveAlgorithm:
-    """An algorithm of an initialised device: set up, with a context for the event loop."""
+    """An algorithm of an initialised device: set up, with a context for the event loop's channel."""
 
     backend: Backend
     params: BackendParams
     codec: PageCodec
 
     def create_codec(self) -> PageCodec:
-        """Make a context for another thread, which gives the same pages."""
+        """Make a context for another channel, which gives the same pages."""
         return self.backend.create_context(self.params)
 
 
@@ -91,6 +92,22 @@ class Algorithms:
     def __repr__(self) -> str:
         chosen = ", ".join(f"#{priority}: {backend.name}" for priority, backend in self.backends.items())
         return f"<Algorithms {chosen}>"
+
+
+def codecs_of_channels(algorithms: Mapping[int, ActiveAlgorithm], channels: int) -> list[Codecs]:
+    """Make what decompresses on each channel; codecs in Python are the event loop's, as all requests then are."""
+    own = {priority: each.codec for priority, each in algorithms.items()}
+    made = [_codecs(own)]
+    while len(made) < channels:
+        made.append(
+            made[0] if made[0].needs_gil else _codecs({p: each.create_codec() for p, each in algorithms.items()})
+        )
+    return made
+
+
+def _codecs(by_priority: Mapping[int, PageCodec]) -> Codecs:
+    others = {priority: codec for priority, codec in by_priority.items() if priority != PRIMARY}
+    return Codecs(by_priority[PRIMARY], others)
 
 
 def release_secondaries(active: Mapping[int, ActiveAlgorithm]) -> None:

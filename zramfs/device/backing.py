@@ -15,9 +15,9 @@ from typing import Final
 
 import trio
 
+from zramfs.block.blocks import BlockMap
 from zramfs.device.backing_link import BackingLink, Transfer, open_link, reopen_link
 from zramfs.device.backing_process import SLOT_PAGES
-from zramfs.device.blocks import BlockMap
 from zramfs.device.lineage import OwnMount
 from zramfs.errors import BackingDeviceFailed, LiesOnOwnMount
 from zramfs.units import PAGE_SIZE

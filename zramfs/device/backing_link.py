@@ -23,8 +23,8 @@ from zramfs.device.backing_process import (
     SLOT_BYTES,
     SLOTS,
 )
+from zramfs.device.landing import Landing
 from zramfs.device.lineage import OwnMount
-from zramfs.device.long_writes import Landing
 from zramfs.errors import LiesOnOwnMount
 from zramfs.units import PAGE_SIZE
 

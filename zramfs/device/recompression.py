@@ -1,25 +1,27 @@
-"""Recompression: objects become smaller by algorithms that take longer, on the per-CPU streams of these.
+"""Recompression: objects become smaller by algorithms that take longer, on streams of these that are the event loop's.
 
-A page is done in one step for everybody else, and others have their turn between.
+Requests go on meanwhile, and other tasks have their turn between two pages.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Final
 
 import trio
 
-from zramfs.device.candidates import Candidates
-from zramfs.device.page_store import PageStore
-from zramfs.device.replacement import (
+from zramfs.block.candidates import Candidates
+from zramfs.block.disk import Disk
+from zramfs.block.replacement import (
     clear_idle,
-    commit_recompressed,
     load_candidate,
     mark_incompressible,
     object_bytes,
     priority,
+    recompress_page,
 )
 from zramfs.units import PAGE_SIZE
+from zramfs.zcomp.zcomp import PercpuStream
 
 _TURN_NS: Final = 200_000
 """How long pages are recompressed before others have their turn; the last one takes as long as it takes."""
@@ -40,18 +42,18 @@ class Recompression:
     most_pages: int | None = None
 
 
-async def recompress(store: PageStore, wanted: Recompression) -> None:
+async def recompress(disk: Disk, streams: Mapping[int, PercpuStream], wanted: Recompression) -> None:
     """Recompress the pages that are wanted, the largest objects first (recompress_store); one call at a time.
 
-    Raises ZramError at a page that its old codec cannot read or the new one fails on, or when there is no memory left:
-    that page and those behind it stay as they are.
+    `streams` are those of the secondary algorithms, by priority. Raises ZramError at a page that its old codec cannot
+    read or the new one fails on, or when there is no memory left: that page and those behind it stay as they are.
     """
-    candidates = Candidates(store.slots)
+    candidates = Candidates(disk.table)
     page = 0
-    while page < store.slots.page_count:
+    while page < disk.table.page_count:
         page = candidates.add_some(
             page,
-            store.slots.page_count,
+            disk.table.page_count,
             idle=wanted.idle,
             huge=wanted.huge,
             below_priority=wanted.end_priority,
@@ -61,31 +63,26 @@ async def recompress(store: PageStore, wanted: Recompression) -> None:
     tried_pages = 0
     turn_ends_ns = monotonic_ns() + _TURN_NS
     while tried_pages != wanted.most_pages and (candidate := candidates.next()) is not None:
-        tried_pages += _recompress_page(store, wanted, candidate, contents)
+        tried_pages += _recompress_page(disk, streams, wanted, candidate, contents)
         if monotonic_ns() > turn_ends_ns:
             await trio.lowlevel.checkpoint()
             turn_ends_ns = monotonic_ns() + _TURN_NS
 
 
-def _recompress_page(store: PageStore, wanted: Recompression, page: int, contents: bytearray) -> bool:
-    """Try algorithms in order of their priorities, until one saves memory; False if it is too small for that."""
-    slots = store.slots
-    if object_bytes(slots, page) < wanted.threshold_bytes:
+def _recompress_page(
+    disk: Disk, streams: Mapping[int, PercpuStream], wanted: Recompression, page: int, contents: bytearray
+) -> bool:
+    """Try algorithms in order of their priorities, until one saves memory; False if it is not worth trying.
+
+    Whatever is done to a page that somebody else accesses meanwhile, it stays as that one leaves it.
+    """
+    table = disk.table
+    if object_bytes(table, page) < wanted.threshold_bytes or not load_candidate(table, page, contents, disk.own_codecs):
         return False
-    load_candidate(slots, page, contents, store.codecs)
-    clear_idle(slots, page)
-    for each in range(max(wanted.first_priority, priority(slots, page) + 1), wanted.end_priority):
-        if each in store.secondaries and _try_algorithm(store, wanted, page, contents, each):
+    clear_idle(table, page)
+    for each in range(max(wanted.first_priority, priority(table, page) + 1), wanted.end_priority):
+        if each in streams and recompress_page(table, page, streams[each], contents, each, wanted.threshold_bytes):
             return True
-    if wanted.end_priority > max(store.secondaries):
-        mark_incompressible(slots, page)
+    if wanted.end_priority > max(streams):
+        mark_incompressible(table, page)
     return True
-
-
-def _try_algorithm(store: PageStore, wanted: Recompression, page: int, contents: bytearray, each: int) -> bool:
-    stream = store.secondaries[each]
-    stream.submit(contents, 0, 1)
-    try:
-        return commit_recompressed(store.slots, page, stream.run, each, wanted.threshold_bytes)
-    finally:
-        stream.run.release()

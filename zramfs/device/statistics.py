@@ -1,6 +1,12 @@
 """What a device tells of itself, under the kernel's names."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from zramfs.block.disk import Disk
+from zramfs.block.request import OPERATIONS
+
+_NS_PER_MS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +31,41 @@ class IoStat:
     failed_reads: int
     failed_writes: int
     notify_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperationCount:
+    """Finished requests of one kind: how many, their sectors of 512 bytes, and the time from arrival to answer."""
+
+    ios: int
+    sectors: int
+    time_ns: int
+
+    @property
+    def time_ms(self) -> int:
+        """The time in whole milliseconds, as the kernel shows it."""
+        return self.time_ns // _NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """Block-layer statistics, as /sys/block/*/stat shows them (Documentation/block/stat.rst)."""
+
+    read: OperationCount
+    write: OperationCount
+    discard: OperationCount
+    flush: OperationCount
+    in_flight: int
+    busy_ms: int
+
+
+def request_counts(disk: Disk) -> RequestCounts:
+    """Return what a disk has counted so far."""
+    return RequestCounts(
+        read=OperationCount(*disk.finished(OPERATIONS["read"])),
+        write=OperationCount(*disk.finished(OPERATIONS["write"])),
+        discard=OperationCount(*disk.finished(OPERATIONS["punch"])),
+        flush=OperationCount(disk.flushes, 0, 0),
+        in_flight=disk.in_flight,
+        busy_ms=disk.busy_ms,
+    )

@@ -8,12 +8,12 @@ from typing import Final
 
 import trio
 
+from zramfs.block.blocks import BlockMap
+from zramfs.block.candidates import Candidates
+from zramfs.block.disk import Disk
+from zramfs.block.replacement import commit_written_back, load_candidate, written_back
 from zramfs.device.backing import BackingDevice, open_backing_device
-from zramfs.device.blocks import BlockMap
-from zramfs.device.candidates import Candidates
 from zramfs.device.lineage import OwnMount
-from zramfs.device.page_store import PageStore
-from zramfs.device.replacement import commit_written_back, load_candidate, written_back
 from zramfs.errors import (
     BackingDeviceFailed,
     BackingDeviceFull,
@@ -119,7 +119,7 @@ class Writeback:
             return BdStat(0, 0, 0)
         return BdStat(self.backing.blocks.reserved, self.backing.reads, self.backing.writes)
 
-    async def write_back(self, store: PageStore, selections: Sequence[Selection]) -> None:
+    async def write_back(self, disk: Disk, selections: Sequence[Selection]) -> None:
         """Write the selected pages back, the largest objects first; one call at a time.
 
         A page that is accessed or freed meanwhile stays as it then is. Raises BackingDeviceFailed after all the others
@@ -127,7 +127,7 @@ class Writeback:
         not written back stay in memory.
         """
         backing = self._required_backing()
-        candidates = Candidates(store.slots)
+        candidates = Candidates(disk.table)
         for selection in selections:
             page = selection.first_page
             while page < selection.end_page:
@@ -139,19 +139,20 @@ class Writeback:
                     incompressible=selection.incompressible,
                 )
                 await trio.lowlevel.checkpoint()
-        await _Batches(self, backing, store, candidates).write()
+        await _Batches(self, backing, disk, candidates).write()
 
-    async def read_into(self, store: PageStore, offset_bytes: int, out: memoryview) -> None:
-        """Fill `out`: pages in the backing device are read from it first, and then all is put together at once.
+    async def read_into(self, disk: Disk, offset_bytes: int, out: memoryview) -> None:
+        """Fill `out`: pages in the backing device are read from it first, and then all is put together in one step.
 
-        A page that changes meanwhile is as it was or as it is, and never a mixture.
+        A page that changes meanwhile is as it was or as it is, and never a mixture. Nothing is written back in the last
+        step, because only the event loop does that.
         """
         first_page, end_page = offset_bytes // PAGE_SIZE, -(-(offset_bytes + len(out)) // PAGE_SIZE)
         fetched: dict[int, memoryview] = {}
         while missing := {
-            page: block for page, block in written_back(store.slots, first_page, end_page) if page not in fetched
+            page: block for page, block in written_back(disk.table, first_page, end_page) if page not in fetched
         }:
-            contents = await self._required_backing().read(list(missing.values()))
+            contents = await self.read_blocks(list(missing.values()))
             for place, page in enumerate(missing):
                 fetched[page] = contents[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
         for page in range(first_page, end_page):
@@ -160,16 +161,12 @@ class Writeback:
             portion = out[begin - offset_bytes : end - offset_bytes]
             if page in fetched:
                 portion[:] = fetched[page][begin % PAGE_SIZE :][: end - begin]
-            else:
-                store.slots.read_into(begin, portion, store.codecs)
+            elif disk.read_nowait(begin, portion):
+                raise CorruptPage(f"page {page} does not decompress")
 
-    async def contents_of(self, store: PageStore, page: int) -> bytearray | None:
-        """Return the contents of a page that is in the backing device, None for any other; so until the next await."""
-        while before := written_back(store.slots, page, page + 1):
-            contents = await self._required_backing().read([block for _, block in before])
-            if written_back(store.slots, page, page + 1) == before:
-                return bytearray(contents)
-        return None
+    async def read_blocks(self, blocks: Sequence[int]) -> memoryview:
+        """Return what blocks hold that belonged to slots when this was called (`BackingDevice.read`)."""
+        return await self._required_backing().read(blocks)
 
     def _required_backing(self) -> BackingDevice:
         if self.backing is None:
@@ -180,10 +177,10 @@ class Writeback:
 class _Batches:
     """The batches of one writeback. A block belongs to the batch from its reservation to the commit."""
 
-    def __init__(self, writeback: Writeback, backing: BackingDevice, store: PageStore, candidates: Candidates) -> None:
+    def __init__(self, writeback: Writeback, backing: BackingDevice, disk: Disk, candidates: Candidates) -> None:
         self._writeback = writeback
         self._backing = backing
-        self._store = store
+        self._disk = disk
         self._candidates = candidates
         self._batch_pages = min(writeback.batch_pages, _MOST_BATCH_PAGES)
         self._buffer = memoryview(mmap(-1, self._batch_pages * PAGE_SIZE))
@@ -233,7 +230,7 @@ class _Batches:
         place = len(self._pages)
         room = self._buffer[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
         try:
-            is_loaded = load_candidate(self._store.slots, page, room, self._store.codecs)
+            is_loaded = load_candidate(self._disk.table, page, room, self._disk.own_codecs)
         except CorruptPage as error:
             self._failure = error
             is_loaded = False
@@ -251,7 +248,7 @@ class _Batches:
         for place, (page, block) in enumerate(zip(pages, blocks, strict=True)):
             if place in failures:
                 self._give_back([block])
-            elif not commit_written_back(self._store.slots, page, block):
+            elif not commit_written_back(self._disk.table, page, block):
                 self._backing.blocks.give_back(block)
         for error in failures.values():
             text = f"the backing device cannot be written: {error.strerror}"

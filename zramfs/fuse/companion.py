@@ -1,7 +1,8 @@
-"""Loads the companion of pyfuse3 (`hooks`), where the dynamic linker finds it before libfuse.
+"""Loads the companion of pyfuse3 (`interposed`), where the dynamic linker finds it before libfuse.
 
-Without the companion a mount works, and does less: no discard, no holes, asynchronous writes are known by the open
-flags alone, and at most 12 background requests come at once.
+Without the companion a mount works, and does less: pyfuse3 receives every request on the event loop, there is no
+discard and there are no holes, only the flags given to open() are known, and at most 12 background requests come at
+once.
 """
 
 import os
@@ -10,6 +11,8 @@ import sys
 from types import ModuleType
 from typing import Final
 
+import zramfs.receive.handover  # noqa: F401 - before the flags are set: only `interposed` is to be seen by everybody
+
 _SWITCH_OFF: Final = "ZRAMFS_NO_COMPANION"
 
 _PARALLEL_WRITES_SINCE: Final = (6, 9)
@@ -17,14 +20,14 @@ _PARALLEL_WRITES_SINCE: Final = (6, 9)
 left the reader with what it had."""
 
 
-def _load_hooks() -> tuple[ModuleType | None, str]:
-    """Return the hooks, or None and the reason."""
+def _load_interposed() -> tuple[ModuleType | None, str]:
+    """Return the module, or None and the reason."""
     if os.environ.get(_SWITCH_OFF, "0") not in ("", "0"):
         return None, f"{_SWITCH_OFF} is set"
     flags_before = sys.getdlopenflags()
     sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
     try:
-        from zramfs.fuse import hooks as loaded  # noqa: PLC0415 - only here, with these flags
+        from zramfs.fuse import interposed as loaded  # noqa: PLC0415 - only here, with these flags
     except ImportError as error:
         return None, str(error)
     finally:
@@ -39,5 +42,5 @@ def direct_writes_are_parallel(kernel_release: str) -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= _PARALLEL_WRITES_SINCE
 
 
-hooks, missing_reason = _load_hooks()
+interposed, missing_reason = _load_interposed()
 """The companion, or None and why there is none."""

@@ -37,11 +37,11 @@ def is_still_there(mount: Mount) -> bool:
 
 
 async def end_mount(
-    mount: Mount, filesystem: ZramFilesystem, *, stop_reading: Callable[[], None], answering: trio.CancelScope
+    mount: Mount, filesystem: ZramFilesystem, *, stop_receiving: Callable[[], None], answering: trio.CancelScope
 ) -> None:
     """Unmount; if that cannot be, because it is in use for instance, end the session all the same.
 
-    `stop_reading` lets pyfuse3 read no more requests, `answering` is the scope of their handlers.
+    `stop_receiving` lets no more requests in, `answering` is the scope of their handlers.
     """
     faulthandler.dump_traceback_later(_LAST_RESORT_S, exit=True)
     filesystem.interrupt_devices()
@@ -51,7 +51,7 @@ async def end_mount(
         await trio.sleep(_ANSWERS_S)  # the kernel ends the session, and this; not if another namespace has the mount
     with trio.move_on_after(_NOTIFICATION_S):
         await filesystem.announcements.close()
-    stop_reading()
+    stop_receiving()
     pyfuse3.terminate()
     await trio.sleep(_ANSWERS_S)
     answering.cancel()

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
-import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -30,20 +29,28 @@ from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
-from zramfs.fuse import companion
+from zramfs.errors import ZramError
 from zramfs.fuse.announcements import Announcements
-from zramfs.fuse.answers import errno_of
 from zramfs.fuse.node_tree import NodeTree, Twig
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenBlockFile, OpenFile, SymbolicLink
-from zramfs.request_memory import RequestMemory
+from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenAttribute, OpenFile, SymbolicLink
+from zramfs.receive.handles import Handles
 from zramfs.units import PAGE_SIZE
 
 _log: Final = logging.getLogger(__name__)
 
-_SETTLE_S: Final = 0.001
-
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+def errno_of(error: Exception, request: str) -> int:
+    """Return the answer to a request that failed; what nobody expected is logged, and is EIO to the caller."""
+    if isinstance(error, FUSEError):
+        return error.errno
+    if isinstance(error, ZramError):
+        _log.debug("%s: %s", request, error)
+        return error.errno
+    _log.error("%s failed; the request is answered with EIO", request, exc_info=error)
+    return errno.EIO
 
 
 def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
@@ -72,7 +79,7 @@ def _make_node(entry: Attribute | Link | ControlTree, on_changed: Callable[[], A
 class ZramFilesystem(pyfuse3.Operations):
     """Serves the block files of `devices`, the control files that stay, and for each device those of `device_tree`.
 
-    `request_memory` limits what writes hold that wait. `on_ready` is called once I/O is answered. `own_mount` is told
+    `handles` tell receivers which block files are open. `on_ready` is called once I/O is answered. `own_mount` is told
     where they are mounted.
     """
 
@@ -85,7 +92,7 @@ class ZramFilesystem(pyfuse3.Operations):
         *,
         control_tree: ControlTree,
         device_tree: Callable[[ZramDevice], ControlTree],
-        request_memory: RequestMemory,
+        handles: Handles,
         on_ready: Callable[[], None],
         own_mount: OwnMount | None = None,
     ) -> None:
@@ -94,7 +101,7 @@ class ZramFilesystem(pyfuse3.Operations):
         self._on_ready = on_ready
         self._devices = devices
         self._device_tree = device_tree
-        self.request_memory = request_memory
+        self._handles = handles
         self._owner = (os.getuid(), os.getgid())
         self._mounted_ns = time.time_ns()
         self._tree = NodeTree()
@@ -104,7 +111,6 @@ class ZramFilesystem(pyfuse3.Operations):
         """News for the kernel."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
-        self._next_handle = 0
         self._tree.graft(_make_folder(control_tree, self.announcements.sent))
         devices.watch(self)
 
@@ -137,10 +143,6 @@ class ZramFilesystem(pyfuse3.Operations):
         await self.announcements.sent()
         await self.announcements.tell_loop_devices(inode, file.device.name)
 
-    def help_devices(self) -> bool:
-        """Do a little of what the devices have begun, for each of them; False if that is nothing."""
-        return any([device.help() for device in self._devices])  # noqa: C419 - one that is busy must not be the only one
-
     def interrupt_devices(self) -> None:
         """Let writeback and recompression end early: the daemon is about to."""
         for device in self._devices:
@@ -155,17 +157,6 @@ class ZramFilesystem(pyfuse3.Operations):
         """End all work under way: the session is over, and nobody waits for it."""
         self.interrupt_devices()
         self.abandon_devices()
-
-    async def settle(self) -> None:
-        """Return when every request that arrived is answered: some are, without a task, when their device is done.
-
-        It looks again and again, because an event would cost each request.
-        """
-        while any(device.accounting.in_flight for device in self._devices):
-            if self.help_devices():
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.sleep(_SETTLE_S)
 
     def init(self) -> None:
         """FUSE_INIT is being answered: from here on, requests are."""
@@ -278,35 +269,34 @@ class ZramFilesystem(pyfuse3.Operations):
             await self.announcements.sent()
         if isinstance(node, SymbolicLink):
             raise FUSEError(errno.ELOOP)
-        self._next_handle += 1
-        self.open_files[self._next_handle] = node.open(flags)
-        return FileInfo(fh=FileHandleT(self._next_handle), direct_io=node.is_direct_io)
+        handle = self._open_node(node, flags)
+        return FileInfo(fh=FileHandleT(handle), direct_io=node.is_direct_io)
+
+    def _open_node(self, node: AttributeFile | BlockFile, flags: int) -> int:
+        file = node.open(flags)
+        if isinstance(node, BlockFile):
+            handle = self._handles.open_disk(node.device.disk, flags)
+        else:
+            handle = self._handles.open_other()
+        self.open_files[handle] = file
+        return handle
 
     @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Read from a block file what has to wait, or whatever it is without the companion."""
-        file = self.open_files[fh]
-        room = memoryview(bytearray(size))
-        size_read = file.read_into(off, room)
-        if size_read < 0:
-            size_read = await file.read(off, room)
-        return bytes(room[:size_read])
+        """Read from an attribute; from a block file where there are no receivers."""
+        return await self.open_files[fh].read(off, size)
 
     @_answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Write to a block file or an attribute what has to wait, or whatever it is without the companion."""
-        handed_over = companion.hooks.take_write() if companion.hooks else None
-        data, is_async = handed_over or (buf, None)
-        file = self.open_files[fh]
-        if not self.request_memory.has_room(len(data)) and isinstance(file, OpenBlockFile):
-            size_written = file.write_at_once(off, data, is_async)
-            if size_written >= 0:
-                return size_written
-        self.request_memory.hold(len(data))
-        try:
-            return await file.write(off, data, is_async)
-        finally:
-            self.request_memory.let_go(len(data))
+        """Write to an attribute; to a block file where there are no receivers."""
+        return await self.open_files[fh].write(off, buf)
+
+    def seek(self, handle: int, offset_bytes: int, whence: int) -> int | None:
+        """Return the next data or hole of an attribute (SEEK_DATA or SEEK_HOLE); None if there is none."""
+        file = self.open_files[handle]
+        if not isinstance(file, OpenAttribute):
+            raise FUSEError(errno.EINVAL)  # receivers answer for block files
+        return file.seek(offset_bytes, whence)
 
     @_answers_errors
     async def flush(self, fh: FileHandleT) -> None:
@@ -321,4 +311,5 @@ class ZramFilesystem(pyfuse3.Operations):
     @_answers_errors
     async def release(self, fh: FileHandleT) -> None:
         """Answer the last close."""
+        self._handles.close(fh)
         self.open_files.pop(fh).release()

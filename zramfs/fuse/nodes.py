@@ -10,13 +10,8 @@ import trio
 
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import NoSuchDevice, ZramError
-from zramfs.fuse.block_io import BlockIo
-from zramfs.units import PAGE_SIZE, SECTOR_SIZE, BytesLike
-
-_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE
-_PUNCH_HOLE: Final = 2  # FALLOC_FL_PUNCH_HOLE
-_ZERO_RANGE: Final = 16  # FALLOC_FL_ZERO_RANGE
+from zramfs.errors import NoSuchDevice, PastTheEnd, ZramError
+from zramfs.units import PAGE_SIZE, SECTOR_SIZE
 
 _TIMEOUT_S: Final = 3600.0
 """How long the kernel may trust its knowledge of a node. Names that go are announced, and so is a block file's size."""
@@ -33,25 +28,13 @@ class AccessDenied(ZramError):  # noqa: N818
 
 
 class OpenFile(Protocol):
-    """A file from open to release."""
+    """A file from open to release. Receivers read and write block files, so that only others are asked here."""
 
-    def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Fill `out` if that needs no waiting; how many bytes of it, fewer only at the end, or -1: it is for `read`."""
+    async def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Return what is there, fewer bytes only at the end."""
 
-    async def read(self, offset_bytes: int, out: memoryview) -> int:
-        """Fill `out`, however long that takes; how many bytes of it."""
-
-    def write_nowait(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
-        """Take the data if that needs no waiting; how many bytes of it, or -1: nothing is done, and it is for `write`.
-
-        `is_async`: whether nobody waits for this write by itself; None where only the open flags can tell.
-        """
-
-    async def write(self, offset_bytes: int, data: BytesLike, is_async: bool | None) -> int:  # noqa: FBT001
-        """Take the data, however long that takes; how many bytes of it."""
-
-    def seek(self, offset_bytes: int, whence: int) -> int | None:
-        """Return the next data or hole (SEEK_DATA or SEEK_HOLE); None when there is none. The end counts as a hole."""
+    async def write(self, offset_bytes: int, data: bytes) -> int:
+        """Take the data; how many bytes of it."""
 
     def flush(self) -> None:
         """Return when everything acknowledged is stored."""
@@ -149,32 +132,17 @@ class OpenAttribute:
         self._shown = b""
         self._ended_at_bytes = 0
 
-    def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Show the value, anew unless reading goes on; -1 if that takes its time."""
+    async def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Show the value, anew unless reading goes on, however long that takes."""
         attribute = self._present_attribute()
-        if not self._goes_on_at(offset_bytes):
+        if not 0 < offset_bytes == self._ended_at_bytes:
             if attribute.show_async is not None:
-                return -1
-            if attribute.show is not None:
+                self._shown = _encoded(await attribute.show_async())
+            elif attribute.show is not None:
                 self._shown = _encoded(attribute.show())
-        return self._copy_shown(offset_bytes, out)
-
-    async def read(self, offset_bytes: int, out: memoryview) -> int:
-        """Let the value be shown, however long that takes."""
-        attribute = self._present_attribute()
-        if attribute.show_async is None or self._goes_on_at(offset_bytes):
-            return self.read_into(offset_bytes, out)
-        self._shown = _encoded(await attribute.show_async())
-        return self._copy_shown(offset_bytes, out)
-
-    def _goes_on_at(self, offset_bytes: int) -> bool:
-        return 0 < offset_bytes == self._ended_at_bytes
-
-    def _copy_shown(self, offset_bytes: int, out: memoryview) -> int:
-        portion = self._shown[offset_bytes : offset_bytes + len(out)]
-        out[: len(portion)] = portion
+        portion = self._shown[offset_bytes : offset_bytes + size_bytes]
         self._ended_at_bytes = offset_bytes + len(portion)
-        return len(portion)
+        return portion
 
     def seek(self, offset_bytes: int, whence: int) -> int | None:
         """Take all for data, as sysfs does."""
@@ -183,14 +151,10 @@ class OpenAttribute:
             return None
         return offset_bytes if whence == os.SEEK_DATA else size_bytes
 
-    def write_nowait(self, _offset_bytes: int, _data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
-        """Refuse: whoever stores a value may take its time."""
-        return -1
-
-    async def write(self, _offset_bytes: int, data: BytesLike, _is_async: bool | None) -> int:  # noqa: FBT001
+    async def write(self, _offset_bytes: int, data: bytes) -> int:
         """Store the value, a page of it at the most and a C string, as kernfs does; zero bytes are no value."""
         attribute = self._present_attribute()
-        value = bytes(data[:PAGE_SIZE])
+        value = data[:PAGE_SIZE]
         if value and attribute.store is not None:
             await attribute.store(value.partition(b"\0")[0].decode("latin-1"))
             if attribute.changes_files:
@@ -218,18 +182,13 @@ class OpenLongAttribute(OpenAttribute):
         self._text: _LongText | None = None
         self._one_reader = trio.Lock()
 
-    def read_into(self, _offset_bytes: int, _out: memoryview) -> int:
-        """Refuse: there may be much to be made before that offset."""
-        self._present_attribute()
-        return -1
-
-    async def read(self, offset_bytes: int, out: memoryview) -> int:
+    async def read(self, offset_bytes: int, size_bytes: int) -> bytes:
         """Show what follows, as much as one read may take."""
         async with self._one_reader:
             self._present_attribute()
             if offset_bytes == 0 or self._text is None or offset_bytes < self._text.begins_at_bytes:
                 self._text = _LongText(self._show_portions())
-            return await self._text.read_into(offset_bytes, out[:_LONGEST_READ_BYTES])
+            return await self._text.read(offset_bytes, min(size_bytes, _LONGEST_READ_BYTES))
 
 
 class _LongText:
@@ -241,9 +200,9 @@ class _LongText:
         self.begins_at_bytes = 0
         """Where what is left of it begins."""
 
-    async def read_into(self, offset_bytes: int, out: memoryview) -> int:
-        """Fill `out` with what follows `offset_bytes`; others have their turn after each portion."""
-        while self.begins_at_bytes + len(self._made) < offset_bytes + len(out):
+    async def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Return what follows `offset_bytes`; others have their turn after each portion."""
+        while self.begins_at_bytes + len(self._made) < offset_bytes + size_bytes:
             portion = next(self._portions, None)
             if portion is None:
                 break
@@ -251,9 +210,7 @@ class _LongText:
             self._made += portion.encode()
             await trio.lowlevel.checkpoint()
         self._forget_before(offset_bytes)
-        shown = self._made[: len(out)] if offset_bytes == self.begins_at_bytes else b""
-        out[: len(shown)] = shown
-        return len(shown)
+        return self._made[:size_bytes] if offset_bytes == self.begins_at_bytes else b""
 
     def _forget_before(self, offset_bytes: int) -> None:
         count = min(offset_bytes - self.begins_at_bytes, len(self._made))
@@ -301,27 +258,28 @@ def _flags_are_async(open_flags: int) -> bool:
     return open_flags & (os.O_DIRECT | os.O_SYNC | os.O_DSYNC) == os.O_DIRECT
 
 
-class OpenBlockFile(BlockIo):
-    """An open block file; `block_io` has its reads and writes."""
+class OpenBlockFile:
+    """An open block file; what pyfuse3 receives of it, where there are no receivers, is submitted on the event loop.
 
-    def can_punch(self, mode: int, offset_bytes: int, size_bytes: int) -> bool:
-        """Tell whether fallocate's `mode` is one of ours for this range: the size must stay."""
-        if mode == _PUNCH_HOLE | _KEEP_SIZE or mode == _ZERO_RANGE | _KEEP_SIZE:
-            return True
-        return mode == _ZERO_RANGE and offset_bytes + size_bytes <= self.device.disksize
+    `opened_async`: what the open flags say of a write, where nothing else does.
+    """
 
-    async def punch(self, offset_bytes: int, size_bytes: int) -> None:
-        """Let the range read as zeros, and free its pages; what lies behind the end is nothing."""
-        size_bytes = min(size_bytes, self.device.disksize - offset_bytes)
-        if size_bytes > 0:
-            await self.device.punch(offset_bytes, size_bytes)
+    def __init__(self, device: ZramDevice, *, opened_async: bool) -> None:
+        self.device = device
+        self._opened_async = opened_async
 
-    def seek(self, offset_bytes: int, whence: int) -> int | None:
-        """Return the next data or hole; None when there is none. The end counts as a hole."""
-        if not 0 <= offset_bytes < self.device.disksize:
-            return None
-        found = self.device.find(offset_bytes, data=whence == os.SEEK_DATA)
-        return None if whence == os.SEEK_DATA and found == self.device.disksize else found
+    async def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Read what lies before the end."""
+        if offset_bytes >= self.device.disksize:
+            return b""
+        room = bytearray(size_bytes)
+        return bytes(memoryview(room)[: await self.device.read(offset_bytes, room)])
+
+    async def write(self, offset_bytes: int, data: bytes) -> int:
+        """Write what lies before the end; PastTheEnd if nothing does."""
+        if offset_bytes >= self.device.disksize:
+            raise PastTheEnd(f"{offset_bytes} is past the end of {self.device.name}")
+        return await self.device.write(offset_bytes, data, is_async=self._opened_async)
 
     def flush(self) -> None:
         """Count it: everything acknowledged is stored already."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import stat
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,11 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
-from zramfs.fuse.answers import CompanionAnswers
 from zramfs.fuse.ending import end_mount, is_still_there
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.reader import PollingTrio
 from zramfs.mountpoint import Mount, find_mount_at
+from zramfs.receive.handover import Handover
+from zramfs.receive.receivers import Receivers
 
 _log: Final = logging.getLogger(__name__)
 
@@ -27,68 +28,116 @@ _MOST_TASKS: Final = (1 << 31) - 1
 """A task for each request whose handler waits: a request that waits must never keep another from being read."""
 
 
+_SETTLE_S: Final = 0.001
+
+_LOOK_FOR_END_S: Final = 0.5
+"""How often pyfuse3's own session is asked whether the kernel has given it up; receivers are told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """`busy_poll_us`: how long to poll for the next request before sleeping; 0 leaves the waiting to trio.
-
-    `background` is how many asynchronous requests the kernel hands over at a time, if the companion is there to ask
-    for it; as many as the accelerator's queue takes.
-    """
+    """Who else may use the mount."""
 
     allow_other: bool
-    busy_poll_us: int
-    background: int
 
 
 async def serve(
-    filesystem: ZramFilesystem, mountpoint: Path, options: SessionOptions, endings: AsyncIterable[str]
+    filesystem: ZramFilesystem,
+    receivers: Receivers,
+    mountpoint: Path,
+    options: SessionOptions,
+    endings: AsyncIterable[str],
 ) -> None:
     """Mount, answer requests until somebody unmounts or asks for the end, and leave no mount behind.
 
     `mountpoint` is resolved already. `endings` gives the name of each signal that asks for the end.
     """
-    if companion.hooks is not None:
-        companion.hooks.complete_sessions(options.background, companion.direct_writes_are_parallel(os.uname().release))
-    else:
-        _log.warning("no companion: %s", companion.missing_reason)
+    handover = _expect_session(filesystem, receivers)
     mount = _mount(filesystem, mountpoint, allow_other=options.allow_other)
     filesystem.own_mount.device = mount.device_number
-    reader = PollingTrio(
-        options.busy_poll_us,
-        answer_some=companion.hooks.answer_some if companion.hooks else None,
-        help_devices=filesystem.help_devices,
-        session_ended=filesystem.let_nobody_wait,
-    )
-    pyfuse3.trio = reader  # type: ignore[attr-defined]
     answering = trio.CancelScope()
-    end = partial(end_mount, mount, filesystem, stop_reading=reader.close, answering=answering)
+    end = partial(end_mount, mount, filesystem, stop_receiving=receivers.stop, answering=answering)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, endings, end)
-            nursery.start_soon(filesystem.announcements.serve)
-            with answering:
-                await _answer_requests(filesystem)
-            nursery.cancel_scope.cancel()
+        with _taken_over(handover) as dev_fd:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_on_signal, endings, end)
+                nursery.start_soon(filesystem.announcements.serve)
+                with answering:
+                    await _answer_requests(filesystem, receivers, handover, dev_fd)
+                nursery.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=is_still_there(mount))
 
 
-async def _answer_requests(filesystem: ZramFilesystem) -> None:
-    """Return when the session has ended and every request that arrived has its answer."""
-    try:
-        async with trio.open_nursery() as nursery:
-            if companion.hooks is not None:
-                companion.hooks.connect(_answers(filesystem, nursery))
-            await pyfuse3.main(max_tasks=_MOST_TASKS)
-    finally:
-        with trio.CancelScope(shield=True):
-            await filesystem.settle()
-
-
-def _answers(filesystem: ZramFilesystem, nursery: trio.Nursery) -> CompanionAnswers:
-    return CompanionAnswers(
-        filesystem.open_files, filesystem.request_memory, nursery, session_ended=filesystem.let_nobody_wait
+def _expect_session(filesystem: ZramFilesystem, receivers: Receivers) -> Handover | None:
+    """Prepare for taking pyfuse3's session over; None if that cannot be, and it receives everything itself."""
+    if companion.interposed is None:
+        _log.warning("no companion: %s", companion.missing_reason)
+        return None
+    handover = receivers.handover(
+        direct_writes_are_parallel=companion.direct_writes_are_parallel(os.uname().release),
+        session_ended=filesystem.let_nobody_wait,
     )
+    companion.interposed.expect_session(handover, filesystem.seek)
+    return handover
+
+
+@contextmanager
+def _taken_over(handover: Handover | None) -> Iterator[int]:
+    """Have the descriptor of /dev/fuse, for receivers and notifications; -1 where pyfuse3 keeps it."""
+    if companion.interposed is None or handover is None:
+        yield -1
+        return
+    try:
+        dev_fd: int = companion.interposed.take_over()
+    except OSError as error:
+        raise MountFailed(f"pyfuse3's session cannot be taken over: {error.strerror}") from error
+    try:
+        yield dev_fd
+    finally:
+        companion.interposed.give_back()
+
+
+async def _answer_requests(
+    filesystem: ZramFilesystem, receivers: Receivers, handover: Handover | None, dev_fd: int
+) -> None:
+    """Return when the session has ended and every request that arrived has its answer."""
+    if handover is None:
+        await _answer_without_receivers(filesystem)
+        return
+    try:
+        receivers.start(handover, dev_fd)
+        await pyfuse3.main(max_tasks=_MOST_TASKS)
+    finally:
+        receivers.stop()
+        with trio.CancelScope(shield=True):
+            await _settle(receivers)
+
+
+async def _answer_without_receivers(filesystem: ZramFilesystem) -> None:
+    """Let pyfuse3 receive requests, and answer them on the event loop."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_note_end, filesystem)
+        await pyfuse3.main(max_tasks=_MOST_TASKS)
+        nursery.cancel_scope.cancel()
+
+
+async def _note_end(filesystem: ZramFilesystem) -> None:
+    """Let nobody wait once the kernel has given the session up: pyfuse3's handlers would keep it from ending."""
+    device = select.poll()
+    device.register(next(fd for fd in _open_fds() if _path_of(fd) == "/dev/fuse"), 0)
+    while not device.poll(0):  # noqa: ASYNC110 - POLLERR, not connected any more (fuse_dev_poll), is all that tells
+        await trio.sleep(_LOOK_FOR_END_S)
+    filesystem.let_nobody_wait()
+
+
+async def _settle(receivers: Receivers) -> None:
+    """Return when nothing is in flight. It looks again and again, because an event would cost each request."""
+    while receivers.in_flight:
+        if receivers.work_off():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(_SETTLE_S)
 
 
 def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -> Mount:
@@ -136,6 +185,10 @@ def _open_fds() -> set[int]:
     with os.scandir("/proc/self/fd") as entries:
         fds = {int(entry.name) for entry in entries}
     return {fd for fd in fds if Path(f"/proc/self/fd/{fd}").exists()}  # without that of the listing
+
+
+def _path_of(fd: int) -> str:
+    return str(Path(f"/proc/self/fd/{fd}").readlink())
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import trio
 from streams import completed
 from trio.testing import wait_all_tasks_blocked
 
+from zramfs.accel.by_hand import HeldStream, lend_hand, may_poll, take
 from zramfs.accel.driver import AcceleratorDriver, EmulatedAccelerator
-from zramfs.accel.managed import ManagedStream
 from zramfs.accel.profile import parse_accelerator
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import FunctionCodec, PageCodec
@@ -38,9 +38,9 @@ async def attached(text: str, create_context: Callable[[], PageCodec] = Lz4Codec
             driver.close()
 
 
-def get(driver: AcceleratorDriver) -> ManagedStream:
-    stream = driver.get_stream()
-    assert isinstance(stream, ManagedStream)
+def get(driver: AcceleratorDriver) -> HeldStream:
+    stream = take(driver)
+    assert stream is not None
     return stream
 
 
@@ -66,58 +66,58 @@ async def test_a_stream_completes_after_its_submission() -> None:
         await completed(stream)
         assert stream.is_complete
         assert stream.run.lengths() == [4114] * 5
-        driver.put_stream(stream)
+        stream.give()
 
 
 async def test_a_short_run_is_complete_at_submission() -> None:
     async with attached("ideal,polled_run_pages=2") as driver:
         stream = get(driver)
-        assert driver.can_poll(2)
-        assert stream.submit_polled(os.urandom(2 * PAGE), 0, 2) == 2
+        assert may_poll(driver, 2)
+        assert stream.compress(os.urandom(2 * PAGE), 0, 2) == 2
         assert stream.is_complete
         await completed(stream)
-        driver.put_stream(stream)
+        stream.give()
         assert driver.statistics()["polled_pages"] == 2
         assert driver.statistics()["submitted_pages"] == 2
 
 
 async def test_a_run_over_the_polled_length_is_not_polled() -> None:
     async with attached("ideal,polled_run_pages=2") as driver:
-        assert not driver.can_poll(3)
+        assert not may_poll(driver, 3)
         stream = get(driver)
         stream.submit(os.urandom(3 * PAGE), 0, 3)
         assert not stream.is_complete
         await completed(stream)
-        driver.put_stream(stream)
+        stream.give()
         assert driver.statistics()["polled_pages"] == 0
 
 
-async def test_get_stream_is_none_while_every_descriptor_is_taken() -> None:
+async def test_take_stream_is_none_while_every_descriptor_is_taken() -> None:
     gate = Gate()
     async with attached("poc,queue_depth=4", gate.create_context) as driver:
         stream = get(driver)
         assert stream.submit(os.urandom(8 * PAGE), 0, 8) == 4
-        assert driver.get_stream() is None
+        assert take(driver) is None
         assert driver.statistics()["queue_full"] == 1
         gate.opened.set()
         await completed(stream)
-        assert driver.get_stream() is None  # complete, but not put: its pages are still to be committed
-        driver.put_stream(stream)
-        assert driver.get_stream() is not None
+        assert take(driver) is None  # complete, but not put: its pages are still to be committed
+        stream.give()
+        assert take(driver) is not None
 
 
-async def test_get_stream_is_none_when_every_stream_was_handed_out() -> None:
+async def test_take_stream_is_none_when_every_stream_was_handed_out() -> None:
     async with attached("poc,queue_depth=3") as driver:
         streams = [get(driver) for _ in range(3)]
-        assert driver.get_stream() is None
-        assert len(set(streams)) == 3
+        assert take(driver) is None
+        assert len({id(stream.run) for stream in streams}) == 3
 
 
-async def test_get_stream_never_waits_for_a_device_that_hangs() -> None:
+async def test_take_stream_never_waits_for_a_device_that_hangs() -> None:
     gate = Gate()
     async with attached("poc,queue_depth=16", gate.create_context) as driver:
         streams = []
-        while (stream := driver.get_stream()) is not None:
+        while (stream := take(driver)) is not None:
             assert stream.submit(os.urandom(PAGE), 0, 1) == 1
             streams.append(stream)
         assert len(streams) == driver.stream_count == 16
@@ -125,7 +125,7 @@ async def test_get_stream_never_waits_for_a_device_that_hangs() -> None:
         gate.opened.set()
         for stream in streams:
             await completed(stream)
-            driver.put_stream(stream)
+            stream.give()
         assert driver.statistics()["inflight"] == 0
 
 
@@ -133,10 +133,10 @@ async def test_a_stream_that_is_complete_calls_back_at_once() -> None:
     called: list[str] = []
     async with attached("ideal") as driver:
         stream = get(driver)
-        stream.submit_polled(os.urandom(PAGE), 0, 1)
+        stream.compress(os.urandom(PAGE), 0, 1)
         stream.when_complete(lambda: called.append("now"))
         assert called == ["now"]
-        driver.put_stream(stream)
+        stream.give()
 
 
 async def test_polling_completes_what_is_done_without_the_server() -> None:
@@ -145,20 +145,20 @@ async def test_polling_completes_what_is_done_without_the_server() -> None:
         stream.submit(os.urandom(3 * PAGE), 0, 3)
         while not stream.is_complete:
             driver.poll_completions()
-        driver.put_stream(stream)
+        stream.give()
 
 
 async def test_no_signal_is_lost_between_polling_and_the_server() -> None:
     async def write(driver: AcceleratorDriver, rounds: int) -> None:
         for _ in range(rounds):
-            stream = driver.get_stream()
+            stream = take(driver)
             if stream is None:
                 await trio.lowlevel.checkpoint()
                 continue
             stream.submit(NOISE, 0, 1 + rounds % 9)
             driver.poll_completions()
             await completed(stream)
-            driver.put_stream(stream)
+            stream.give()
 
     async with attached("poc,engines=3") as driver:
         with trio.fail_after(60):
@@ -176,14 +176,14 @@ async def test_every_waiter_is_woken_by_its_own_run() -> None:
         await completed(stream)
         assert stream.run.lengths() == [4114] * pages
         finished.append(pages)
-        driver.put_stream(stream)
+        stream.give()
 
     async with attached("poc,engines=2") as driver:
         async with trio.open_nursery() as nursery:
             for pages in range(1, 15):
                 nursery.start_soon(write, driver, pages)
         assert sorted(finished) == list(range(1, 15))
-        assert driver.queue.ring.free_descriptors == 128
+        assert driver.queue.inflight == 0
 
 
 async def test_serving_that_is_cancelled_first_completes_what_is_in_flight() -> None:
@@ -201,7 +201,7 @@ async def test_serving_that_is_cancelled_first_completes_what_is_in_flight() -> 
         assert not stream.is_complete
         gate.opened.set()
     assert stream.is_complete
-    driver.put_stream(stream)
+    stream.give()
     driver.close()
 
 
@@ -211,7 +211,7 @@ async def test_nobody_gets_a_stream_whose_completion_nobody_would_serve() -> Non
         nursery.start_soon(driver.serve_completions)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert driver.get_stream() is None
+    assert take(driver) is None
     driver.close()
 
 
@@ -221,7 +221,7 @@ async def test_close_ends_serving_and_the_engines() -> None:
         await wait_all_tasks_blocked()
         assert threading.active_count() == before + 3
     assert threading.active_count() == before
-    assert driver.queue.ring.completion_fd == -1
+    assert driver.queue.ring.fd == -1
 
 
 async def test_close_before_serving_began_ends_it_too() -> None:
@@ -232,7 +232,15 @@ async def test_close_before_serving_began_ends_it_too() -> None:
 
 async def test_engines_of_0_are_one_for_each_cpu_beside_the_loops() -> None:
     async with attached("ideal,engines=0") as driver:
-        assert driver.queue.ring.engines == max(1, len(os.sched_getaffinity(0)) - 1)
+        assert driver.queue.ring.engine_count == max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+@pytest.mark.parametrize(("create_context", "any_thread"), [(Lz4Codec, True), (Gate().create_context, False)])
+async def test_streams_are_for_any_thread_unless_the_codec_is_python(
+    create_context: Callable[[], PageCodec], *, any_thread: bool
+) -> None:
+    async with attached("ideal", create_context) as driver:
+        assert driver.any_thread is any_thread
 
 
 def test_settings_are_the_numbers_in_force() -> None:
@@ -281,8 +289,8 @@ async def test_the_deepest_queue_can_be_had() -> None:
         taken = stream.submit(bytes(300 * PAGE), 0, 300)
         assert taken == 256
         await completed(stream)
-        driver.put_stream(stream)
-        assert driver.stream_count == driver.queue.ring.free_descriptors == 4096
+        stream.give()
+        assert driver.stream_count == 4096
 
 
 async def test_helping_completes_what_the_device_has_finished() -> None:
@@ -292,5 +300,5 @@ async def test_helping_completes_what_the_device_has_finished() -> None:
         done: list[bool] = []
         stream.when_complete(lambda: done.append(True))
         while not done:
-            driver.help()  # and never a turn for serve_completions
-        driver.put_stream(stream)
+            lend_hand(driver)  # and never a turn for serve_completions
+        stream.give()

@@ -1,10 +1,10 @@
 from collections import Counter
 from itertools import pairwise
-from random import Random
 
 import pytest
 
-from zramfs.accel.faults import FAULT_KINDS, STALL, FaultInjector, FaultRate, parse_fault_rate
+from zramfs.accel.faults import FAULT_KINDS, STALL, FaultRate, parse_fault_rate
+from zramfs.accel.injector import FaultInjector
 from zramfs.errors import InvalidValue
 
 
@@ -58,7 +58,7 @@ def test_every_nth_descriptor_is_hit_exactly_whatever_the_runs(kind: str, pages:
 
 
 def test_probability_hits_as_often_as_it_says() -> None:
-    injector = FaultInjector({"bus_error": FaultRate(probability=0.1)}, Random(2026))
+    injector = FaultInjector({"bus_error": FaultRate(probability=0.1)}, seed=2026)
     hit = drawn(injector, 1000, 100)
     assert abs(len(hit) - 10_000) < 5 * (100_000 * 0.1 * 0.9) ** 0.5
     assert injector.injected["bus_error"] == len(hit)
@@ -66,7 +66,7 @@ def test_probability_hits_as_often_as_it_says() -> None:
 
 def test_probability_has_no_memory() -> None:
     """After a hit the next descriptor is hit as often as any."""
-    injector = FaultInjector({"corrupt": FaultRate(probability=0.5)}, Random(7))
+    injector = FaultInjector({"corrupt": FaultRate(probability=0.5)}, seed=7)
     at = [descriptor for descriptor, _ in drawn(injector, 100, 100)]
     gaps = Counter(second - first for first, second in pairwise(at))
     assert abs(gaps[1] / len(at) - 0.5) < 0.05
@@ -80,7 +80,7 @@ def test_certain_fault_hits_every_descriptor(rate: FaultRate) -> None:
 
 @pytest.mark.parametrize("probability", [5e-324, 1e-300, 1e-18])
 def test_probability_next_to_nothing_is_no_error(probability: float) -> None:
-    injector = FaultInjector({"timeout": FaultRate(probability=probability)}, Random(1))
+    injector = FaultInjector({"timeout": FaultRate(probability=probability)}, seed=1)
     assert injector.plan(4096) == {}
 
 

@@ -8,17 +8,15 @@ from time import monotonic_ns
 
 import pytest
 import trio
-from reads import read_slots
 from streams import completed
 from trio.testing import wait_all_tasks_blocked
 
+from zramfs.accel.by_hand import Caller, HeldStream, may_poll, must_wait, next_event_ns, take
 from zramfs.accel.driver import AcceleratorDriver, EmulatedAccelerator
-from zramfs.accel.managed import ManagedStream
 from zramfs.accel.profile import parse_accelerator
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import FunctionCodec, PageCodec
-from zramfs.device.slots import SlotTable
-from zramfs.errors import AcceleratorUnavailable, CorruptPage
+from zramfs.errors import AcceleratorUnavailable
 
 PAGE = 4096
 NS_PER_US = 1000
@@ -50,9 +48,9 @@ class Device:
         self.accelerator = accelerator
         self.driver = driver
 
-    def get(self) -> ManagedStream:
-        stream = self.driver.get_stream()
-        assert isinstance(stream, ManagedStream)
+    def get(self) -> HeldStream:
+        stream = take(self.driver)
+        assert stream is not None
         return stream
 
     def set(self, **settings: object) -> None:
@@ -63,7 +61,7 @@ class Device:
         statistics = self.driver.statistics()
         return tuple(statistics[name] for name in names)
 
-    async def store(self, source: bytes) -> ManagedStream:
+    async def store(self, source: bytes) -> HeldStream:
         """Submit a source as one run, and wait for it; its stream is still to be put."""
         stream = self.get()
         assert stream.submit(source, 0, len(source) // PAGE) == len(source) // PAGE
@@ -73,11 +71,9 @@ class Device:
     async def write(self, source: bytes) -> None:
         """Store a source, and see that every page of it reads back."""
         stream = await self.store(source)
-        slots = SlotTable(len(source) // PAGE)
-        slots.store(0, stream.run)
-        self.driver.put_stream(stream)
-        assert read_slots(slots, 0, len(source), Lz4Codec()) == source
-        slots.close()
+        assert stream.decompressed(Lz4Codec()) == source
+        assert stream.ends == 1
+        stream.give()
 
 
 @asynccontextmanager
@@ -91,8 +87,8 @@ async def opened(text: str, create_context: Callable[[], PageCodec] = Lz4Codec) 
         nursery.start_soon(driver.serve_completions)
         try:
             yield Device(accelerator, driver)
-            assert driver.queue.ring.free_descriptors == driver.queue.ring.queue_depth
-            assert len(driver.queue.timeline) == 0
+            assert driver.queue.inflight == 0
+            assert len(driver.queue.watch.timeline) == 0
         finally:
             driver.close()
 
@@ -123,8 +119,8 @@ async def test_runs_are_told_of_in_the_order_of_their_times_not_of_their_work(co
         while len(told) < 2:
             await trio.lowlevel.checkpoint()
         assert told == ["first", "second"]
-        device.driver.put_stream(first)
-        device.driver.put_stream(second)
+        first.give()
+        second.give()
 
 
 async def test_run_whose_work_outlasts_its_time_is_counted_as_late() -> None:
@@ -137,7 +133,7 @@ async def test_run_whose_work_outlasts_its_time_is_counted_as_late() -> None:
         assert not stream.is_complete
         gate.opened.set()
         await completed(stream)
-        device.driver.put_stream(stream)
+        stream.give()
         assert device.counted("late_completions") == (1,)
         assert device.counted("late_max_us") > (900,)
 
@@ -169,8 +165,8 @@ async def test_coalescing_tells_of_several_runs_by_one_interrupt(compressible_pa
         while len(told_us) < 3:
             await trio.lowlevel.checkpoint()
         for stream in streams:
-            device.driver.put_stream(stream)
-        assert device.driver.queue.model.percentile_us(99) < 900_000
+            stream.give()
+        assert device.driver.queue.watch.model.percentile_us(99) < 900_000
 
 
 async def test_time_that_is_set_to_0_lets_runs_straight_through_again(compressible_pages: Pages) -> None:
@@ -178,7 +174,7 @@ async def test_time_that_is_set_to_0_lets_runs_straight_through_again(compressib
         await device.write(compressible_pages(2))
         device.set(page_ns=0)
         assert not device.driver.queue.is_modelled
-        assert device.driver.can_poll(32)
+        assert may_poll(device.driver, 32)
         await device.write(compressible_pages(20))
 
 
@@ -192,7 +188,7 @@ async def test_time_that_changes_while_runs_are_in_flight_lets_them_land(compres
             streams.append(stream)
         for stream in streams:
             await completed(stream)
-            device.driver.put_stream(stream)
+            stream.give()
         assert not device.driver.queue.is_modelled
 
 
@@ -203,46 +199,44 @@ async def test_polled_run_is_complete_at_its_time(compressible_pages: Pages) -> 
     source = compressible_pages(4)
     async with opened("ideal,polled_run_pages=8,page_ns=20000,engines=1") as device:
         stream = device.get()
-        assert device.driver.can_poll(4)
+        assert may_poll(device.driver, 4)
         began_ns = monotonic_ns()
-        assert stream.submit_polled(source, 0, 4) == 4
+        assert stream.compress(source, 0, 4) == 4
         assert monotonic_ns() - began_ns >= 80_000
         assert stream.is_complete
-        device.driver.put_stream(stream)
+        stream.give()
         assert device.counted("polled_pages", "model_p50_us") == (4, 80.0)
 
 
 async def test_run_is_polled_for_only_while_its_end_is_near(compressible_pages: Pages) -> None:
     async with opened("ideal,polled_run_pages=64,page_ns=10000,engines=1") as device:
-        assert device.driver.can_poll(20)
-        assert not device.driver.can_poll(21)
+        assert may_poll(device.driver, 20)
+        assert not may_poll(device.driver, 21)
         stream = device.get()
         device.set(page_ns=1_000_000)
         stream.submit(compressible_pages(60), 0, 60)
         device.set(page_ns=10_000)
-        assert not device.driver.can_poll(1)  # the engine is busy for 60 ms
+        assert not may_poll(device.driver, 1)  # the engine is busy for 60 ms
         await completed(stream)
-        device.driver.put_stream(stream)
-        assert device.driver.can_poll(20)
+        stream.give()
+        assert may_poll(device.driver, 20)
 
 
 @pytest.mark.parametrize(("kind", "can_poll"), [("timeout", False), ("stall", False), ("bus_error", True)])
 async def test_run_that_may_hang_is_not_polled_for(kind: str, *, can_poll: bool) -> None:
     async with opened(f"ideal,fault_{kind}=1/1000") as device:
-        assert device.driver.can_poll(1) is can_poll
+        assert may_poll(device.driver, 1) is can_poll
         device.set(**{f"fault_{kind}": 0})
-        assert device.driver.can_poll(1)
+        assert may_poll(device.driver, 1)
 
 
 async def test_polled_run_whose_descriptors_fail_is_redone(compressible_pages: Pages) -> None:
     source = compressible_pages(6)
     async with opened("ideal,fault_bus_error=1/2,fault_corrupt=1/3") as device:
         stream = device.get()
-        assert stream.submit_polled(source, 0, 6) == 6
-        slots = SlotTable(6)
-        slots.store(0, stream.run)
-        device.driver.put_stream(stream)
-        assert read_slots(slots, 0, 6 * PAGE, Lz4Codec()) == source
+        assert stream.compress(source, 0, 6) == 6
+        assert stream.decompressed(Lz4Codec()) == source
+        stream.give()
         assert device.counted("errors_bus_error", "errors_corrupt", "software_redone") == (3, 1, 4)
 
 
@@ -283,7 +277,7 @@ async def test_run_beside_a_lost_one_does_not_wait_for_it(compressible_pages: Pa
         assert not lost.is_complete
         device.set(timeout_us=1000)
         await completed(lost)
-        device.driver.put_stream(lost)
+        lost.give()
 
 
 async def test_stall_shorter_than_the_timeout_costs_time_and_nothing_else(compressible_pages: Pages) -> None:
@@ -309,7 +303,7 @@ async def test_stall_holds_up_what_was_submitted_before(compressible_pages: Page
         device.driver.queue.stall()
         await completed(stream)
         assert monotonic_ns() - began_ns >= 50_000 * NS_PER_US
-        device.driver.put_stream(stream)
+        stream.give()
 
 
 async def test_work_that_outlasts_the_timeout_is_waited_for_and_redone() -> None:
@@ -319,13 +313,13 @@ async def test_work_that_outlasts_the_timeout_is_waited_for_and_redone() -> None
         stream = device.get()
         stream.submit(random.Random(1).randbytes(3 * PAGE), 0, 3)
         assert gate.reached.wait(20)
-        while device.driver.next_event_ns() < monotonic_ns() + SECOND_NS // 100:
+        while next_event_ns(device.driver) < monotonic_ns() + SECOND_NS // 100:
             await trio.lowlevel.checkpoint()
         assert not stream.is_complete
         gate.opened.set()
         await completed(stream)
         assert device.counted("errors_timeout") == (3,)
-        device.driver.put_stream(stream)
+        stream.give()
 
 
 async def test_corrupt_output_is_found_by_verify_compress(compressible_pages: Pages) -> None:
@@ -340,13 +334,8 @@ async def test_corrupt_output_that_is_not_verified_is_wrong(fate: str, compressi
     page = {"text": compressible_pages(1), "noise": random.Random(3).randbytes(PAGE), "zeros": bytes(PAGE)}[fate]
     async with opened("poc,fault_corrupt=1/1,verify_compress=0") as device:
         stream = await device.store(page)
-        slots = SlotTable(1)
-        slots.store(0, stream.run)
-        device.driver.put_stream(stream)
-        try:
-            assert read_slots(slots, 0, PAGE, Lz4Codec()) != page
-        except CorruptPage:
-            assert fate != "zeros"
+        assert stream.decompressed(Lz4Codec()) != page
+        stream.give()
         assert device.counted("injected_corrupt", "completion_errors") == (1, 0)
 
 
@@ -360,7 +349,7 @@ async def test_corrupt_output_is_found_though_its_rate_is_0_by_then() -> None:
         gate.opened.set()
         await completed(stream)
         assert device.counted("injected_corrupt", "errors_corrupt") == (4, 4)
-        device.driver.put_stream(stream)
+        stream.give()
 
 
 async def test_rates_set_back_to_0_leave_a_sound_device(compressible_pages: Pages) -> None:
@@ -371,7 +360,7 @@ async def test_rates_set_back_to_0_leave_a_sound_device(compressible_pages: Page
         device.set(fault_timeout=0, fault_bus_error=0, fault_corrupt=0, fault_stall=0)
         before = device.counted("completion_errors")
         for seed in range(10):
-            assert device.driver.can_poll(8)
+            assert may_poll(device.driver, 8)
             await device.write(compressible_pages(8, seed))
         assert device.counted("completion_errors") == before > (0,)
 
@@ -382,8 +371,8 @@ async def test_rates_set_back_to_0_leave_a_sound_device(compressible_pages: Page
 async def test_nobody_gets_a_stream_of_a_device_that_is_offline(compressible_pages: Pages) -> None:
     async with opened("poc,when_full=wait") as device:
         device.set(state="offline")
-        assert device.driver.get_stream() is None
-        assert not device.driver.should_wait()
+        assert take(device.driver) is None
+        assert not must_wait(device.driver)
         device.set(state="online")
         await device.write(compressible_pages(3))
         assert device.counted("completion_errors", "queue_full") == (0, 0)
@@ -400,10 +389,8 @@ async def test_what_is_in_flight_when_the_device_goes_is_redone(
         stream.submit(source, 0, pages)
         device.set(state="offline")
         await completed(stream)
-        slots = SlotTable(pages)
-        slots.store(0, stream.run)
-        device.driver.put_stream(stream)
-        assert read_slots(slots, 0, pages * PAGE, Lz4Codec()) == source
+        assert stream.decompressed(Lz4Codec()) == source
+        stream.give()
         assert device.counted("errors_offline", "software_redone") == (pages, pages)
 
 
@@ -413,10 +400,10 @@ async def test_device_that_comes_back_is_idle(compressible_pages: Pages) -> None
         stream.submit(compressible_pages(50), 0, 50)
         device.set(state="offline")
         await completed(stream)
-        device.driver.put_stream(stream)
+        stream.give()
         device.set(state="online", page_ns=1000)
         await device.write(compressible_pages(3))
-        assert device.driver.queue.model.percentile_us(99) < SECOND_NS // NS_PER_US
+        assert device.driver.queue.watch.model.percentile_us(99) < SECOND_NS // NS_PER_US
 
 
 async def test_run_that_an_engine_works_on_when_the_device_goes_ends_with_its_work() -> None:
@@ -431,7 +418,7 @@ async def test_run_that_an_engine_works_on_when_the_device_goes_ends_with_its_wo
         gate.opened.set()
         await completed(stream)
         assert device.counted("errors_offline") == (40,)
-        device.driver.put_stream(stream)
+        stream.give()
 
 
 # ---- waiting ------------------------------------------------------------------------------------------------------
@@ -439,7 +426,7 @@ async def test_run_that_an_engine_works_on_when_the_device_goes_ends_with_its_wo
 
 async def test_callers_that_wait_are_served_in_their_order(compressible_pages: Pages) -> None:
     served: list[int] = []
-    taken: list[ManagedStream] = []
+    taken: list[HeldStream] = []
     async with opened("poc,queue_depth=1,when_full=wait,page_ns=1000") as device:
 
         def ask(caller: int) -> None:
@@ -449,15 +436,15 @@ async def test_callers_that_wait_are_served_in_their_order(compressible_pages: P
             taken.append(stream)
 
         ask(0)
-        assert device.driver.get_stream() is None
-        assert device.driver.should_wait()
-        assert not device.driver.can_poll(1)
+        assert take(device.driver) is None
+        assert must_wait(device.driver)
+        assert not may_poll(device.driver, 1)
         for caller in range(1, 5):
-            device.driver.when_free(lambda caller=caller: ask(caller))
+            assert Caller(device.driver, lambda caller=caller: ask(caller)).wait()
         while taken:
             stream = taken.pop()
             await completed(stream)
-            device.driver.put_stream(stream)
+            stream.give()
         assert served == [0, 1, 2, 3, 4]
 
 
@@ -470,14 +457,14 @@ async def test_callers_that_wait_are_woken_when_there_is_nothing_to_wait_for(key
         stream.submit(random.Random(1).randbytes(PAGE), 0, 1)
         assert gate.reached.wait(20)
         for caller in range(3):
-            device.driver.when_free(lambda caller=caller: woken.append(caller))
+            assert Caller(device.driver, lambda caller=caller: woken.append(caller)).wait()
         assert woken == []
         device.set(**{key: value})
         assert woken == [0, 1, 2]
-        assert not device.driver.should_wait()
+        assert not must_wait(device.driver)
         gate.opened.set()
         await completed(stream)
-        device.driver.put_stream(stream)
+        stream.give()
 
 
 async def test_callers_that_wait_are_woken_when_serving_ends() -> None:
@@ -489,18 +476,18 @@ async def test_callers_that_wait_are_woken_when_serving_ends() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.serve_completions)
         await wait_all_tasks_blocked()
-        stream = driver.get_stream()
+        stream = take(driver)
         assert stream is not None
         stream.submit(random.Random(1).randbytes(PAGE), 0, 1)
-        driver.when_free(lambda: woken.append(1))
+        assert Caller(driver, lambda: woken.append(1)).wait()
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await wait_all_tasks_blocked()
             assert woken == [1]
-            assert driver.get_stream() is None
+            assert take(driver) is None
             gate.opened.set()
     assert stream.is_complete
-    driver.put_stream(stream)
+    stream.give()
     driver.close()
 
 
@@ -511,9 +498,9 @@ async def test_run_longer_than_the_queue_is_taken_in_part(compressible_pages: Pa
     async with opened("qpace,queue_depth=4") as device:
         stream = device.get()
         assert stream.submit(compressible_pages(9), 0, 9) == 4
-        assert device.driver.get_stream() is None
+        assert take(device.driver) is None
         await completed(stream)
-        device.driver.put_stream(stream)
+        stream.give()
 
 
 async def test_settings_of_a_driver_that_is_closed_may_change(compressible_pages: Pages) -> None:

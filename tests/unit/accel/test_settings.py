@@ -68,8 +68,8 @@ async def test_setting_that_changes_is_in_force_at_once() -> None:
     device.set("fault_timeout", "1/9")
     device.set("when_full", "wait")
     assert device.settings()["page_ns"] == "5000"
-    assert driver.queue.timeline.timing.page_ns == 5000
-    assert (driver.queue.timeout_ns, driver.queue.stall_ns) == (2_000_000, 7_000)
+    assert driver.queue.watch.timeline.costs["page_ns"] == 5000
+    assert (driver.queue.watch.timeout_ns, driver.queue.stall_ns) == (2_000_000, 7_000)
     assert driver.polled_run_pages == 3
     assert driver.queue.faults.rates["timeout"] == FaultRate(every=9)
     assert driver.waits_when_full

@@ -223,9 +223,9 @@ def test_device_that_restarts_is_idle_and_stalls_no_more() -> None:
 def test_timing_that_changes_holds_from_the_next_run_on() -> None:
     timeline = Timeline(Timing(page_ns=10), 3)
     timeline.submit(0, 0, 2)
-    timeline.timing = Timing(page_ns=100)
+    timeline.change_timing(Timing(page_ns=100))
     timeline.submit(0, 1, 2)
-    timeline.timing = Timing()
+    timeline.change_timing(Timing())
     timeline.submit(0, 2, 1)
     assert drain(timeline) == {0: 20, 1: 220, 2: 220}
 
@@ -233,10 +233,10 @@ def test_timing_that_changes_holds_from_the_next_run_on() -> None:
 def test_engines_that_are_added_are_idle_and_engines_that_go_are_gone() -> None:
     timeline = Timeline(Timing(page_ns=10), 4)
     timeline.submit(0, 0, 5)
-    timeline.timing = Timing(page_ns=10, engines=2)
+    timeline.change_timing(Timing(page_ns=10, engines=2))
     timeline.submit(0, 1, 1)
-    assert timeline.timing.engines == 2
-    timeline.timing = Timing(page_ns=10)
+    assert timeline.costs["engines"] == 2
+    timeline.change_timing(Timing(page_ns=10))
     timeline.submit(0, 2, 1)
     assert drain(timeline) == {1: 10, 0: 50, 2: 60}
 
@@ -245,5 +245,5 @@ def test_interrupt_settings_that_change_hold_at_once() -> None:
     timeline = Timeline(Timing(page_ns=10, coalesce_runs=3, coalesce_ns=SECOND), 2)
     timeline.submit(0, 0, 1)
     assert timeline.next_interrupt_ns() == 10 + SECOND
-    timeline.timing = Timing(page_ns=10)
+    timeline.change_timing(Timing(page_ns=10))
     assert timeline.next_interrupt_ns() == 10

@@ -8,93 +8,52 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from reads import read_slots
-from streams import completed
-from trio.testing import wait_all_tasks_blocked
+from streams import opened_trial, written
 
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import load_profile
 from zramfs.backends.registry import backend_names, load_backend
 from zramfs.codec.run import PageCodec
-from zramfs.contracts import AlgorithmParams, Backend, BackendParams
-from zramfs.device.slots import SlotTable
+from zramfs.contracts import AlgorithmParams, Backend, StreamPolicy
 from zramfs.errors import AcceleratorUnavailable
-from zramfs.streams import Stream, StreamManager
-from zramfs.zcomp.zcomp import PercpuStream
+from zramfs.streams import StreamManager
+from zramfs.zcomp.trial import Trial
 
 PAGE = 4096
 
 pytestmark = pytest.mark.parametrize("backend", [load_backend(name) for name in backend_names()], ids=backend_names())
 
 
-class PercpuKind:
-    """Per-CPU streams of a backend, obtained as zcomp does."""
-
-    def __init__(self, backend: Backend, params: BackendParams) -> None:
-        self._stream = PercpuStream(backend.create_context(params))
-
-    def get_stream(self) -> Stream:
-        return self._stream
-
-    def put_stream(self, stream: Stream) -> None:
-        stream.run.release()
+async def manages_streams(backend: Backend) -> bool:
+    params = backend.setup_params(AlgorithmParams(), accelerator=EmulatedAccelerator(load_profile("ideal")))
+    backend.release_params(params)
+    return params.zstrm_mgmt
 
 
-class ManagedKind:
-    """Streams that the backend manages."""
-
-    def __init__(self, backend: Backend, params: BackendParams) -> None:
-        del backend
-        assert params.manager is not None
-        self._manager = params.manager
-
-    def get_stream(self) -> Stream:
-        stream = self._manager.get_stream()
-        assert stream is not None
-        return stream
-
-    def put_stream(self, stream: Stream) -> None:
-        self._manager.put_stream(stream)
-
-
-Kind = PercpuKind | ManagedKind
-both_kinds = pytest.mark.parametrize("kind", [PercpuKind, ManagedKind])
+@pytest.fixture(params=["percpu", "managed"])
+def kind(request: pytest.FixtureRequest, backend: Backend) -> str:
+    """Which kind of stream a disk's writes use."""
+    if request.param == "managed" and not trio.run(manages_streams, backend):
+        pytest.skip(f"{backend.name} manages no streams")
+    return str(request.param)
 
 
 @asynccontextmanager
-async def streams(
-    backend: Backend, kind: type[PercpuKind] | type[ManagedKind], profile: str = "ideal"
-) -> AsyncIterator[tuple[Kind, PageCodec]]:
-    """Give one kind of stream, and a context that decompresses."""
-    params = backend.setup_params(AlgorithmParams(), accelerator=EmulatedAccelerator(load_profile(profile)))
-    try:
-        if kind is ManagedKind and not params.zstrm_mgmt:
-            pytest.skip(f"{backend.name} manages no streams")
-        async with trio.open_nursery() as nursery:
-            if params.manager is not None:
-                nursery.start_soon(params.manager.serve_completions)
-                await wait_all_tasks_blocked()  # a manager may give streams only when it is served
-            yield kind(backend, params), backend.create_context(params)
-            nursery.cancel_scope.cancel()
-    finally:
-        backend.release_params(params)
+async def opened(backend: Backend, kind: str, profile: str = "ideal") -> AsyncIterator[Trial]:
+    """Open a disk whose writes use one kind of stream; a package must have kept its promises, as they are mended."""
+    policy = StreamPolicy.MANAGED if kind == "managed" else StreamPolicy.PERCPU
+    async with opened_trial(profile, policy, backend) as disk:
+        yield disk
+        statistics = disk.zcomp.accelerator_statistics()
+        assert disk.failed_pages == 0
+        assert disk.zcomp.manager_error == ""
+        assert [statistics.get(name, 0) for name in ("broken_promises", "software_redone", "inflight")] == [0, 0, 0]
 
 
-async def store(kind: Kind, slots: SlotTable, source: bytes) -> list[int]:
-    """Write a whole source run by run, as the device does; the compressed lengths."""
-    page, lengths = 0, []
-    while page < len(source) // PAGE:
-        stream = kind.get_stream()
-        taken = stream.submit(source, page * PAGE, len(source) // PAGE - page)
-        assert taken >= 1
-        await completed(stream)
-        assert stream.is_complete
-        assert len(stream.run) == taken
-        lengths += stream.run.lengths()
-        slots.store(page, stream.run)
-        kind.put_stream(stream)
-        page += taken
-    return lengths
+async def store(disk: Trial, kind: str, source: bytes, offset_bytes: int = 0) -> None:
+    """Write a source to the beginning, and look which streams took it."""
+    percpu, managed, _ = (await written(disk.write(0, source, offset_bytes, is_async=True))).kinds
+    assert (percpu, managed > 0) == ((0, True) if kind == "managed" else (len(source) // PAGE, False))
 
 
 def every_fate(compressible_pages: Callable[..., bytes]) -> bytes:
@@ -160,71 +119,48 @@ def test_backend_lives_on_when_the_accelerator_is_unavailable(backend: Backend) 
     backend.release_params(params)
 
 
-@both_kinds
 async def test_stream_stores_pages_of_every_fate(
-    backend: Backend, kind: type[PercpuKind] | type[ManagedKind], compressible_pages: Callable[..., bytes]
+    backend: Backend, kind: str, compressible_pages: Callable[..., bytes]
 ) -> None:
     source = every_fate(compressible_pages) * 9
-    slots = SlotTable(len(source) // PAGE)
-    async with streams(backend, kind) as (own, codec):
-        await store(own, slots, source)
-        assert read_slots(slots, 0, len(source), codec) == source
-    assert slots.same_pages == 18
-    assert slots.huge_pages == 18
+    async with opened(backend, kind) as disk:
+        await store(disk, kind, source)
+        assert disk.read(0, 72) == source
+        lengths = disk.lengths(0, 72)
+        assert lengths.count(0) == 18
+        assert sum(length >= PAGE for length in lengths) == 9
 
 
-@both_kinds
 async def test_stream_compresses_as_its_context_does(
-    backend: Backend, kind: type[PercpuKind] | type[ManagedKind], compressible_pages: Callable[..., bytes]
+    backend: Backend, kind: str, compressible_pages: Callable[..., bytes]
 ) -> None:
     source = compressible_pages(40)
-    slots = SlotTable(40)
-    async with streams(backend, kind) as (own, codec):
+    async with opened(backend, kind) as disk:
+        codec = disk.zcomp.codec
         expected = [len(codec.compress(source[at : at + PAGE])) for at in range(0, len(source), PAGE)]
-        assert await store(own, slots, source) == expected
+        await store(disk, kind, source)
+        assert disk.lengths(0, 40) == expected
 
 
-@both_kinds
 async def test_stream_takes_a_run_at_any_byte_of_its_source(
-    backend: Backend, kind: type[PercpuKind] | type[ManagedKind], compressible_pages: Callable[..., bytes]
+    backend: Backend, kind: str, compressible_pages: Callable[..., bytes]
 ) -> None:
     text = compressible_pages(4)
-    slots = SlotTable(4)
-    async with streams(backend, kind) as (own, codec):
-        stream = own.get_stream()
-        taken = stream.submit(b"head" + text + b"tail", 4, 4)
-        assert 1 <= taken <= 4
-        await completed(stream)
-        slots.store(0, stream.run)
-        own.put_stream(stream)
-        assert read_slots(slots, 0, taken * PAGE, codec) == text[: taken * PAGE]
+    async with opened(backend, kind) as disk:
+        for offset_bytes in range(1, 17):
+            await store(disk, kind, bytes(offset_bytes) + text + b"tail", offset_bytes)
+            assert disk.read(0, 4) == text
 
 
-@both_kinds
-async def test_stream_takes_one_page(backend: Backend, kind: type[PercpuKind] | type[ManagedKind]) -> None:
-    slots = SlotTable(1)
-    async with streams(backend, kind) as (own, codec):
-        await store(own, slots, b"x" * 4095 + b"y")
-        assert read_slots(slots, 0, PAGE, codec) == b"x" * 4095 + b"y"
+async def test_stream_takes_one_page(backend: Backend, kind: str) -> None:
+    async with opened(backend, kind) as disk:
+        await store(disk, kind, b"x" * 4095 + b"y")
+        assert disk.read(0, 1) == b"x" * 4095 + b"y"
 
 
-@both_kinds
-async def test_stream_can_be_used_again(
-    backend: Backend, kind: type[PercpuKind] | type[ManagedKind], compressible_pages: Callable[..., bytes]
-) -> None:
-    slots = SlotTable(3)
-    async with streams(backend, kind, "poc") as (own, codec):
+async def test_stream_can_be_used_again(backend: Backend, kind: str, compressible_pages: Callable[..., bytes]) -> None:
+    async with opened(backend, kind, "poc") as disk:
         for seed in range(300):
             source = compressible_pages(1, seed) * 3
-            await store(own, slots, source)
-            assert read_slots(slots, 0, 3 * PAGE, codec) == source
-
-
-@both_kinds
-async def test_stream_that_was_put_holds_no_pages(backend: Backend, kind: type[PercpuKind] | type[ManagedKind]) -> None:
-    async with streams(backend, kind) as (own, _):
-        stream = own.get_stream()
-        stream.submit(bytes(3 * PAGE), 0, 3)
-        await completed(stream)
-        own.put_stream(stream)
-        assert len(stream.run) == 0
+            await store(disk, kind, source)
+            assert disk.read(0, 3) == source

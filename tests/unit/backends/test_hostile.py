@@ -9,33 +9,31 @@ import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
-from reads import read
+from streams import written
 
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import load_profile
 from zramfs.backends import checked
 from zramfs.backends.lz4 import LZ4
 from zramfs.backends.promises import MOST_BROKEN, describe
-from zramfs.bio import WriteBio
 from zramfs.codec.run import CompressedRun, FunctionCodec, PageCodec, RunCompressor
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
-from zramfs.device.device import ZramDevice
-from zramfs.device.page_write import write_later
-from zramfs.errors import BackendBroken, ZramError
+from zramfs.errors import BackendBroken
 from zramfs.streams import Stream, StreamManager
+from zramfs.zcomp.trial import Trial
+from zramfs.zcomp.zcomp import Zcomp
 
 PAGE = 4096
 STREAMS = 4
 PAGES = 64
 WHO = "tests (algorithm hostile)"
 
-OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
 Pages = Callable[..., bytes]
 
 
@@ -268,7 +266,7 @@ class Fate(ctypes.Structure):
 
 
 def fate_of(run: CompressedRun, page: int = 0) -> Fate:
-    pages = ctypes.c_void_p.from_address(id(run) + 24).value  # behind reference count, type and table of methods
+    pages = ctypes.c_void_p.from_address(id(run) + 16).value  # behind reference count and type
     assert pages is not None
     return Fate.from_address(pages + page * ctypes.sizeof(Fate))
 
@@ -339,6 +337,7 @@ MANAGER_BREACHES: dict[str, Callable[[], HonestManager]] = {
         of_stream(submit_polled=lambda self, *run: Honest.submit_polled(self, *run) + 1), polls=True
     ),
     "should_wait raises": of_manager(get_stream=lambda _: None, should_wait=raises),
+    "when_free calls on another thread": lambda: CallingElsewhere(waits=True),
     "serve_completions raises": of_manager(serve_completions=raises),
     "serve_completions is no coroutine": of_manager(serve_completions=lambda _: 7),
 }
@@ -351,6 +350,16 @@ WAITING_BREACHES: dict[str, Callable[[], HonestManager]] = {
     ),
     "when_free calls in vain": lambda: CallingInVain(waits=True),
 }
+
+
+class CallingElsewhere(HonestManager):
+    def get_stream(self) -> None:
+        return None
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        thread = threading.Thread(target=callback)
+        thread.start()
+        thread.join()
 
 
 class CallingInVain(HonestManager):
@@ -378,28 +387,14 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     assert "Traceback" not in caplog.text
 
 
-async def write(device: ZramDevice, page: int, data: bytes) -> Exception | None:
-    """Write as the companion does: at once if that can be, else later."""
-    assert device.store is not None
-    bio = WriteBio(page * PAGE, data, True)  # noqa: FBT003 - is_async
-    if device.store.write_nowait(bio):
-        return None
-    told: list[Exception | None] = []
-    event = trio.Event()
-
-    def on_done(failure: Exception | None) -> None:
-        told.append(failure)
-        event.set()
-
-    write_later(device.store, bio, on_done)
-    while device.help():
-        await trio.lowlevel.checkpoint()
-    await event.wait()
-    assert len(told) == 1
-    return told[0]
+async def write(disk: Trial, page: int, data: bytes) -> None:
+    """Write as the block layer does: in one go if it is so short, else in the background."""
+    begun = disk.write(page, data, is_async=True, may_begin=not disk.is_nowait(len(data) // PAGE, is_async=True))
+    disk.lend_hand()
+    await written(begun)
 
 
-async def write_all(device: ZramDevice, random_pages: Pages, rounds: int = 3) -> None:
+async def write_all(disk: Trial, random_pages: Pages, rounds: int = 3) -> None:
     """Write runs of every length, some at the same time, and read what was acknowledged."""
     with trio.fail_after(20):
         for seed in range(rounds):
@@ -412,24 +407,26 @@ async def write_all(device: ZramDevice, random_pages: Pages, rounds: int = 3) ->
             async with trio.open_nursery() as nursery:
                 for page, data in runs:
                     expected[page * PAGE : page * PAGE + len(data)] = data
-                    nursery.start_soon(_write_well, device, page, data)
-            assert read(device, 0, PAGES * PAGE) == expected
-
-
-async def _write_well(device: ZramDevice, page: int, data: bytes) -> None:
-    assert await write(device, page, data) is None
+                    nursery.start_soon(write, disk, page, data)
+            assert disk.read(0, PAGES) == expected
+        assert disk.failed_pages == 0
 
 
 @asynccontextmanager
-async def opened(open_device: OpenDevice, package: Package) -> AsyncIterator[ZramDevice]:
+async def opened(package: Package) -> AsyncIterator[Trial]:
+    zcomp = Zcomp(package, accelerator=EmulatedAccelerator(load_profile("ideal")))
     with trio.fail_after(30):
-        async with open_device(PAGES, backend=package) as device:
-            yield device
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(zcomp.serve_completions)
+            try:
+                yield Trial(zcomp, PAGES)
+            finally:
+                zcomp.close()
 
 
-def assert_switched_off(device: ZramDevice, log: pytest.LogCaptureFixture) -> None:
-    assert device.manager_error.startswith(WHO)
-    assert device.stream_statistics().managed_streams == 0
+def assert_switched_off(disk: Trial, log: pytest.LogCaptureFixture) -> None:
+    assert disk.zcomp.manager_error.startswith(WHO)
+    assert disk.zcomp.statistics().managed_streams == 0
     assert log.text.count("switched off") == 1
 
 
@@ -439,15 +436,14 @@ def assert_named_once_a_kind(log: pytest.LogCaptureFixture) -> None:
     assert len(lines) == len(set(lines)) <= 4, lines
 
 
-async def test_honest_package_is_left_alone(
-    open_device: OpenDevice, random_pages: Pages, log: pytest.LogCaptureFixture
-) -> None:
+async def test_honest_package_is_left_alone(random_pages: Pages, log: pytest.LogCaptureFixture) -> None:
     package = Package(lambda: HonestManager(polls=True, waits=True))
-    async with opened(open_device, package) as device:
-        await write_all(device, random_pages)
-        assert device.manager_error == ""
-        assert device.stream_statistics().managed_pages > 0
-        assert device.accelerator_statistics()["broken_promises"] == 0
+    async with opened(package) as disk:
+        await write_all(disk, random_pages)
+        assert not disk.zcomp.any_thread
+        assert disk.zcomp.manager_error == ""
+        assert disk.zcomp.statistics().managed_pages > 0
+        assert disk.zcomp.accelerator_statistics()["broken_promises"] == 0
         assert len(package.manager.free) == STREAMS
         assert all(len(stream.run) == 0 for stream in package.manager.streams)
     assert package.is_released
@@ -457,79 +453,69 @@ async def test_honest_package_is_left_alone(
 @cases(STREAM_BREACHES)
 async def test_stream_that_breaks_a_promise_costs_no_data(
     make: type[Honest],
-    open_device: OpenDevice,
     random_pages: Pages,
     log: pytest.LogCaptureFixture,
 ) -> None:
-    async with opened(open_device, Package(lambda: HonestManager(make))) as device:
-        await write_all(device, random_pages)
-        assert_switched_off(device, log)
+    async with opened(Package(lambda: HonestManager(make))) as disk:
+        await write_all(disk, random_pages, 6)
+        assert_switched_off(disk, log)
     assert_named_once_a_kind(log)
 
 
 @cases(MANAGER_BREACHES)
 async def test_manager_that_breaks_a_promise_costs_no_data(
     make: Callable[[], HonestManager],
-    open_device: OpenDevice,
     random_pages: Pages,
     log: pytest.LogCaptureFixture,
 ) -> None:
-    async with opened(open_device, Package(make)) as device:
-        await write_all(device, random_pages, 4)
-        assert_switched_off(device, log)
+    async with opened(Package(make)) as disk:
+        await write_all(disk, random_pages, 4)
+        assert_switched_off(disk, log)
     assert_named_once_a_kind(log)
 
 
 @cases(WAITING_BREACHES)
 async def test_writes_do_not_wait_for_a_manager_that_never_calls_them(
     make: Callable[[], HonestManager],
-    open_device: OpenDevice,
     random_pages: Pages,
     log: pytest.LogCaptureFixture,
 ) -> None:
-    async with opened(open_device, Package(make)) as device:
-        await write_all(device, random_pages)
-        assert device.stream_statistics().fallback_pages >= 3 * 59
+    async with opened(Package(make)) as disk:
+        await write_all(disk, random_pages)
+        assert disk.zcomp.statistics().fallback_pages >= 3 * 59
     assert f"{WHO}: when_free()" in log.text
     assert_named_once_a_kind(log)
 
 
 @pytest.mark.parametrize("answer", [True, False])
-async def test_manager_without_a_stream_that_polls_and_waits(
-    open_device: OpenDevice, random_pages: Pages, *, answer: bool
-) -> None:
+async def test_manager_without_a_stream_that_polls_and_waits(random_pages: Pages, *, answer: bool) -> None:
     manager = of_manager(get_stream=lambda _: None, can_poll=lambda *_: answer)
-    async with opened(open_device, Package(lambda: manager(polls=True, waits=True))) as device:
-        await write_all(device, random_pages)
+    async with opened(Package(lambda: manager(polls=True, waits=True))) as disk:
+        await write_all(disk, random_pages)
 
 
 @pytest.mark.parametrize(
     ("method", "value"),
     [("next_event_ns", raises), ("next_event_ns", lambda _: "soon"), ("help", raises), ("help", lambda _: True)],
 )
-async def test_idle_device_asks_the_package_nothing(
-    open_device: OpenDevice, random_pages: Pages, method: str, value: Any
-) -> None:
-    async with opened(open_device, Package(of_manager(**{method: value}))) as device:
-        await write_all(device, random_pages)
-        assert device.store is not None
-        assert not device.help()
-        assert device.store.zcomp.next_event_ns() == (1 << 63) - 1
+async def test_idle_device_asks_the_package_nothing(random_pages: Pages, method: str, value: Any) -> None:
+    async with opened(Package(of_manager(**{method: value}))) as disk:
+        await write_all(disk, random_pages)
+        assert not disk.lend_hand()
+        assert disk.next_event_ns() == (1 << 63) - 1
 
 
 @pytest.mark.parametrize("found", [7, None, [1], {"inflight": "many"}, {1: 2}, {"in flight\n": 1}])
-async def test_statistics_are_numbers_by_name(
-    open_device: OpenDevice, found: object, log: pytest.LogCaptureFixture
-) -> None:
-    async with opened(open_device, Package(of_manager(statistics=lambda _: found))) as device:
-        assert device.stream_statistics().inflight == 0
-        assert device.accelerator_statistics().keys() == {"broken_promises", "software_redone"}
+async def test_statistics_are_numbers_by_name(found: object, log: pytest.LogCaptureFixture) -> None:
+    async with opened(Package(of_manager(statistics=lambda _: found))) as disk:
+        assert disk.zcomp.statistics().inflight == 0
+        assert disk.zcomp.accelerator_statistics().keys() == {"broken_promises", "software_redone"}
     assert f"{WHO}: statistics()" in log.text
 
 
 @pytest.mark.parametrize("completes_at_once", [True, False])
 async def test_page_that_a_managed_stream_fails_on_is_compressed_by_the_cpu(
-    open_device: OpenDevice, random_pages: Pages, log: pytest.LogCaptureFixture, *, completes_at_once: bool
+    random_pages: Pages, log: pytest.LogCaptureFixture, *, completes_at_once: bool
 ) -> None:
     def when_complete(self: Honest, callback: Callable[[], None]) -> None:
         Honest.when_complete(self, callback)
@@ -539,15 +525,15 @@ async def test_page_that_a_managed_stream_fails_on_is_compressed_by_the_cpu(
     failing = leaving(length=-1)
     failing.when_complete = when_complete  # type: ignore[method-assign]
     package = Package(lambda: HonestManager(failing))
-    async with opened(open_device, package) as device:
-        await write_all(device, random_pages)
-        assert device.manager_error == ""
+    async with opened(package) as disk:
+        await write_all(disk, random_pages)
+        assert disk.zcomp.manager_error == ""
         assert len(package.manager.free) == STREAMS
     assert log.records == []
 
 
 async def test_accelerator_of_a_package_that_fails_afterwards_is_closed(
-    open_device: OpenDevice, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
+    random_pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def setup_params(self: Package, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> Any:
         if accelerator is None:
@@ -558,13 +544,13 @@ async def test_accelerator_of_a_package_that_fails_afterwards_is_closed(
     monkeypatch.setattr(Package, "setup_params", setup_params)
     package = Package(HonestManager)
     before = threading.active_count()
-    async with opened(open_device, package) as device:
-        await write_all(device, random_pages, 1)
+    async with opened(package) as disk:
+        await write_all(disk, random_pages, 1)
         assert threading.active_count() <= before + 1  # the read helper
     assert package.manager is not None
 
 
-async def test_stream_that_raises_once_is_used_again(open_device: OpenDevice, random_pages: Pages) -> None:
+async def test_stream_that_raises_once_is_used_again(random_pages: Pages) -> None:
     left = [ValueError("once")]
 
     def submit(self: Honest, *run: Any) -> int:
@@ -573,27 +559,26 @@ async def test_stream_that_raises_once_is_used_again(open_device: OpenDevice, ra
         return Honest.submit(self, *run)
 
     package = Package(lambda: HonestManager(of_stream(submit=submit)))
-    async with opened(open_device, package) as device:
-        await write_all(device, random_pages)
+    async with opened(package) as disk:
+        await write_all(disk, random_pages)
         assert len(package.manager.free) == STREAMS
-        assert device.accelerator_statistics()["broken_promises"] == 1
-        assert device.manager_error == ""
-        assert device.stream_statistics().managed_pages > 0
+        assert disk.zcomp.accelerator_statistics()["broken_promises"] == 1
+        assert disk.zcomp.manager_error == ""
+        assert disk.zcomp.statistics().managed_pages > 0
 
 
-async def test_managed_streams_are_switched_off_at_the_eighth_broken_promise(
-    open_device: OpenDevice, random_pages: Pages
-) -> None:
-    async with opened(open_device, Package(lambda: HonestManager(of_stream(submit=raises)))) as device:
+async def test_managed_streams_are_switched_off_at_the_eighth_broken_promise(random_pages: Pages) -> None:
+    async with opened(Package(lambda: HonestManager(of_stream(submit=raises)))) as disk:
         for broken in range(MOST_BROKEN):
-            assert device.manager_error == ""
-            assert device.accelerator_statistics()["broken_promises"] == broken
-            assert await write(device, 0, random_pages(1)) is None
-        assert "submit() raised ValueError: on purpose" in device.manager_error
-        assert f"the last of {MOST_BROKEN} broken promises" in device.manager_error
-        before = device.stream_statistics()
-        assert await write(device, 0, random_pages(1)) is None
-        assert device.stream_statistics() == replace(before, percpu_pages=before.percpu_pages + 1)
+            assert disk.zcomp.manager_error == ""
+            assert disk.zcomp.accelerator_statistics()["broken_promises"] == broken
+            await write(disk, 0, random_pages(1))
+        assert "submit() raised ValueError: on purpose" in disk.zcomp.manager_error
+        assert f"the last of {MOST_BROKEN} broken promises" in disk.zcomp.manager_error
+        before = disk.zcomp.statistics()
+        await write(disk, 0, random_pages(1))
+        after = disk.zcomp.statistics()
+        assert (after.percpu_pages, after.fallback_pages) == (before.percpu_pages + 1, before.fallback_pages)
 
 
 class Stuck(HonestManager):
@@ -612,65 +597,58 @@ class Stuck(HonestManager):
 
 
 async def test_device_ends_beside_a_stream_that_never_completes(
-    open_device: OpenDevice, random_pages: Pages, log: pytest.LogCaptureFixture
+    random_pages: Pages, log: pytest.LogCaptureFixture
 ) -> None:
     package = Package(Stuck)
-    with trio.fail_after(10):
-        async with open_device(PAGES, backend=package) as device:
-            data = random_pages(1)
-            assert await write(device, 0, data) is None
-            assert read(device, 0, PAGE) == data
+    async with opened(package) as disk:
+        data = random_pages(1)
+        await write(disk, 0, data)
+        assert disk.read(0, 1) == data
     assert not package.is_released
     assert "1 of its streams do not end, and stay behind" in log.text
 
 
-async def test_daemon_that_ends_waits_for_no_stream(
-    open_device: OpenDevice, random_pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_daemon_that_ends_waits_for_no_stream(random_pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checked, "TICK_S", 1000)
     package = Package(lambda: of_manager(poll_completions=lambda _: None)(waits=True))
-    outcomes: list[Exception | None] = []
-    async with opened(open_device, package) as device:
-        assert device.store is not None
+    async with opened(package) as disk:
         data = random_pages(STREAMS + 2)
-        for page in range(STREAMS + 2):  # the last two wait for a stream
-            one = data[page * PAGE : (page + 1) * PAGE]
-            write_later(device.store, WriteBio(page * PAGE, one, True), outcomes.append)  # noqa: FBT003 - is_async
-        assert outcomes == []
-        device.abandon_waiting()
-        assert outcomes == [None] * (STREAMS + 2)
-        assert read(device, 0, len(data)) == data
+        writes = [
+            disk.write(page, data[page * PAGE : (page + 1) * PAGE], is_async=True)
+            for page in range(STREAMS + 2)  # the last two wait for a stream
+        ]
+        assert disk.may_stall()
+        assert not any(each.is_done for each in writes)
+        disk.zcomp.abandon()
+        assert all(each.is_done for each in writes)
+        assert disk.read(0, STREAMS + 2) == data
 
 
-async def test_what_a_lost_stream_does_later_changes_nothing(open_device: OpenDevice, random_pages: Pages) -> None:
+async def test_what_a_lost_stream_does_later_changes_nothing(random_pages: Pages) -> None:
     package = Package(of_manager(poll_completions=lambda _: None))
-    async with opened(open_device, package) as device:
+    async with opened(package) as disk:
         first, second = random_pages(1, 1), random_pages(1, 2)
-        assert await write(device, 0, first) is None
-        assert await write(device, 0, second) is None
+        await write(disk, 0, first)
+        await write(disk, 0, second)
         for stream in package.manager.working:
             stream.complete()
-        assert read(device, 0, PAGE) == second
-        assert device.accelerator_statistics()["broken_promises"] == 2
-        assert device.accelerator_statistics()["software_redone"] == 2
+        assert disk.read(0, 1) == second
+        assert disk.zcomp.accelerator_statistics()["broken_promises"] == 2
+        assert disk.zcomp.accelerator_statistics()["software_redone"] == 2
     assert package.is_released
 
 
-async def test_cancelled_device_completes_what_is_in_flight(open_device: OpenDevice, random_pages: Pages) -> None:
+async def test_cancelled_device_completes_what_is_in_flight(random_pages: Pages) -> None:
     data = random_pages(2)
     package = Package(of_manager(poll_completions=lambda _: None))
-    outcome: list[Exception | None] = []
     with trio.fail_after(10), trio.CancelScope() as scope:
-        async with open_device(PAGES, backend=package) as device:
-            assert device.store is not None
-            write_later(device.store, WriteBio(0, data, True), outcome.append)  # noqa: FBT003 - is_async
+        async with opened(package) as disk:
+            begun = disk.write(0, data, is_async=True)
             scope.cancel()
             with trio.CancelScope(shield=True):
-                while not outcome:
-                    device.help()
-                    await trio.sleep(0.001)
-                assert read(device, 0, 2 * PAGE) == data
-    assert outcome == [None]
+                assert (await written(begun)).kinds == (0, 2, 0)
+                assert disk.read(0, 2) == data
+    assert scope.cancelled_caught
 
 
 # ---- codecs ------------------------------------------------------------------------------------------------------
@@ -688,7 +666,6 @@ def codec_failing_on(marker: bytes, result: Any) -> Callable[..., FunctionCodec]
 @pytest.mark.parametrize("result", [raises, exits, lambda: b"", lambda: "text", lambda: None, lambda: 4096])
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_page_that_its_codec_cannot_compress_keeps_its_old_contents(
-    open_device: OpenDevice,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
     result: Any,
@@ -698,18 +675,18 @@ async def test_page_that_its_codec_cannot_compress_keeps_its_old_contents(
     monkeypatch.setattr(Package, "create_context", codec_failing_on(b"bad", result))
     old, new = text(3, 1), text(3, 2)
     new = new[:PAGE] + b"bad" + new[PAGE + 3 :]
-    async with opened(open_device, Package(HonestManager)) as device:
-        await device.write(WriteBio(0, old, is_async))
+    package = Package(HonestManager)
+    async with opened(package) as disk:
+        await written(disk.write(0, old, is_async=is_async))
         monkeypatch.setattr(Honest, "compress", lambda self, *run: self.compressor.compress(*run))
         package_codec = codec_failing_on(b"bad", result)()
-        for stream in device.store.zcomp.params.manager.inner.streams if device.store else ():
+        for stream in package.manager.streams:
             stream.compressor = RunCompressor(package_codec, 32)
             stream.run = stream.compressor.run
-        with pytest.raises(ZramError, match="page 1 could not be compressed"):
-            await device.write(WriteBio(0, new, is_async))
-        assert read(device, 0, 3 * PAGE) == new[:PAGE] + old[PAGE:]
-        assert device.io_stat().failed_writes == 1
-        assert device.manager_error == ""
+        await written(disk.write(0, new, is_async=is_async))
+        assert disk.failed_pages == 1
+        assert disk.read(0, 3) == new[:PAGE] + old[PAGE : 2 * PAGE] + new[2 * PAGE :]
+        assert disk.zcomp.manager_error == ""
     assert f"{WHO}: compress() failed on a page" in log.text
     assert_named_once_a_kind(log)
 
@@ -749,17 +726,16 @@ def setting_up(result: Any) -> Callable[..., Any]:
     ],
 )
 async def test_backend_whose_managed_streams_cannot_be_set_up_has_per_cpu_streams(
-    open_device: OpenDevice,
     random_pages: Pages,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
     result: Any,
 ) -> None:
     monkeypatch.setattr(Package, "setup_params", setting_up(result))
-    async with opened(open_device, Package(HonestManager)) as device:
-        await write_all(device, random_pages, 1)
-        assert device.manager_error.startswith(f"{WHO}: setup_params()")
-        assert device.stream_statistics().managed_streams == 0
+    async with opened(Package(HonestManager)) as disk:
+        await write_all(disk, random_pages, 1)
+        assert disk.zcomp.manager_error.startswith(f"{WHO}: setup_params()")
+        assert disk.zcomp.statistics().managed_streams == 0
     assert f"{WHO}: setup_params()" in log.text
 
 
@@ -768,16 +744,16 @@ _ONE = codec()
 
 @pytest.mark.parametrize("context", [object, lambda: _ONE, raises])
 async def test_accelerator_gets_contexts_that_are_its_own(
-    open_device: OpenDevice, random_pages: Pages, monkeypatch: pytest.MonkeyPatch, context: Any
+    random_pages: Pages, monkeypatch: pytest.MonkeyPatch, context: Any
 ) -> None:
     def setup_params(self: Package, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
         self.manager = accelerator.attach(context) if accelerator else None
         return BackendParams(algorithm=requested, manager=self.manager)
 
     monkeypatch.setattr(Package, "setup_params", setup_params)
-    async with opened(open_device, Package(HonestManager)) as device:
-        await write_all(device, random_pages, 1)
-        assert device.manager_error.startswith(f"{WHO}: create_context()")
+    async with opened(Package(HonestManager)) as disk:
+        await write_all(disk, random_pages, 1)
+        assert disk.zcomp.manager_error.startswith(f"{WHO}: create_context()")
 
 
 @pytest.mark.parametrize("method", ["setup_params", "create_context"])
@@ -800,12 +776,11 @@ def test_backend_that_cannot_be_set_up_at_all_is_an_error_of_one_line(
 
 
 async def test_package_that_cannot_be_released_does_not_keep_the_device(
-    open_device: OpenDevice, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Package, "release_params", raises)
-    async with opened(open_device, Package(HonestManager)) as device:
-        device.reset()
-        assert not device.is_initialised
+    async with opened(Package(HonestManager)) as disk:
+        disk.zcomp.close()
     assert f"{WHO}: release_params() raised ValueError: on purpose" in log.text
 
 

@@ -23,9 +23,9 @@ def test_figures_have_rates_and_percentiles_by_kind_of_request() -> None:
 
 def test_cpu_time_is_by_gib_that_streams_took_or_readers_got() -> None:
     result = WorkloadResult(served={"read": Served(1, 1)}, read_bytes=1 << 30)
-    after = snapshot(cpu=CpuTime(loop=4, other=1, engines=2), managed=GIB_PAGES // 2, fallback=GIB_PAGES // 2)
+    after = snapshot(cpu=CpuTime(serving=4, other=1, engines=2), managed=GIB_PAGES // 2, fallback=GIB_PAGES // 2)
     figures = figures_of(result, snapshot(), after)
-    assert [figures[f"cpu_{kind}_s_per_gib"] for kind in ("loop", "other", "engines")] == [2, 0.5, 1]
+    assert [figures[f"cpu_{kind}_s_per_gib"] for kind in ("serving", "other", "engines")] == [2, 0.5, 1]
 
 
 def test_fallback_share_is_of_the_pages_that_wanted_a_managed_stream() -> None:

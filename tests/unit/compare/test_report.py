@@ -20,7 +20,7 @@ CIRCUMSTANCES = Circumstances(
 DEPTH = DepthOverTime([0, 1], [1, 0], [0, 0])
 FIGURES = {
     **{f"sync_{name}": 50.0 for name in ("mb_s", "iops", "p50_us", "p99_us")},
-    **{f"cpu_{kind}_s_per_gib": 0.5 for kind in ("loop", "other", "engines")},
+    **{f"cpu_{kind}_s_per_gib": 0.5 for kind in ("serving", "other", "engines")},
     **{f"{kind}_pages": 10 for kind in ("managed", "percpu", "fallback")},
 }
 

@@ -14,7 +14,7 @@ from zramfs.compare.workload import Plan
 KINDS = ("sync", "async", "read")
 FIGURES = {
     **{f"{kind}_{name}": 123_456.0 for kind in KINDS for name in ("mb_s", "iops", "p50_us", "p99_us")},
-    **{f"cpu_{kind}_s_per_gib": 12.34 for kind in ("loop", "other", "engines")},
+    **{f"cpu_{kind}_s_per_gib": 12.34 for kind in ("serving", "other", "engines")},
     **{f"{kind}_pages": 12_345_678 for kind in ("managed", "percpu", "fallback")},
     "fallback_percent": 100.0,
     "queue_depth_reached": 256,

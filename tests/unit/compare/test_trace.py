@@ -10,11 +10,11 @@ def request(*times_us: float, op: str = "write", is_async: bool = False, **strea
     return {"op": op, "bytes": 4096, "async": is_async, "streams": streams, **moments}
 
 
-def test_trace_without_discards_is_read(tmp_path: Path) -> None:
+def test_trace_is_read_without_discards_and_counts_of_what_was_lost(tmp_path: Path) -> None:
     path = tmp_path / "trace"
-    requests = [request(1, 2, 3, 4), request(1, 2, 3, 4, op="discard"), request(2, 3, 4, 5, op="read")]
-    path.write_text("".join(json.dumps(each) + "\n" for each in requests))
-    assert read_trace(path) == [requests[0], requests[2]]
+    lines = [request(1, 2, 3, 4), request(1, 2, 3, 4, op="discard"), {"lost": 7}, request(2, 3, 4, 5, op="read")]
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert read_trace(path) == [lines[0], lines[3]]
 
 
 def test_stages_are_means_by_kind_of_request() -> None:

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 import trio
+from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.contracts import AlgorithmParams
 from zramfs.control.algorithms import AlgorithmAttributes
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.serving import BioServer
 from zramfs.errors import ZramError
 
 
 @pytest.fixture
 async def device(nursery: trio.Nursery) -> ZramDevice:
-    return ZramDevice("zram0", nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
+    server = BioServer(BlockLayer())
+    return ZramDevice("zram0", server=server, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
 
 
 @pytest.fixture

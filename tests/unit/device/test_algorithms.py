@@ -2,12 +2,14 @@
 
 import pytest
 import trio
+from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
 from zramfs.device.algorithms import Algorithms
 from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.serving import BioServer
 from zramfs.errors import DeviceBusy, InvalidValue
 
 PAGE = 4096
@@ -38,7 +40,8 @@ class CountingBackend(Backend):
 
 
 def uninitialised(nursery: trio.Nursery) -> ZramDevice:
-    return ZramDevice("zram0", nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
+    server = BioServer(BlockLayer())
+    return ZramDevice("zram0", server=server, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
 
 
 def test_algorithms_begin_with_the_primary_one_alone() -> None:

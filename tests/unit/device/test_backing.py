@@ -15,7 +15,6 @@ import pytest
 import trio
 from reads import read_back
 
-from zramfs.bio import WriteBio
 from zramfs.device import backing, backing_link
 from zramfs.device.backing import BackingDevice, open_backing_device
 from zramfs.device.backing_process import SLOT_PAGES, SLOTS
@@ -51,7 +50,7 @@ async def device(path: Path) -> AsyncIterator[BackingDevice]:
 async def zram(path: Path, open_device: OpenDevice, random_pages: Pages) -> AsyncIterator[ZramDevice]:
     """Pages 0 to 3 are in the backing device, 4 to 7 in memory."""
     async with open_device(8, backing=path) as device:
-        await device.write(WriteBio(0, random_pages(8), is_async=False))
+        await device.write(0, random_pages(8), is_async=False)
         await device.write_back([Selection(0, 4)])
         yield device
 
@@ -160,7 +159,7 @@ async def test_pages_in_memory_are_read_while_the_device_hangs(zram: ZramDevice,
     async with trio.open_nursery() as nursery:
         with stopped(backing_of(zram)):
             nursery.start_soon(read_back, zram, 0, PAGE)
-            nursery.start_soon(zram.write, WriteBio(PAGE + 1, b"x", is_async=False))
+            nursery.start_soon(zram.write, PAGE + 1, b"x")
             nursery.start_soon(zram.write_back, [Selection(4, 6)])
             await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(1):
@@ -174,7 +173,7 @@ async def test_whoever_waits_is_abandoned_at_once(zram: ZramDevice, random_pages
     async with trio.open_nursery() as nursery:
         with stopped(backing_of(zram)):
             nursery.start_soon(fails, lambda: read_back(zram, 0, PAGE))
-            nursery.start_soon(fails, lambda: zram.write(WriteBio(1, b"x", is_async=False)))
+            nursery.start_soon(fails, lambda: zram.write(1, b"x"))
             nursery.start_soon(fails, lambda: zram.write_back([Selection(4, 6)]))
             await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(1):

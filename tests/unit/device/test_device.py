@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import pytest
 import trio
@@ -12,10 +13,12 @@ from reads import read
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
-from zramfs.bio import WriteBio
+from zramfs.block.layer import BlockLayer
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import AlgorithmParams, Backend, BackendParams, StreamPolicy
-from zramfs.device.device import DeviceConfig, MmStat, ZramDevice
+from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.serving import BioServer
+from zramfs.device.statistics import MmStat
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, MemoryLimitReached, NotInitialised, ZramError
 
 PAGE = 4096
@@ -43,11 +46,12 @@ class FailingBackend(Backend):
 
 
 async def write(device: ZramDevice, offset: int, data: bytes, *, is_async: bool = False) -> None:
-    await device.write(WriteBio(offset, data, is_async))
+    await device.write(offset, data, is_async=is_async)
 
 
-def uninitialised(nursery: trio.Nursery) -> ZramDevice:
-    return ZramDevice("zram7", nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
+def uninitialised(nursery: trio.Nursery, *, channels: int = 1) -> ZramDevice:
+    server = BioServer(BlockLayer(channels - 1))
+    return ZramDevice("zram7", server=server, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
 
 
 # ---- life ---------------------------------------------------------------------------------------------------------
@@ -55,11 +59,11 @@ def uninitialised(nursery: trio.Nursery) -> ZramDevice:
 
 async def test_an_uninitialised_device_refuses_io_by_name(nursery: trio.Nursery) -> None:
     device = uninitialised(nursery)
-    assert device.store is None
+    assert not device.disk.is_open
     with pytest.raises(NotInitialised, match="zram7 is not initialised"):
         await write(device, 0, b"x")
     with pytest.raises(NotInitialised):
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
     with pytest.raises(NotInitialised):
         await device.compact()
 
@@ -123,8 +127,8 @@ async def test_reset_is_refused_while_the_device_is_open(open_device: OpenDevice
 async def test_reset_is_refused_while_a_write_is_in_flight(open_device: OpenDevice, compressible_pages: Pages) -> None:
     async with open_device(200, accelerator="poc") as device:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(device.write, WriteBio(0, compressible_pages(128), is_async=True))
-            while device.accounting.in_flight == 0:
+            nursery.start_soon(partial(device.write, 0, compressible_pages(128), is_async=True))
+            while device.disk.in_flight == 0:
                 await trio.lowlevel.checkpoint()
             with pytest.raises(DeviceBusy):
                 device.reset()
@@ -136,11 +140,11 @@ async def test_reset_forgets_everything(open_device: OpenDevice) -> None:
         await write(device, 0, os.urandom(2 * PAGE))
         with pytest.raises(MemoryLimitReached):
             await write(device, 2 * PAGE, os.urandom(2 * PAGE))
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         device.reset()
         assert device.mm_stat() == MmStat(0, 0, 0, 0, 0, 0, 0, 0, 0)
         assert device.io_stat() == type(device.io_stat())(0, 0, 0)
-        assert (device.disksize, device.accounting.write.ios) == (0, 0)
+        assert (device.disksize, device.request_counts().write.ios) == (0, 0)
 
 
 async def test_a_device_that_was_reset_starts_anew(open_device: OpenDevice) -> None:
@@ -172,7 +176,7 @@ async def test_reset_puts_the_default_algorithm_and_the_limit_back(nursery: trio
     assert device.mm_stat().mem_limit == 0
 
 
-async def test_reset_ends_the_engines_and_the_read_helper(open_device: OpenDevice) -> None:
+async def test_reset_ends_the_engines(open_device: OpenDevice) -> None:
     before = threading.active_count()
     async with open_device(4, accelerator="ideal,engines=5") as device:
         assert threading.active_count() >= before + 5
@@ -255,9 +259,9 @@ async def test_accounting_counts_requests_and_sectors(open_device: OpenDevice) -
     async with open_device(8) as device:
         await write(device, 0, os.urandom(3 * PAGE))
         read(device, 0, 512)
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         device.flush()
-        accounting = device.accounting
+        accounting = device.request_counts()
         assert (accounting.write.ios, accounting.write.sectors) == (1, 24)
         assert (accounting.read.ios, accounting.read.sectors) == (1, 1)
         assert (accounting.discard.ios, accounting.discard.sectors) == (1, 8)
@@ -270,45 +274,34 @@ async def test_accounting_counts_requests_and_sectors(open_device: OpenDevice) -
 @pytest.mark.parametrize(
     ("offset", "size", "freed"),
     [
-        (0, 4 * PAGE, {0, 1, 2, 3}),
-        (PAGE, PAGE, {1}),
-        (1, 2 * PAGE, {1}),
-        (PAGE, 2 * PAGE - 1, {1}),
-        (1, PAGE, set()),
-        (10, 20, set()),
-        (PAGE - 1, 2, set()),
-        (1, 3 * PAGE - 2, {1}),
+        (0, 4 * PAGE, 4),
+        (PAGE, PAGE, 1),
+        (1, 2 * PAGE, 1),
+        (PAGE, 2 * PAGE - 1, 1),
+        (1, PAGE, 0),
+        (10, 20, 0),
+        (PAGE - 1, 2, 0),
+        (1, 3 * PAGE - 2, 1),
     ],
 )
-async def test_discard_frees_whole_pages_and_skips_the_edges(
-    open_device: OpenDevice, offset: int, size: int, freed: set[int]
+async def test_punch_frees_whole_pages_and_zeroes_the_edges(
+    open_device: OpenDevice, offset: int, size: int, freed: int
 ) -> None:
-    source = os.urandom(4 * PAGE)
+    expected = bytearray(os.urandom(4 * PAGE))
     async with open_device(4) as device:
-        await write(device, 0, source)
-        await device.discard(offset, size)
-        for page in range(4):
-            expected = bytes(PAGE) if page in freed else source[page * PAGE : (page + 1) * PAGE]
-            assert read(device, page * PAGE, PAGE) == expected
-        assert device.io_stat().notify_free == len(freed)
-        assert device.mm_stat().mem_used_total == (4 - len(freed)) * PAGE
+        await write(device, 0, bytes(expected))
+        assert await device.punch(offset, size) == size
+        expected[offset : offset + size] = bytes(size)
+        assert read(device, 0, 4 * PAGE) == expected
+        assert device.io_stat().notify_free == freed
+        assert device.mm_stat().orig_data_size == (4 - freed) * PAGE
 
 
 async def test_discard_counts_pages_that_were_empty(open_device: OpenDevice) -> None:
     async with open_device(100) as device:
-        await device.discard(0, 100 * PAGE)
-        await device.discard(0, PAGE)
+        await device.punch(0, 100 * PAGE)
+        await device.punch(0, PAGE)
         assert device.io_stat().notify_free == 101
-
-
-@pytest.mark.parametrize(("offset", "size"), [(0, 4 * PAGE), (10, 20), (PAGE - 1, 2), (1, 2 * PAGE), (100, PAGE)])
-async def test_punch_makes_any_range_read_as_zeros(open_device: OpenDevice, offset: int, size: int) -> None:
-    expected = bytearray(os.urandom(4 * PAGE))
-    async with open_device(4) as device:
-        await write(device, 0, bytes(expected))
-        await device.punch(offset, size)
-        expected[offset : offset + size] = bytes(size)
-        assert read(device, 0, 4 * PAGE) == expected
 
 
 async def test_find_gives_offsets_of_data_and_holes(open_device: OpenDevice) -> None:
@@ -317,7 +310,7 @@ async def test_find_gives_offsets_of_data_and_holes(open_device: OpenDevice) -> 
         assert device.find(0, data=True) == 2 * PAGE
         assert device.find(2 * PAGE + 5, data=True) == 2 * PAGE + 5
         assert device.find(2 * PAGE + 5, data=False) == 5 * PAGE
-        assert device.find(5 * PAGE, data=True) == 8 * PAGE
+        assert device.find(5 * PAGE, data=True) is None
         assert device.find(7 * PAGE + 1, data=False) == 7 * PAGE + 1
 
 
@@ -330,15 +323,16 @@ async def test_discarding_a_large_device_lets_others_have_their_turn(open_device
             await trio.lowlevel.checkpoint()
             turns += 1
 
-    async with open_device(20_000) as device:
-        await write(device, 0, b"12345678" * 512 * 20_000)
+    async with open_device(100_000) as device:
+        for first in range(0, 100_000, 5000):
+            await write(device, first * PAGE, b"12345678" * 512 * 5000)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(count_turns)
-            await device.discard(0, 20_000 * PAGE)
+            await device.punch(0, 100_000 * PAGE)
             nursery.cancel_scope.cancel()
         assert turns >= 5
         assert device.mm_stat().orig_data_size == 0
-        assert device.io_stat().notify_free == 20_000
+        assert device.io_stat().notify_free == 100_000
 
 
 # ---- memory -------------------------------------------------------------------------------------------------------
@@ -365,7 +359,7 @@ async def test_writes_work_again_after_a_discard(open_device: OpenDevice) -> Non
         await write(device, 0, os.urandom(2 * PAGE))
         with pytest.raises(MemoryLimitReached):
             await write(device, 4 * PAGE, os.urandom(PAGE))
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         page = os.urandom(PAGE)
         await write(device, 4 * PAGE, page)
         assert read(device, 4 * PAGE, PAGE) == page
@@ -407,9 +401,9 @@ async def test_one_bio_over_the_limit_is_one_failed_write(open_device: OpenDevic
         with pytest.raises(MemoryLimitReached):
             await write(device, 0, os.urandom(300 * PAGE), is_async=True)
         assert device.io_stat().failed_writes == 1
-        assert device.accounting.in_flight == 0
+        assert device.disk.in_flight == 0
         assert device.stream_statistics().inflight == 0
-        await device.discard(0, 300 * PAGE)
+        await device.punch(0, 300 * PAGE)
         assert device.mm_stat().mem_used_total == 0
 
 
@@ -418,7 +412,7 @@ async def test_the_peak_counts_old_and_new_until_it_is_reset(open_device: OpenDe
         await write(device, 0, os.urandom(PAGE))
         await write(device, 0, os.urandom(PAGE))
         assert device.mm_stat().mem_used_max == 2 * PAGE
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         assert device.mm_stat().mem_used_max == 2 * PAGE
         device.reset_mem_used_max()
         assert device.mm_stat().mem_used_max == 0
@@ -428,7 +422,7 @@ async def test_huge_pages_since_never_falls(open_device: OpenDevice) -> None:
     async with open_device(4) as device:
         for _ in range(3):
             await write(device, 0, os.urandom(2 * PAGE))
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         assert (device.mm_stat().huge_pages, device.mm_stat().huge_pages_since) == (1, 6)
 
 
@@ -440,7 +434,7 @@ async def test_compaction_gives_memory_back_and_keeps_the_data(
         await write(device, 0, source)
         for page in range(2000):
             if page % 6:
-                await device.discard(page * PAGE, PAGE)
+                await device.punch(page * PAGE, PAGE)
         before = device.mm_stat()
         await device.compact()
         after = device.mm_stat()
@@ -458,7 +452,7 @@ async def test_compaction_lets_writers_have_their_turn(open_device: OpenDevice, 
         await write(device, 0, source)
         for page in range(4000):
             if page % 4:
-                await device.discard(page * PAGE, PAGE)
+                await device.punch(page * PAGE, PAGE)
             else:
                 expected[page * PAGE : (page + 1) * PAGE] = source[page * PAGE : (page + 1) * PAGE]
         async with trio.open_nursery() as nursery:
@@ -466,7 +460,7 @@ async def test_compaction_lets_writers_have_their_turn(open_device: OpenDevice, 
             for page in range(0, 400, 4):
                 patch = os.urandom(3 * PAGE)
                 expected[page * PAGE : (page + 3) * PAGE] = patch
-                nursery.start_soon(device.write, WriteBio(page * PAGE, patch, is_async=True))
+                nursery.start_soon(partial(device.write, page * PAGE, patch, is_async=True))
         assert read(device, 0, len(source)) == expected
 
 
@@ -494,7 +488,7 @@ async def test_a_codec_that_fails_on_an_overwrite_leaves_the_old_contents(open_d
         await write(device, 0, b"original" * 511 + b"another ")
         used = device.mm_stat()
         backend.fails = True
-        with pytest.raises(ZramError, match="page 0 could not be compressed"):
+        with pytest.raises(ZramError, match="could not be compressed"):
             await write(device, 0, os.urandom(PAGE))
         backend.fails = False
         assert read(device, 0, 8) == b"original"
@@ -510,7 +504,7 @@ async def test_a_page_that_does_not_decompress_is_a_failed_read(open_device: Ope
             read(device, 0, PAGE)
         assert caught.value.errno == errno.EIO
         assert device.io_stat().failed_reads == 1
-        assert device.accounting.in_flight == 0
+        assert device.disk.in_flight == 0
 
 
 async def test_a_partial_write_to_a_corrupt_page_is_a_failed_write(open_device: OpenDevice) -> None:
@@ -588,7 +582,7 @@ async def write_run(device: ZramDevice, writer: int, chance: random.Random) -> N
     first = chance.randrange(WHOLE_PAGES)
     pages = chance.randint(1, min(WHOLE_PAGES - first, 9))
     data = b"".join(page_of(page, writer) for page in range(first, first + pages))
-    await device.write(WriteBio(first * PAGE, data, is_async=chance.random() < 0.8))
+    await device.write(first * PAGE, data, is_async=chance.random() < 0.8)
 
 
 def assert_no_page_is_torn(device: ZramDevice) -> list[int | None]:
@@ -596,11 +590,10 @@ def assert_no_page_is_torn(device: ZramDevice) -> list[int | None]:
 
 
 async def assert_nothing_is_left(device: ZramDevice) -> None:
-    assert device.accounting.in_flight == 0
+    assert device.disk.in_flight == 0
     assert device.accelerator_statistics()["inflight"] == 0
-    await device.discard(0, device.disksize)
-    assert device.store.slots is not None
-    assert device.store.slots.object_count == 0
+    await device.punch(0, device.disksize)
+    assert device.disk.table.object_count == 0
     statistics = device.mm_stat()
     assert (statistics.orig_data_size, statistics.compr_data_size, statistics.mem_used_total) == (0, 0, 0)
     assert (statistics.same_pages, statistics.huge_pages) == (0, 0)
@@ -651,8 +644,7 @@ async def test_partial_writes_beside_managed_ones_keep_both(open_device: OpenDev
             for page in range(0, WHOLE_PAGES, 2):
                 for writer in range(5):
                     nursery.start_soon(write, device, page * PAGE, page_of(page, writer))
-                    bio = WriteBio(page * PAGE, page_of(page, writer), is_async=True)
-                    nursery.start_soon(device.write, bio)
+                    nursery.start_soon(partial(write, device, page * PAGE, page_of(page, writer), is_async=True))
                 nursery.start_soon(patch, device, page + 1, b"mark %03d" % page)
         for page in range(0, WHOLE_PAGES, 2):
             assert writer_of(page, read(device, page * PAGE, PAGE)) is not None
@@ -705,7 +697,9 @@ async def test_a_device_whose_nursery_is_cancelled_ends_with_its_writers(acceler
     for checkpoints in range(8):
         async with trio.open_nursery() as nursery:
             config = DeviceConfig(backend=LZ4, accelerator=EmulatedAccelerator(profile))
-            device = ZramDevice("zram0", nursery=nursery, config=config)
+            server = BioServer(BlockLayer())
+            nursery.start_soon(server.serve)
+            device = ZramDevice("zram0", server=server, nursery=nursery, config=config)
             device.initialise(WHOLE_PAGES * PAGE)
             for writer in range(20):
                 nursery.start_soon(write_run, device, writer, chance)

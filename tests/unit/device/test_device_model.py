@@ -1,9 +1,10 @@
 """The device against a plain bytearray: any history of writes, reads, discards, compactions and writebacks."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reads import read_back
 
-from zramfs.bio import WriteBio
+from zramfs.block.request import Request
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.contracts import StreamPolicy
 from zramfs.device.device import ZramDevice
@@ -61,8 +62,8 @@ class Write:
     data: Data
     is_async: bool
 
-    def bio(self) -> WriteBio:
-        return WriteBio(self.span.offset, self.data.make(self.span.size), self.is_async)
+    def contents(self) -> bytes:
+        return self.data.make(self.span.size)
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,6 @@ class Together:
 
 @dataclass(frozen=True)
 class Read:
-    span: Span
-
-
-@dataclass(frozen=True)
-class Discard:
     span: Span
 
 
@@ -121,7 +117,7 @@ class SetPolicy:
     policy: StreamPolicy
 
 
-Step = Write | Together | Read | Discard | Punch | Find | Compact | MarkIdle | WriteBack | SetPolicy
+Step = Write | Together | Read | Punch | Find | Compact | MarkIdle | WriteBack | SetPolicy
 
 
 @dataclass
@@ -137,27 +133,20 @@ class Model:
     backed: set[int] = field(default_factory=set)
     notified: int = 0
 
-    def write(self, bio: WriteBio) -> None:
-        end = bio.offset_bytes + len(bio.data)
-        self.contents[bio.offset_bytes : end] = bio.data
-        pages = range(bio.offset_bytes // PAGE, -(-end // PAGE))
+    def write(self, offset: int, contents: bytes) -> None:
+        end = offset + len(contents)
+        self.contents[offset:end] = contents
+        pages = range(offset // PAGE, -(-end // PAGE))
         self.stored.update(pages)
         self.idle.difference_update(pages)
         self.backed.difference_update(pages)
 
-    def discard(self, span: Span) -> None:
-        first, end = -(-span.offset // PAGE), (span.offset + span.size) // PAGE
-        for page in range(first, end):
-            self.contents[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
-        for pages in (self.stored, self.idle, self.backed):
-            pages.difference_update(range(first, end))
-        self.notified += max(0, end - first)
-
     def punch(self, span: Span) -> None:
         """Zero the whole span; its partial pages stay stored, or come to be."""
         end = span.offset + span.size
-        self.write(WriteBio(span.offset, bytes(span.size), is_async=False))
-        self.stored.difference_update(range(-(-span.offset // PAGE), end // PAGE))
+        self.write(span.offset, bytes(span.size))
+        for pages in (self.stored, self.idle, self.backed):
+            pages.difference_update(range(-(-span.offset // PAGE), end // PAGE))
         self.notified += max(0, end // PAGE - -(-span.offset // PAGE))
 
     def read(self, span: Span) -> bytes:
@@ -178,11 +167,11 @@ class Model:
                 self.backed.add(page)
                 self.idle.discard(page)
 
-    def find(self, offset: int, *, data: bool) -> int:
+    def find(self, offset: int, *, data: bool) -> int | None:
         for page in range(offset // PAGE, PAGES):
             if (page in self.stored) == data:
                 return max(offset, page * PAGE)
-        return SIZE
+        return None if data else SIZE
 
     def page_lengths(self) -> dict[int, int]:
         """Stored bytes of each page in memory: 0 when same-filled, 4096 when huge."""
@@ -223,7 +212,6 @@ steps = st.one_of(
     writes(),
     st.builds(Together, together),
     st.builds(Read, spans()),
-    st.builds(Discard, spans()),
     st.builds(Punch, spans()),
     st.builds(Find, st.integers(0, SIZE - 1), st.booleans()),
     st.builds(Compact),
@@ -233,21 +221,35 @@ steps = st.one_of(
 )
 
 
-async def do(device: ZramDevice, model: Model, step: Step) -> None:
+def submit(device: ZramDevice, channel: int, writes: Sequence[Write]) -> None:
+    """Write them one after the other, on a thread that has the channel."""
+    for write in writes:
+        request = Request("write", write.span.offset, write.contents(), is_async=write.is_async, channel=channel)
+        request.submit(device.disk)
+        request.wait()
+        assert request.result() == write.span.size
+
+
+async def write_together(device: ZramDevice, writes: Sequence[Write], threads: int) -> None:
+    """Write them at the same time: each in a task of its own, or so many threads share them."""
+    async with trio.open_nursery() as nursery:
+        for channel in range(1, threads + 1):
+            nursery.start_soon(trio.to_thread.run_sync, submit, device, channel, writes[channel - 1 :: threads])
+        for write in writes if not threads else ():
+            nursery.start_soon(partial(device.write, write.span.offset, write.contents(), is_async=write.is_async))
+
+
+async def do(device: ZramDevice, model: Model, step: Step, threads: int) -> None:
     match step:
         case Write():
-            model.write(step.bio())
-            await device.write(step.bio())
+            model.write(step.span.offset, step.contents())
+            await write_together(device, [step], threads)
         case Together():
-            async with trio.open_nursery() as nursery:
-                for write in step.writes:
-                    model.write(write.bio())
-                    nursery.start_soon(device.write, write.bio())
+            for write in step.writes:
+                model.write(write.span.offset, write.contents())
+            await write_together(device, step.writes, threads)
         case Read(span):
             assert await read_back(device, span.offset, span.size) == model.read(span)
-        case Discard(span):
-            model.discard(span)
-            await device.discard(span.offset, span.size)
         case Punch(span):
             model.punch(span)
             await device.punch(span.offset, span.size)
@@ -303,6 +305,20 @@ def backing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def live_through(history: Sequence[Step], threads: int, opened: AbstractAsyncContextManager[ZramDevice]) -> None:
+    async def live() -> None:
+        model = Model()
+        async with opened as device:
+            for step in history:
+                await do(device, model, step, threads)
+            await check(device, model)
+            await device.punch(0, SIZE)
+            assert device.mm_stat().mem_used_total == 0
+            assert device.writeback.statistics().bd_count == 0
+
+    trio.run(live)
+
+
 @pytest.mark.parametrize(
     "accelerator", ["none", "ideal", "poc", "poc,queue_depth=3", "ideal,queue_depth=16,polled_run_pages=0"]
 )
@@ -311,14 +327,15 @@ def backing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_device_is_as_good_as_a_bytearray(
     open_device: OpenDevice, backing: Path, accelerator: str, history: list[Step]
 ) -> None:
-    async def live() -> None:
-        model = Model()
-        async with open_device(PAGES, accelerator=accelerator, backing=backing) as device:
-            for step in history:
-                await do(device, model, step)
-            await check(device, model)
-            await device.discard(0, SIZE)
-            assert device.mm_stat().mem_used_total == 0
-            assert device.writeback.statistics().bd_count == 0
+    live_through(history, 0, open_device(PAGES, accelerator=accelerator, backing=backing))
 
-    trio.run(live)
+
+@pytest.mark.parametrize("accelerator", ["none", "ideal", "poc,queue_depth=3,when_full=wait"])
+@pytest.mark.parametrize("threads", [2, 4])
+@settings(max_examples=25)
+@given(history=st.lists(steps, max_size=25))
+def test_device_under_threads_is_as_good_as_a_bytearray(
+    open_device: OpenDevice, backing: Path, threads: int, accelerator: str, history: list[Step]
+) -> None:
+    opened = open_device(PAGES, accelerator=accelerator, backing=backing, receivers=threads, crew=1)
+    live_through(history, threads, opened)

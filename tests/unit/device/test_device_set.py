@@ -4,10 +4,12 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
+from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.device_set import DeviceSet
+from zramfs.device.serving import BioServer
 from zramfs.errors import CommandFailed, DeviceBusy, NoSuchDevice
 from zramfs.units import PAGE_SIZE
 
@@ -25,8 +27,10 @@ class Watcher:
 
 @pytest.fixture
 async def devices(nursery: trio.Nursery) -> AsyncIterator[DeviceSet]:
+    server = BioServer(BlockLayer())
+
     def make(name: str) -> ZramDevice:
-        return ZramDevice(name, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
+        return ZramDevice(name, server=server, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
 
     made = DeviceSet(make)
     yield made

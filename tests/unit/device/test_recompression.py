@@ -12,7 +12,6 @@ import pytest
 import trio
 from reads import read_back
 
-from zramfs.bio import WriteBio
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Backend, BackendParams
 from zramfs.device.device import ZramDevice
@@ -92,7 +91,7 @@ def every(**options: Any) -> Recompression:
 
 
 async def write(device: ZramDevice, page: int, data: bytes) -> None:
-    await device.write(WriteBio(page * PAGE, data, is_async=False))
+    await device.write(page * PAGE, data)
 
 
 def flags(device: ZramDevice) -> dict[int, str]:
@@ -129,7 +128,7 @@ async def test_huge_pages_that_another_algorithm_shrinks_are_huge_no_more(opened
         assert await read_back(device, 0, 3 * PAGE) == letters(3)
 
 
-async def test_large_reads_share_recompressed_pages_with_the_helper(open_device: OpenDevice) -> None:
+async def test_large_reads_decompress_what_each_algorithm_made(open_device: OpenDevice) -> None:
     async with open_device(256, secondaries={2: Zlib()}) as device:
         data = letters(200)
         await write(device, 0, data)
@@ -250,11 +249,11 @@ async def test_compaction_and_discards_leave_recompressed_pages_whole(opened: Op
         await write(device, 0, data)
         await device.recompress(every())
         for page in range(0, PAGES, 2):
-            await device.discard(page * PAGE, PAGE)
+            await device.punch(page * PAGE, PAGE)
         await device.compact()
         for page in range(1, PAGES, 2):
             assert await read_back(device, page * PAGE, PAGE) == data[page * PAGE : (page + 1) * PAGE]
-        await device.discard(0, PAGES * PAGE)
+        await device.punch(0, PAGES * PAGE)
         assert device.mm_stat().mem_used_total == device.mm_stat().compr_data_size == 0
 
 
@@ -265,7 +264,7 @@ async def test_recompressed_pages_are_written_back_and_patched(opened: Open) -> 
         await device.recompress(every())
         await device.write_back([Selection(0, 1)])
         assert flags(device) == {0: ".w....", 1: "....r."}
-        await device.write(WriteBio(PAGE - 2, b"both", is_async=False))
+        await device.write(PAGE - 2, b"both")
         expected[PAGE - 2 : PAGE + 2] = b"both"
         assert await read_back(device, 0, 2 * PAGE) == expected
 

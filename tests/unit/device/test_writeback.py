@@ -12,7 +12,7 @@ import pytest
 import trio
 from reads import read_back
 
-from zramfs.bio import WriteBio
+from zramfs.block.request import Request
 from zramfs.device.backing import BackingDevice
 from zramfs.device.backing_link import BackingLink, Transfer
 from zramfs.device.device import ZramDevice
@@ -24,7 +24,9 @@ from zramfs.errors import (
     Interrupted,
     NoBackingDevice,
     WritebackLimitSpent,
+    ZramError,
 )
+from zramfs.units import BytesLike
 
 PAGE = 4096
 PAGES = 64
@@ -53,7 +55,7 @@ def opened(open_device: OpenDevice, tmp_path: Path) -> Open:
 
 
 async def write(device: ZramDevice, page: int, data: bytes) -> None:
-    await device.write(WriteBio(page * PAGE, data, is_async=False))
+    await device.write(page * PAGE, data)
 
 
 def flags(device: ZramDevice) -> dict[int, str]:
@@ -86,6 +88,11 @@ class Gate:
     async def reached(self) -> None:
         with trio.fail_after(20):
             await self._reached.wait()
+
+    def fail(self, error: OSError) -> None:
+        """Let those that are held fail."""
+        while self._held:
+            self._held.pop(0).fail(error)
 
     def open(self) -> None:
         self._is_open = True
@@ -224,7 +231,7 @@ async def test_discarding_frees_the_block(opened: Open) -> None:
     async with opened() as device:
         await write(device, 0, os.urandom(2 * PAGE))
         await device.write_back([ALL])
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         assert device.writeback.statistics().bd_count == 1
         assert await read_back(device, 0, PAGE) == bytes(PAGE)
 
@@ -235,7 +242,7 @@ async def test_a_partial_write_brings_the_page_back_and_frees_its_block(opened: 
     async with opened() as device:
         await write(device, 0, expected)
         await device.write_back([ALL])
-        await device.write(WriteBio(100, b"x" * 2 * PAGE, is_async=False))
+        await device.write(100, b"x" * 2 * PAGE)
         expected[100 : 100 + 2 * PAGE] = b"x" * 2 * PAGE
         assert await read_back(device, 0, 3 * PAGE) == expected
         assert "w" not in "".join(flags(device).values())
@@ -257,8 +264,61 @@ async def test_a_read_of_both_kinds_of_pages_counts_once(opened: Open, random_pa
         await write(device, 0, random_pages(4))
         await device.write_back([Selection(1, 3)])
         assert await read_back(device, 0, 4 * PAGE) == random_pages(4)
-        assert (device.accounting.read.ios, device.accounting.read.sectors) == (1, 4 * 8)
-        assert device.accounting.in_flight == 0
+        assert (device.request_counts().read.ios, device.request_counts().read.sectors) == (1, 4 * 8)
+        assert device.disk.in_flight == 0
+
+
+# ---- requests of other threads -----------------------------------------------------------------------------------
+
+
+def request_of_a_thread(device: ZramDevice, operation: str, offset: int, data: BytesLike) -> Request:
+    """Do a request on a thread's channel, and return it with its outcome."""
+    request = Request(operation, offset, data, channel=1)
+    request.submit(device.disk)
+    request.wait()
+    return request
+
+
+async def test_other_threads_read_and_patch_pages_that_are_there(opened: Open, random_pages: Pages) -> None:
+    expected = bytearray(random_pages(20))
+    out = bytearray(20 * PAGE)
+    async with opened(receivers=1) as device:
+        await write(device, 0, bytes(expected))
+        await device.write_back([Selection(0, 2), Selection(10, 20)])
+        read = await trio.to_thread.run_sync(request_of_a_thread, device, "read", 0, out)
+        assert read.result() == len(out)
+        assert out == expected
+        patch = os.urandom(9 * PAGE)
+        expected[10 * PAGE + 7 : 19 * PAGE + 7] = patch
+        written = await trio.to_thread.run_sync(request_of_a_thread, device, "write", 10 * PAGE + 7, patch)
+        assert written.result() == len(patch)
+        assert device.writeback.statistics().bd_count == 2
+        assert await read_back(device, 0, len(expected)) == expected
+        assert device.request_counts().read.ios == 2
+        assert device.disk.in_flight == 0
+
+
+async def test_other_threads_get_an_error_where_nobody_waits_any_more(opened: Open, random_pages: Pages) -> None:
+    outcomes = []
+
+    async def ask(device: ZramDevice, operation: str, data: BytesLike) -> None:
+        outcomes.append(await trio.to_thread.run_sync(request_of_a_thread, device, operation, 1, data))
+
+    async with opened(receivers=1) as device:
+        await write(device, 0, random_pages(1))
+        await device.write_back([ALL])
+        for operation, data in (("read", bytearray(10)), ("write", b"patch")):
+            with held(device, writes=False) as gate:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ask, device, operation, data)
+                    await gate.reached()
+                    gate.fail(OSError(errno.EIO, "gone"))
+            with pytest.raises(ZramError) as raised:
+                outcomes[-1].result()
+            assert raised.value.errno == errno.EIO
+        assert (device.io_stat().failed_reads, device.io_stat().failed_writes) == (1, 1)
+        assert device.disk.in_flight == 0
+        assert await read_back(device, 0, PAGE) == random_pages(1)
 
 
 # ---- limits ---------------------------------------------------------------------------------------------------------
@@ -308,7 +368,7 @@ async def test_a_full_backing_device_loses_nothing(opened: Open, random_pages: P
         assert raised.value.errno == errno.ENOSPC
         assert device.writeback.statistics() == BdStat(3, 0, 3)
         assert await read_back(device, 0, 5 * PAGE) == random_pages(5)
-        await device.discard(0, PAGE)
+        await device.punch(0, PAGE)
         with pytest.raises(BackingDeviceFull):
             await device.write_back([ALL])
         assert device.writeback.statistics().bd_count == 3
@@ -342,7 +402,7 @@ async def test_a_block_that_cannot_be_read_fails_its_page_alone(opened: Open, ra
             await read_back(device, 0, 4 * PAGE)
         assert raised.value.errno == errno.EIO
         with pytest.raises(BackingDeviceFailed):
-            await device.write(WriteBio(3 * PAGE + 1, b"x", is_async=False))
+            await device.write(3 * PAGE + 1, b"x")
         assert device.io_stat().failed_reads == device.io_stat().failed_writes == 1
         assert await read_back(device, 0, 3 * PAGE) == random_pages(4)[: 3 * PAGE]
         await write(device, 3, random_pages(1))
@@ -364,7 +424,7 @@ async def test_a_page_that_is_written_while_it_is_written_back_keeps_its_new_con
                 nursery.start_soon(device.write_back, [ALL])
                 await gate.reached()
                 await write(device, 1, new)
-                await device.discard(2 * PAGE, PAGE)
+                await device.punch(2 * PAGE, PAGE)
                 await read_back(device, 3 * PAGE, PAGE)
                 gate.open()
         assert flags(device) == {0: ".w....", 1: "..h...", 3: "..h..."}
@@ -400,7 +460,7 @@ async def test_a_page_that_is_written_while_a_part_of_it_is_awaited_keeps_both(
         await device.write_back([ALL])
         with held(device, writes=False) as gate:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(device.write, WriteBio(100, b"patch", is_async=False))
+                nursery.start_soon(device.write, 100, b"patch")
                 await gate.reached()
                 await write(device, 0, new)
                 gate.open()
@@ -416,7 +476,7 @@ async def test_two_partial_writes_of_one_page_both_count(opened: Open, random_pa
         async with trio.open_nursery() as nursery:
             for place in range(0, PAGE, 256):
                 expected[place : place + 4] = b"here"
-                nursery.start_soon(device.write, WriteBio(place, b"here", is_async=False))
+                nursery.start_soon(device.write, place, b"here")
         assert await read_back(device, 0, PAGE) == expected
 
 

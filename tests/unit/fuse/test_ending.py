@@ -37,13 +37,13 @@ class Story:
         if not self._notification_ends:
             await trio.sleep_forever()
 
-    def stop_reading(self) -> None:
-        self.happened.append("stop reading")
+    def stop_receiving(self) -> None:
+        self.happened.append("stop receiving")
 
     async def end(self) -> None:
         with trio.CancelScope() as answering:
             await ending.end_mount(
-                MOUNT, cast("ZramFilesystem", self), stop_reading=self.stop_reading, answering=answering
+                MOUNT, cast("ZramFilesystem", self), stop_receiving=self.stop_receiving, answering=answering
             )
             await trio.lowlevel.checkpoint()
         if answering.cancelled_caught:
@@ -72,7 +72,7 @@ async def test_mount_that_nobody_uses_is_unmounted_and_the_kernel_ends_the_sessi
 ) -> None:
     let_mount_be(monkeypatch, busy=False)
     story = Story()
-    with trio.move_on_after(0.01):  # the session ends, and with it the end of the mount
+    with trio.move_on_after(0.5):  # the session ends, and with it the end of the mount
         await story.end()
     assert story.happened == ["interrupt", "abandon"]  # of requests that the kernel has given up
     assert last_resort_s == [ending._LAST_RESORT_S]
@@ -92,6 +92,6 @@ async def test_session_that_goes_on_is_ended_once_nobody_waits_for_a_device(
     story = Story(notification_ends=notification_ends)
     began_s = trio.current_time()
     await story.end()
-    assert story.happened == ["interrupt", "abandon", "no more notifications", "stop reading", "cancel"]
+    assert story.happened == ["interrupt", "abandon", "no more notifications", "stop receiving", "cancel"]
     assert trio.current_time() - began_s < last_resort_s[0] < 10
     del autojump_clock

@@ -9,21 +9,17 @@ from typing import Any, cast
 import pyfuse3
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.errors import DeviceBusy
-from zramfs.fuse import companion
 from zramfs.fuse.filesystem import ZramFilesystem
 from zramfs.fuse.nodes import AttributeFile
-from zramfs.request_memory import RequestMemory
+from zramfs.receive.handles import Handles
 from zramfs.units import PAGE_SIZE
 
 OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
-
-REQUEST_LIMIT_BYTES = 1 << 20
 
 CONTEXT = cast("pyfuse3.RequestContext", SimpleNamespace())
 
@@ -39,7 +35,7 @@ async def _break(_text: str) -> None:
     raise ZeroDivisionError("a bug")
 
 
-def filesystem_of(device: ZramDevice) -> ZramFilesystem:
+def filesystem_of(device: ZramDevice, handles: Handles | None = None) -> ZramFilesystem:
     tree = {
         "busy": Attribute(mode=0o200, store=_refuse),
         "broken": Attribute(mode=0o644, show=lambda: f"{1 // 0}", store=_break),
@@ -48,15 +44,15 @@ def filesystem_of(device: ZramDevice) -> ZramFilesystem:
     }
     devices = DeviceSet(lambda _name: device)
     devices.add()
-    return filesystem_of_set(devices, tree)
+    return filesystem_of_set(devices, tree, handles)
 
 
-def filesystem_of_set(devices: DeviceSet, tree: ControlTree) -> ZramFilesystem:
+def filesystem_of_set(devices: DeviceSet, tree: ControlTree, handles: Handles | None = None) -> ZramFilesystem:
     return ZramFilesystem(
         devices,
         control_tree={"sys": tree},
         device_tree=lambda device: {"sys": {device.name: {"size": Attribute(mode=0o444, show=lambda: "4096\n")}}},
-        request_memory=RequestMemory(REQUEST_LIMIT_BYTES),
+        handles=handles or Handles(),
         on_ready=lambda: None,
     )
 
@@ -153,12 +149,6 @@ async def test_sizes_are_a_page_or_that_of_a_long_text(open_device: OpenDevice) 
             assert (entry.st_size, entry.st_blocks, entry.attr_timeout) == (size_bytes, -(-size_bytes // 512), 0)
 
 
-@pytest.fixture
-def _no_companion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(companion, "hooks", None)
-
-
-@pytest.mark.usefixtures("_no_companion")
 @pytest.mark.parametrize(
     ("flags", "kind"),
     [
@@ -168,9 +158,7 @@ def _no_companion(monkeypatch: pytest.MonkeyPatch) -> None:
         (os.O_RDWR, "percpu_pages"),
     ],
 )
-async def test_open_flags_choose_the_stream_without_the_companion(
-    open_device: OpenDevice, flags: int, kind: str
-) -> None:
+async def test_open_flags_choose_the_stream_without_receivers(open_device: OpenDevice, flags: int, kind: str) -> None:
     async with open_device(16) as device:
         filesystem = filesystem_of(device)
         handle = await open_file(filesystem, "zram0", flags=flags)
@@ -178,39 +166,15 @@ async def test_open_flags_choose_the_stream_without_the_companion(
         assert getattr(device.stream_statistics(), kind) == 1
 
 
-async def test_write_that_there_is_no_memory_to_hold_is_stored_at_once(
-    open_device: OpenDevice, random_pages: Callable[..., bytes], nursery: trio.Nursery
-) -> None:
-    waiting = "ideal,timeout_us=200000,polled_run_pages=0,when_full=wait,queue_depth=1,fault_timeout=1/1"
-    async with open_device(16, accelerator=waiting) as device:
-        filesystem = filesystem_of(device)
-        handle = await open_file(filesystem, "zram0", flags=os.O_RDWR | os.O_DIRECT)
-        nursery.start_soon(filesystem.write, handle, 0, random_pages(1))
-        nursery.start_soon(filesystem.write, handle, PAGE_SIZE, random_pages(1))
-        await wait_all_tasks_blocked()
-        assert filesystem.request_memory.held_bytes == 2 * PAGE_SIZE
-        filesystem.request_memory.hold(REQUEST_LIMIT_BYTES - 2 * PAGE_SIZE)
-        pages = random_pages(2, 7)
-        assert await filesystem.write(handle, 2 * PAGE_SIZE, pages) == len(pages)
-        assert device.stream_statistics().fallback_pages == 2
-        assert await filesystem.read(handle, 2 * PAGE_SIZE, len(pages)) == pages
-        filesystem.request_memory.let_go(REQUEST_LIMIT_BYTES - 2 * PAGE_SIZE)
-        device.abandon_waiting()
-        await wait_all_tasks_blocked()
-        await filesystem.settle()
-        assert filesystem.request_memory.held_bytes == 0
-        assert await filesystem.read(handle, PAGE_SIZE, PAGE_SIZE) == random_pages(1)
-
-
 async def test_store_waits_for_a_notification_only_if_it_changes_files() -> None:
     async def store(_text: str) -> None:
         await trio.lowlevel.checkpoint()
 
     plain = AttributeFile(Attribute(mode=0o200, store=store), trio.sleep_forever)
-    assert await plain.open(os.O_WRONLY).write(0, b"1", None) == 1
+    assert await plain.open(os.O_WRONLY).write(0, b"1") == 1
     changing = AttributeFile(Attribute(mode=0o200, store=store, changes_files=True), trio.sleep_forever)
     with trio.move_on_after(0.01) as scope:
-        await changing.open(os.O_WRONLY).write(0, b"1", None)
+        await changing.open(os.O_WRONLY).write(0, b"1")
     assert scope.cancelled_caught
 
 
@@ -237,3 +201,35 @@ async def test_files_of_a_removed_device_are_gone(open_device: OpenDevice) -> No
         assert await errno_of(open_file(filesystem, "sys", "zram0", "size")) == errno.ENOENT
         assert await errno_of(filesystem.getattr(block, CONTEXT)) == errno.ESTALE
         assert await errno_of(filesystem.read(size, 0, 100)) == errno.ENODEV
+
+
+async def test_receivers_know_block_files_while_they_are_open(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        handles = Handles()
+        filesystem = filesystem_of(device, handles)
+        block = await open_file(filesystem, "zram0", flags=os.O_RDWR | os.O_DIRECT)
+        shown = await open_file(filesystem, "sys", "shown", flags=os.O_RDONLY)
+        assert handles.disk(block) == (device.disk, os.O_RDWR | os.O_DIRECT)
+        assert handles.disk(shown) is None
+        for handle in (block, shown):
+            await filesystem.release(handle)
+        assert handles.disk(block) is None
+
+
+async def test_requests_of_a_block_file_are_clipped_without_receivers(open_device: OpenDevice) -> None:
+    async with open_device(2) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "zram0")
+        assert await filesystem.write(handle, PAGE_SIZE, bytes(2 * PAGE_SIZE)) == PAGE_SIZE
+        assert await filesystem.read(handle, PAGE_SIZE, 2 * PAGE_SIZE) == bytes(PAGE_SIZE)
+        assert await filesystem.read(handle, 2 * PAGE_SIZE, 1) == b""
+        assert await errno_of(filesystem.write(handle, 2 * PAGE_SIZE, b"x")) == errno.ENOSPC
+
+
+async def test_attribute_is_data_up_to_its_end(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        handle = await open_file(filesystem, "sys", "shown", flags=os.O_RDONLY)
+        assert filesystem.seek(handle, 5, os.SEEK_DATA) == 5
+        assert filesystem.seek(handle, 5, os.SEEK_HOLE) == PAGE_SIZE
+        assert filesystem.seek(handle, PAGE_SIZE, os.SEEK_DATA) is None

@@ -11,11 +11,13 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
+from zramfs.device.serving import BioServer
 from zramfs.errors import CommandFailed, DeviceBusy, LiesOnOwnMount, ZramError
 from zramfs.namespace import link as link_module
 from zramfs.namespace.link import KeeperLink, NotOurKeeper
@@ -55,10 +57,10 @@ def _talk(listener: socket.socket, talk: Talk) -> None:
 @asynccontextmanager
 async def linked(own_mount: OwnMount | None = None) -> AsyncIterator[tuple[KeeperLink, DeviceSet]]:
     """A daemon with two devices."""
+    server = BioServer(BlockLayer())
+    config = DeviceConfig(backend=LZ4, accelerator=None)
     async with trio.open_nursery() as nursery:
-        devices = DeviceSet(
-            lambda name: ZramDevice(name, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
-        )
+        devices = DeviceSet(lambda name: ZramDevice(name, server=server, nursery=nursery, config=config))
         devices.add()
         devices.add()
         link = KeeperLink(devices, nursery, own_mount)

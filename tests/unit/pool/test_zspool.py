@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from zramfs.pool.extents import SYSTEM_PAGE_BYTES
 from zramfs.pool.size_classes import SIZE_CLASSES, SizeClass, class_index
-from zramfs.pool.zspool import SYSTEM_PAGE_BYTES, ZsPool
+from zramfs.pool.zspool import ZsPool
 
 MANY = 56_000  # objects of 3600 bytes: about 200 MB
 MIB = 1 << 20

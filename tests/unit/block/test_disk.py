@@ -1,0 +1,229 @@
+import ctypes
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from zramfs.backends.lz4 import LZ4
+from zramfs.block.disk import Disk
+from zramfs.block.drive import Loop
+from zramfs.block.layer import BlockLayer
+from zramfs.block.request import Request
+from zramfs.block.slots import Codecs, SlotTable
+from zramfs.codec.lz4 import Lz4Codec
+from zramfs.errors import DeviceBusy, MemoryLimitReached, PastTheEnd
+from zramfs.zcomp.zcomp import Zcomp
+
+PAGE = 4096
+RECEIVERS = 4
+PR_GET_IO_FLUSHER = 58
+PF_MEMALLOC_NOIO = 0x80000  # <linux/sched.h>: what PR_SET_IO_FLUSHER sets
+
+Opener = Callable[..., Disk]
+
+
+@pytest.fixture
+def layer() -> Iterator[BlockLayer]:
+    layer = BlockLayer(receivers=RECEIVERS, crew=1)
+    yield layer
+    layer.close()
+
+
+@pytest.fixture
+def open_disk(layer: BlockLayer) -> Iterator[Opener]:
+    disks: list[Disk] = []
+
+    def make(pages: int = 1024, *, limit_pages: int = 0) -> Disk:
+        disk = Disk("zram0", layer)
+        codecs = [Codecs(Lz4Codec()) for _ in range(layer.channel_count)]
+        disk.open(SlotTable(pages, limit_pages, None, layer.channel_count), Zcomp(LZ4), codecs)
+        disks.append(disk)
+        return disk
+
+    yield make
+    for disk in disks:
+        disk.close()
+
+
+def do(disk: Disk, operation: str, offset: int, data: object = None, channel: int = 1, **options: object) -> int:
+    request = Request(operation, offset, data, channel=channel, **options)  # type: ignore[arg-type]
+    request.submit(disk)
+    request.wait()
+    return request.result()
+
+
+def read(disk: Disk, offset: int, size: int, channel: int = 1) -> bytes:
+    out = bytearray(size)
+    return bytes(out[: do(disk, "read", offset, out, channel)])
+
+
+def run_together(loops: list[Loop], count: int) -> None:
+    threads = [threading.Thread(target=loop.run, args=(count,)) for loop in loops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def crew_flags() -> int:
+    """The kernel's flags of the crew's thread (PF_…)."""
+    for task in Path("/proc/self/task").iterdir():
+        name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        if name == "zramfs-crew-0":
+            return int(rest.split()[6])
+    raise LookupError
+
+
+@pytest.mark.skipif(
+    ctypes.CDLL(None).prctl(PR_GET_IO_FLUSHER, 0, 0, 0, 0) < 0, reason="needs CAP_SYS_RESOURCE, and Linux 5.6"
+)
+def test_crew_does_not_wait_for_swap_that_it_serves(layer: BlockLayer) -> None:
+    before = crew_flags()
+    for is_flusher in (True, False):
+        deadline_s = time.monotonic() + 10
+        while bool((crew_flags() ^ before) & PF_MEMALLOC_NOIO) is not is_flusher:
+            assert time.monotonic() < deadline_s
+            layer.set_io_flushers(is_flusher)
+            time.sleep(0.001)
+
+
+def test_closed_disk_has_no_size(layer: BlockLayer) -> None:
+    disk = Disk("zram0", layer)
+    assert read(disk, 0, 10) == b""
+    assert do(disk, "punch", 0, size_bytes=PAGE) == 0
+    with pytest.raises(PastTheEnd):
+        do(disk, "write", 0, bytes(PAGE))
+    assert (disk.is_open, disk.size_bytes, disk.finished(0)[0]) == (False, 0, 0)
+
+
+def test_requests_are_clipped_at_the_end(open_disk: Opener) -> None:
+    disk = open_disk(pages=4)
+    assert do(disk, "write", 3 * PAGE + 96, b"x" * 5000) == 4000
+    assert read(disk, 3 * PAGE + 90, 5000) == bytes(6) + b"x" * 4000
+    assert read(disk, 4 * PAGE, 1) == b""
+    with pytest.raises(PastTheEnd):
+        do(disk, "write", 4 * PAGE, b"x")
+    assert disk.failed_writes == 0
+
+
+@pytest.mark.parametrize("offset", [0, 1, 100, 4095, 4096, 12345])
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 70000, 1 << 20])
+def test_whatever_is_written_is_read(open_disk: Opener, offset: int, size: int) -> None:
+    disk = open_disk()
+    data = (os.urandom(1500) + bytes(1000)) * (size // 2500 + 1)
+    assert do(disk, "write", offset, data[:size]) == size
+    assert read(disk, 0, offset + size + 10) == bytes(offset) + data[:size] + bytes(10)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, PAGE), (1, 10), (4000, 200), (5, 300_000), (0, 1 << 20)])
+def test_punched_range_reads_as_zeros_and_the_rest_as_before(open_disk: Opener, offset: int, size: int) -> None:
+    disk = open_disk()
+    data = os.urandom(1 << 20)
+    do(disk, "write", 0, data)
+    assert do(disk, "punch", offset, size_bytes=size) == size
+    assert read(disk, 0, 1 << 20) == data[:offset] + bytes(size) + data[offset + size :]
+    whole_pages = max(0, (offset + size) // PAGE - -(-offset // PAGE))
+    assert disk.table.freed_notifications == whole_pages
+    assert disk.table.stored_pages == 256 - whole_pages
+
+
+def test_write_over_the_memory_limit_fails_and_keeps_the_page(open_disk: Opener) -> None:
+    disk = open_disk(limit_pages=8)
+    old, new = os.urandom(4 * PAGE), os.urandom(64 * PAGE)
+    do(disk, "write", 0, old)
+    with pytest.raises(MemoryLimitReached):
+        do(disk, "write", 0, new)
+    for place in range(0, 4 * PAGE, PAGE):
+        assert read(disk, place, PAGE) in (old[place : place + PAGE], new[place : place + PAGE])
+    assert disk.failed_writes == 1
+    assert disk.table.used_pages <= 8
+    assert do(disk, "write", 0, bytes(PAGE)) == PAGE
+
+
+def test_holes_and_data_are_found(open_disk: Opener) -> None:
+    disk = open_disk()
+    do(disk, "write", 700 * PAGE, b"x")
+    assert disk.find_offset(10, data=True) == 700 * PAGE
+    assert disk.find_offset(700 * PAGE + 5, data=True) == 700 * PAGE + 5
+    assert disk.find_offset(700 * PAGE, data=False) == 701 * PAGE
+    assert disk.find_offset(701 * PAGE, data=True) is None
+    assert disk.find_offset(1024 * PAGE, data=False) is None
+
+
+def test_requests_are_counted(open_disk: Opener) -> None:
+    disk = open_disk()
+    do(disk, "write", 0, bytes(3 * PAGE), channel=2)
+    do(disk, "write", 0, bytes(100), channel=3)
+    read(disk, 0, PAGE)
+    do(disk, "punch", 0, size_bytes=PAGE)
+    disk.flush()
+    assert [disk.finished(operation)[:2] for operation in range(3)] == [(1, 8), (2, 24), (1, 8)]
+    assert (disk.requests_of(1), disk.requests_of(2), disk.requests_of(3), disk.flushes) == (2, 1, 1, 1)
+    assert disk.in_flight == 0
+
+
+def test_disk_is_not_closed_under_a_request(open_disk: Opener) -> None:
+    disk = open_disk()
+    closing = threading.Event()
+    refused = 0
+    loop = Loop(disk, 1, "mixed", pages=1024, size_pages=64)
+    thread = threading.Thread(target=lambda: (loop.run(20_000), closing.set()))
+    thread.start()
+    while not closing.is_set():
+        try:
+            disk.close()
+            break
+        except DeviceBusy:
+            refused += 1
+    thread.join()
+    assert loop.done == 20_000
+    assert refused or loop.errors
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("size_pages", [1, 3, 40])
+def test_no_page_is_torn_by_several_threads(open_disk: Opener, threads: int, size_pages: int) -> None:
+    disk = open_disk()
+    loops = [
+        Loop(disk, channel, "mixed", pages=64, size_pages=size_pages, verifies=True, seed=channel)
+        for channel in range(1, threads + 1)
+    ]
+    run_together(loops, 6000 // size_pages)
+    assert [(loop.errors, loop.torn_pages) for loop in loops] == [(0, 0)] * threads
+    assert disk.table.object_count == disk.table.stored_pages - disk.table.same_pages
+    do(disk, "punch", 0, size_bytes=1024 * PAGE)
+    table = disk.table
+    assert (table.stored_pages, table.object_count, table.compressed_bytes, table.huge_pages) == (0, 0, 0, 0)
+
+
+def test_pages_move_beside_their_users(open_disk: Opener) -> None:
+    disk = open_disk(pages=4096)
+    loops = [Loop(disk, channel, "mixed", pages=4096, verifies=True, seed=channel) for channel in (1, 2)]
+    threads = [threading.Thread(target=loop.run, args=(20_000,)) for loop in loops]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        disk.table.compact_some(100)
+    assert [(loop.errors, loop.torn_pages) for loop in loops] == [(0, 0)] * 2
+
+
+def test_parts_of_one_page_written_by_several_threads_are_all_kept(open_disk: Opener) -> None:
+    disk = open_disk()
+
+    def write_own_part(channel: int) -> None:
+        rng = random.Random(channel)
+        for _ in range(500):
+            do(disk, "write", channel * 512, rng.randbytes(512), channel)
+            assert read(disk, channel * 512, 512, channel)[:4] != bytes(4)
+        do(disk, "write", channel * 512, bytes([channel]) * 512, channel)
+
+    threads = [threading.Thread(target=write_own_part, args=(channel,)) for channel in range(1, RECEIVERS + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read(disk, 512, 2048) == b"".join(bytes([channel]) * 512 for channel in range(1, RECEIVERS + 1))

@@ -1,0 +1,51 @@
+"""What tests of single disks share: disks with LZ4 and without an accelerator, for threads of the tests' own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zramfs.block.disk import Disk
+from zramfs.block.layer import BlockLayer
+from zramfs.block.slots import Codecs, SlotTable
+
+from zramfs.backends.lz4 import LZ4
+from zramfs.block.blocks import BlockMap
+from zramfs.contracts import Backend
+from zramfs.zcomp.zcomp import Zcomp
+
+
+@contextmanager
+def open_lz4_disk(
+    disk: Disk, pages: int, *, limit_pages: int = 0, blocks: BlockMap | None = None, backend: Backend = LZ4
+) -> Iterator[Disk]:
+    """Let a disk have so many pages meanwhile."""
+    channels = disk.layer.channel_count
+    table = SlotTable(pages, limit_pages, blocks, channels)
+    zcomp = Zcomp(backend)
+    disk.open(table, zcomp, [Codecs(zcomp.backend.create_context(zcomp.params)) for _ in range(channels)])
+    try:
+        yield disk
+    finally:
+        disk.close()
+        zcomp.close()
+        table.close()
+
+
+@contextmanager
+def lz4_disk(
+    pages: int,
+    *,
+    receivers: int = 0,
+    crew: int = 0,
+    limit_pages: int = 0,
+    blocks: BlockMap | None = None,
+    backend: Backend = LZ4,
+) -> Iterator[Disk]:
+    """Open a disk of a layer of its own."""
+    layer = BlockLayer(receivers, crew)
+    try:
+        with open_lz4_disk(
+            Disk("zram0", layer), pages, limit_pages=limit_pages, blocks=blocks, backend=backend
+        ) as disk:
+            yield disk
+    finally:
+        layer.close()

@@ -1,0 +1,3 @@
+class EventTimer:
+    @property
+    def fd(self) -> int: ...

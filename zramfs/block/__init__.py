@@ -1,0 +1,1 @@
+"""The block layer: a bio comes in, a bio is ended, on any thread and without the GIL."""

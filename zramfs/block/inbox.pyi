@@ -1,0 +1,6 @@
+from zramfs.block.request import TrioBio
+
+class Inbox:
+    @property
+    def fd(self) -> int: ...
+    def take(self) -> list[TrioBio]: ...

@@ -1,0 +1,72 @@
+# cython: language_level=3
+"""Where the event loop finds bios that it is to go on with, or that it waits for, and which another thread put there."""
+
+import os
+
+from libc.stdint cimport uint64_t
+
+from zramfs.block.request cimport HandedOver, TrioBio
+from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int initial, int flags)
+    int eventfd_read(int fd, uint64_t *value)
+    int eventfd_write(int fd, uint64_t value)
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+
+
+cdef class Inbox:
+    """Bios in the order in which they came. OSError if the system gives no eventfd; it is closed with the object."""
+
+    def __cinit__(self):
+        pthread_mutex_init(&self.lock, NULL)
+        self.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.fd < 0:
+            raise OSError("no eventfd for the event loop's inbox")
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+        pthread_mutex_destroy(&self.lock)
+
+    cdef void push(self, Bio *bio) noexcept nogil:
+        """Leave a bio, whose `next` is free, to the event loop."""
+        cdef bint was_empty
+        bio.next = NULL
+        pthread_mutex_lock(&self.lock)
+        was_empty = self.first == NULL
+        if was_empty:
+            self.first = bio
+        else:
+            self.last.next = bio
+        self.last = bio
+        pthread_mutex_unlock(&self.lock)
+        if was_empty:
+            eventfd_write(self.fd, 1)
+
+    cdef Bio *pop_all(self) noexcept nogil:
+        """All that is there, linked by `next`; or NULL."""
+        cdef Bio *first
+        cdef uint64_t ignored
+        eventfd_read(self.fd, &ignored)  # first: what comes after it signals anew, because all is taken
+        pthread_mutex_lock(&self.lock)
+        first = self.first
+        self.first = self.last = NULL
+        pthread_mutex_unlock(&self.lock)
+        return first
+
+    def take(self):
+        """Return what was left: a TrioBio that has ended (`has_ended`), or one to go on with."""
+        cdef Bio *bio = self.pop_all()
+        cdef Bio *following
+        taken = []
+        while bio != NULL:
+            following = bio.next
+            taken.append(TrioBio.of(bio))
+            bio = following
+        return taken
+
+    def __repr__(self):
+        return f"<Inbox {'empty' if self.first == NULL else 'with something in it'}>"

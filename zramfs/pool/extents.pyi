@@ -1,0 +1,1 @@
+SYSTEM_PAGE_BYTES: int

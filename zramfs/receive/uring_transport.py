@@ -1,0 +1,130 @@
+"""The receivers of FUSE over io_uring, and one of /dev/fuse beside them, by which INIT, FORGET and INTERRUPT come.
+
+Rings are set up before INIT is answered. Where that fails, the kernel is not asked for io_uring, and everything comes
+by /dev/fuse.
+"""
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from zramfs.receive.awake import Awake
+from zramfs.receive.placement import Placement
+from zramfs.receive.transport import DevTransport, Reception, TransportStatistics
+from zramfs.receive.uring import KeptWrites, UringReceiver, UringReceivers
+
+_log: Final = logging.getLogger(__name__)
+
+_FIRST_CHANNEL: Final = 2
+"""Of the queues; the event loop has 0, /dev/fuse has 1."""
+
+_POSSIBLE: Final = Path("/sys/devices/system/cpu/possible")
+
+
+def queue_count() -> int:
+    """Return how many queues the kernel has: one for each CPU that there could be."""
+    return sum(last - first + 1 for first, last in map(_ends, _POSSIBLE.read_text().split(",")))
+
+
+def _ends(numbers: str) -> tuple[int, int]:
+    first, _, last = numbers.strip().partition("-")
+    return int(first), int(last or first)
+
+
+class UringTransport:
+    """A thread for each queue of the kernel, on its CPU or an idle one. `dev_fd` is the caller's, until `stop`."""
+
+    def __init__(self, reception: Reception, dev_fd: int) -> None:
+        self._reception = reception
+        self._dev = DevTransport(reception, dev_fd)
+        self._awake, self.placement = _make_placement(reception.busy_poll_us)
+        self._kept = KeptWrites()
+        self._receivers = [self._make_receiver(dev_fd, queue) for queue in range(queue_count())]
+        self._begins_together = UringReceivers(self._receivers)
+        self._threads = [
+            threading.Thread(target=receiver.run, name=f"queue-{receiver.queue}", daemon=True)
+            for receiver in self._receivers
+        ]
+        self._is_stopped = False
+
+    def _make_receiver(self, dev_fd: int, queue: int) -> UringReceiver:
+        return UringReceiver(
+            dev_fd,
+            queue=queue,
+            handles=self._reception.handles,
+            handover=self._reception.handover,
+            layer=self._reception.layer,
+            memory=self._reception.memory,
+            placement=self.placement,
+            kept=self._kept,
+            channel=_FIRST_CHANNEL + queue,
+            busy_poll_us=self._reception.busy_poll_us,
+        )
+
+    def start(self) -> None:
+        """Begin to receive; by io_uring as soon as the kernel has been told of every queue."""
+        for thread in self._threads:
+            thread.start()
+        for receiver in self._receivers:
+            receiver.is_set_up.wait()
+        failures = {receiver.failure for receiver in self._receivers} - {0}
+        if failures:
+            reasons = ", ".join(map(os.strerror, failures))
+            _log.warning("no ring for each queue of io_uring (%s): requests come by /dev/fuse", reasons)
+            self._stop_queues()
+        else:
+            self._begins_together.begin_with(self._reception.handover)
+        self._dev.start()
+
+    def stop(self) -> None:
+        """Receive nothing more. The threads of the queues end when what they have begun is answered."""
+        self._is_stopped = True
+        self._stop_queues()
+        self._dev.stop()
+
+    def _stop_queues(self) -> None:
+        for receiver in self._receivers:
+            receiver.stop()
+        if self._awake is not None:
+            self._awake.close()
+
+    def work_off(self) -> bool:
+        """Go on a little with large bios, on the channel of /dev/fuse."""
+        return self._dev.work_off()
+
+    def set_io_flusher(self, is_one: bool) -> None:  # noqa: FBT001
+        """Tell the kernel what the threads are."""
+        self._dev.set_io_flusher(is_one)
+        for receiver in self._receivers:
+            receiver.set_io_flusher(is_one)
+
+    @property
+    def in_flight(self) -> int:
+        """Bios that have begun and not ended; after `stop`, threads that have not ended as well."""
+        running = sum(thread.is_alive() for thread in self._threads) if self._is_stopped else 0
+        return self._dev.in_flight + sum(receiver.in_flight for receiver in self._receivers) + running
+
+    def statistics(self) -> TransportStatistics:
+        """Return what was received so far, by queue; what came by /dev/fuse is not among it."""
+        dev = self._dev.statistics()
+        return TransportStatistics(
+            transport="uring",
+            requests=tuple(receiver.requests for receiver in self._receivers),
+            handed_over=dev.handed_over,
+            in_flight=dev.in_flight + sum(receiver.in_flight for receiver in self._receivers),
+            unused_buffer_bytes=dev.unused_buffer_bytes
+            + sum(receiver.payload_memory_bytes for receiver in self._receivers),
+        )
+
+    def __repr__(self) -> str:
+        return f"<UringTransport of {len(self._receivers)} queues, {self.placement!r}>"
+
+
+def _make_placement(busy_poll_us: int) -> tuple[Awake | None, Placement]:
+    """Return who keeps CPUs awake and where threads run. Where nothing is to be polled for, everybody stays at home."""
+    allowed = os.sched_getaffinity(0)
+    homes = [cpu if cpu in allowed else -1 for cpu in range(queue_count())]
+    awake = Awake([cpu for cpu in homes if cpu >= 0]) if busy_poll_us and len(allowed) > 1 else None
+    return awake, Placement(homes, awake, busy_poll_us)
