@@ -1,6 +1,9 @@
 # zramfs: `make demo` and `make test` work as the first command after a clone (Debian 12, root or sudo).
 
-.PHONY: help setup demo test test-long check format bench clean
+.PHONY: help setup demo test test-long sanitize check format bench clean
+
+# Which builds `make sanitize` makes and runs: thread, address, debug.
+BUILDS ?= thread address debug
 
 # How long each test of `make test-long` runs, in seconds.
 ZRAMFS_TEST_SECONDS ?= 900
@@ -13,8 +16,10 @@ help:
 	@echo 'make demo    mount, fio, loop, file system, swap: all of it, verified, in two minutes'
 	@echo 'make test    the tests'
 	@echo 'make test-long   random operations, compared with the kernel'"'"'s zram, and hostile load (each ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS))'
+	@echo 'make sanitize   the compiled parts under ThreadSanitizer, AddressSanitizer, and UBSan with bounds checks (BUILDS=$(BUILDS))'
 	@echo 'make check   format, lint and types'
-	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes)'
+	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes;'
+	@echo '             BASE=DIR: another checkout beside it; TRANSPORT=dev or uring)'
 	@echo 'make clean   remove .venv and what was built'
 
 setup:
@@ -31,11 +36,15 @@ test-long: setup
 	@$(SUDO) env ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS) ZRAMFS_TEST_SEED=$${ZRAMFS_TEST_SEED:-$$(date +%s)000} \
 		.venv/bin/python -m pytest -s --timeout 0 tests/system/test_differential.py tests/system/test_hostile_load.py
 
+sanitize: setup
+	@$(SUDO) .venv/bin/python scripts/sanitize $(BUILDS)
+
 check: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@cd scripts/bench && MYPYPATH=../.. ../../.venv/bin/mypy --strict --config-file= .
+	@cd scripts/sanitize && MYPYPATH=../.. ../../.venv/bin/mypy --strict --config-file= .
 
 format: setup
 	@.venv/bin/ruff format .
@@ -43,7 +52,7 @@ format: setup
 
 bench:
 	@scripts/setup.sh nbdkit libnbd-bin
-	@$(SUDO) env QUICK=$(QUICK) .venv/bin/python scripts/bench
+	@$(SUDO) env QUICK=$(QUICK) .venv/bin/python scripts/bench $(if $(BASE),--base $(BASE)) $(if $(TRANSPORT),--transport $(TRANSPORT))
 
 clean:
 	rm -rf .venv build *.egg-info
