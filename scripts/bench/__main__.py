@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from apart import MemoryCell
 from binaries import WANTED_BYTES
-from cells import CELLS, Cell
+from catalogue import CELLS
+from cells import BASE, OURS, Cell, Transport
 from machine import Machine, check_memory, check_programs, debian, describe_machine
 from picture import picture
 from process import BenchError
 from report import Report
 from rich.console import Console
 from session import handle_signals, run_session
-from targets import MEMORY_BYTES, TARGETS, Target
+from targets import MEMORY_BYTES, TARGETS, BaseTarget, Target, ZramfsTarget
 
 ROUNDS, QUICK_ROUNDS = 5, 2
-RUNTIME_S, QUICK_RUNTIME_S = 2.0, 0.7
+RUNTIME_S, QUICK_RUNTIME_S = 2.0, 0.5
 BUSY_LOAD = 0.5
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -36,6 +38,7 @@ class Options:
     runtime_s: float
     cells: list[Cell]
     targets: list[Target]
+    transport: Transport | None
     output: Path
 
 
@@ -61,14 +64,18 @@ def bench(options: Options) -> int:
     if machine.load_at_start > BUSY_LOAD:
         load = f"load average {machine.load_at_start:.1f}"
         notes.print(f"bench: {load}: other work disturbs the figures", soft_wrap=True)
+    left_out = {cell.name: cell.obstacle for cell in options.cells if cell.obstacle is not None}
+    for name, obstacle in left_out.items():
+        notes.print(f"bench: {name} is left out: {obstacle}", soft_wrap=True)
+    cells = [cell for cell in options.cells if cell.name not in left_out]
     outcome = run_session(
-        cells=options.cells,
+        cells=cells,
         targets=options.targets,
         rounds=options.rounds,
         runtime_s=options.runtime_s,
         console=notes,
     )
-    report = Report(outcome=outcome, machine=machine, cells=options.cells)
+    report = Report(outcome=outcome, machine=machine, cells=cells, left_out=left_out, transport=options.transport)
     options.output.write_text(report.as_json())
     options.output.with_suffix(".svg").write_text(picture(report, origin(report, machine)))
     show(report, machine, options.output)
@@ -79,11 +86,12 @@ def bench(options: Options) -> int:
 
 def check(options: Options) -> None:
     """Raise BenchError or OSError before the first mount, rather than after minutes of measuring."""
-    programs = {"fio": debian("fio"), "dd": debian("coreutils")}
+    programs = {"fio": debian("fio"), "dd": debian("coreutils"), "taskset": debian("util-linux")}
     for target in options.targets:
         programs |= target.programs
     check_programs(programs)
-    check_memory(WANTED_BYTES + MEMORY_BYTES * len(options.targets))
+    mounts = len(options.targets) + any(isinstance(cell, MemoryCell) for cell in options.cells)
+    check_memory(WANTED_BYTES + MEMORY_BYTES * mounts)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(options.output.parent, os.W_OK):
         raise BenchError(f"{options.output.parent} is not writable: choose another file with --output")
@@ -115,9 +123,18 @@ def parse(arguments: list[str]) -> Options:
         rounds=given.rounds or (QUICK_ROUNDS if quick else ROUNDS),
         runtime_s=given.runtime or (QUICK_RUNTIME_S if quick else RUNTIME_S),
         cells=given.only,
-        targets=[make() for name, make in makers.items() if name in given.targets],
+        targets=chosen_targets(given, makers),
+        transport=given.transport,
         output=given.output or Path("bench-results") / f"bench-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json",
     )
+
+
+def chosen_targets(given: argparse.Namespace, makers: dict[str, Callable[[], Target]]) -> list[Target]:
+    """Return the targets in the order of their turns: ours, the base line, and the others."""
+    chosen = {name: make() for name, make in makers.items() if name in given.targets}
+    ours = {OURS: ZramfsTarget(given.transport)} if OURS in chosen else {}
+    base = {BASE: BaseTarget(given.base)} if given.base is not None else {}
+    return list((ours | base | chosen | ours).values())
 
 
 def parser_for(targets: list[str]) -> argparse.ArgumentParser:
@@ -133,6 +150,8 @@ def parser_for(targets: list[str]) -> argparse.ArgumentParser:
         metavar="REGEX",
         help="cells whose name matches: 4k, 1m|dd …",
     )
+    add("--base", type=Path, metavar="DIR", help="a checkout with its own .venv, whose zramfs is measured beside ours")
+    add("--transport", choices=["dev", "uring"], help="of our mount; the floors are those of dev without it")
     add("--targets", type=names_among(targets), default=",".join(targets), help="default: %(default)s")
     add(
         "--quick",

@@ -1,11 +1,10 @@
-"""What is measured: the cells, each a command on a target's block file and a figure read from its output.
-
-Floors are zramfs's figure over another target's: those the project promises (docs/performance.md).
-"""
+"""What can be measured: kinds of cells, each a command and a figure read from its output; `catalogue` has the cells."""
 
 import json
+import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +16,19 @@ MIB = 1 << 20
 DISK_BYTES = 1 << 30
 
 OURS = "zramfs"
+BASE = "base"
+"""The zramfs of another checkout."""
 OTHERWISE = "otherwise"
-"""zramfs itself, under the condition that a cell compares with."""
+BASE_OTHERWISE = "base otherwise"
+"""These two under the condition that a cell compares with."""
+VARIANTS = {OTHERWISE: OURS, BASE_OTHERWISE: BASE}
 
-ALL_TARGETS = (OURS, "peer", "kernel")
+ALL_TARGETS = (OURS, BASE, "peer", "kernel")
 
 Content = Literal["fio", "binaries"]
 Direction = Literal["write", "read"]
+Transport = Literal["dev", "uring"]
+Unit = Literal["k IOPS", "MB/s", "MiB", "µs", "x"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Settings:
     runtime_s: float
     binaries: Path
     binaries_bytes: int
+    mount_commands: dict[str, list[str]]
+    """The targets that are zramfs: how another mount of each is made; the mount point and its size follow."""
 
     @property
     def ramp_s(self) -> float:
@@ -47,19 +54,46 @@ class Cell(ABC):
     name: str
     title: str
     direction: Direction
-    unit: Literal["k IOPS", "MB/s", "µs"]
-    floors: dict[str, float] = field(default_factory=dict)
+    unit: Unit
+    floors: Mapping[str, float] = field(default_factory=dict)
     """What zramfs's figure over a target's should reach, by target; where less is better, what it should not pass."""
+    floors_on: Mapping[Transport, Mapping[str, float]] = field(default_factory=dict)
+    """The same where zramfs has this transport: these stand above the others."""
     targets: tuple[str, ...] = ALL_TARGETS
     less_is_better: bool = False
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """Targets that need no run: their figures are known."""
+    companions: tuple["Cell", ...] = ()
+    """Cells that read other figures from the output of the same run."""
+
+    @property
+    def rows(self) -> tuple["Cell", ...]:
+        """Return the cell and its companions: a row of the table each."""
+        return (self, *self.companions)
 
     @property
     @abstractmethod
-    def content(self) -> Content:
-        """Return which data the device holds before the cell."""
+    def content(self) -> Content | None:
+        """Return which data the device holds before the cell; None if it leaves the device alone."""
 
-    def before(self, block_file: Path, target: str) -> None:  # noqa: B027 - most need nothing
+    @property
+    def obstacle(self) -> str | None:
+        """Return why the cell cannot be measured here, or None."""
+        return None
+
+    def floor(self, target: str, transport: Transport) -> float | None:
+        """Return what the ratio to a target should reach."""
+        return self.floors_on.get(transport, {}).get(target, self.floors.get(target))
+
+    def before(self, block_file: Path, target: str) -> None:
         """Set the target up for the cell's next run."""
+        if VARIANTS.get(target, target) in {OURS, BASE}:
+            set_stream_policy(block_file, self.policy(target))
+
+    def policy(self, target: str) -> str:
+        """Return the `stream_policy` of a zramfs for this cell."""
+        del target
+        return "auto"
 
     @abstractmethod
     def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
@@ -118,77 +152,25 @@ class FioCell(Cell):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WritersCell(FioCell):
-    """Several writers of one file, each with one request at a time; otherwise a single one."""
+class CallersCell(FioCell):
+    """Several callers of one file, each with one request at a time; otherwise a single one."""
 
-    writers: int
+    callers: int
 
     def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
         """Return the fio command line."""
-        jobs = 1 if target == OTHERWISE else self.writers
+        jobs = 1 if target in VARIANTS else self.callers
         return [*super().command(block_file, settings, target), f"--numjobs={jobs}", "--group_reporting"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloodCell(Cell):
-    """The 99th percentile of a synchronous 4K writer's latency beside a flood of 1M writes; otherwise policy percpu."""
-
-    @property
-    def content(self) -> Content:
-        """Return fio's own data."""
-        return "fio"
-
-    def before(self, block_file: Path, target: str) -> None:
-        """Choose the policy; `auto` is the default, and that of all other cells."""
-        set_stream_policy(block_file, "percpu" if target == OTHERWISE else "auto")
+class PinnedCell(FioCell):
+    """A caller that stays on one CPU, the last one: where its daemon runs is what counts then."""
 
     def command(self, block_file: Path, settings: Settings, target: str) -> list[str]:
-        """Return the fio command line: two jobs, each on its half of the device."""
-        half = DISK_BYTES // 2
-        return [
-            *fio_basics(block_file, size_bytes=half),
-            "--time_based",
-            f"--runtime={milliseconds(settings.runtime_s)}",
-            f"--ramp_time={milliseconds(settings.ramp_s)}",
-            *("--name=flood", "--rw=write", f"--bs={MIB}", "--ioengine=libaio", "--iodepth=8"),
-            *self.flood_options(target),
-            *("--name=sync", f"--offset={half}", "--rw=randwrite", f"--bs={4 * KIB}", "--ioengine=psync"),
-            *("--sync=1", "--norandommap"),
-        ]
-
-    def flood_options(self, target: str) -> list[str]:
-        """Return what else fio is told of the flood."""
-        del target
-        return []
-
-    def figure(self, output: Output, settings: Settings) -> float:
-        """Return µs."""
-        del settings
-        latency = parse_fio(output.stdout)[1]["write"]["clat_ns"]
-        if not latency["N"]:
-            raise BenchError(f"{self.name}: the synchronous writer completed no request in its time")
-        return float(latency["percentile"]["99.000000"]) / 1e3
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZerosFloodCell(FloodCell):
-    """How far that latency could go down: in a flood that has only to be received; otherwise in the usual one, percpu.
-
-    Zeros are neither compressed nor stored. They come at a rate that percpu reaches with data on two CPUs.
-    """
-
-    rate_bytes_s: int
-
-    def before(self, block_file: Path, target: str) -> None:
-        """Choose percpu for both: no engine takes a CPU away."""
-        del target
-        set_stream_policy(block_file, "percpu")
-
-    def flood_options(self, target: str) -> list[str]:
-        """Return what makes it zeros, for zramfs."""
-        if target == OTHERWISE:
-            return []
-        return ["--buffer_compress_percentage=0", "--zero_buffers", f"--rate={self.rate_bytes_s}"]
+        """Return the fio command line, behind taskset."""
+        cpu = max(os.sched_getaffinity(0))
+        return ["taskset", "--cpu-list", str(cpu), *super().command(block_file, settings, target)]
 
 
 def set_stream_policy(block_file: Path, policy: str) -> None:
@@ -209,14 +191,7 @@ class DdCell(Cell):
         """Return the dd command line."""
         del target
         if self.direction == "write":
-            return [
-                "dd",
-                f"if={settings.binaries}",
-                f"of={block_file}",
-                "bs=1M",
-                "oflag=direct",
-                "conv=notrunc",
-            ]
+            return dd_write_command(block_file, settings)
         count = settings.binaries_bytes // MIB
         return ["dd", f"if={block_file}", "of=/dev/null", "bs=1M", f"count={count}", "iflag=direct"]
 
@@ -228,98 +203,9 @@ class DdCell(Cell):
         return int(found[1]) / float(found[2]) / 1e6
 
 
-def random_4k(direction: Direction, depth: int, **floors: float) -> FioCell:
-    """Return a cell of small requests all over the device, counted in requests a second."""
-    return FioCell(
-        name=f"4k-rand{direction}-qd{depth}",
-        title=f"4K random {direction} QD{depth}",
-        direction=direction,
-        unit="k IOPS",
-        pattern=f"rand{direction}",
-        block_bytes=4 * KIB,
-        depth=depth,
-        floors=floors,
-        targets=(*ALL_TARGETS, "nothing"),
-    )
-
-
-def sequential(size: str, direction: Direction, depth: int, **floors: float) -> FioCell:
-    """Return a cell of large requests one after the other, counted in bytes a second."""
-    return FioCell(
-        name=f"{size.lower()}-{direction}-qd{depth}",
-        title=f"{size} {direction} QD{depth}",
-        direction=direction,
-        unit="MB/s",
-        pattern=direction,
-        block_bytes={"128K": 128 * KIB, "1M": MIB}[size],
-        depth=depth,
-        floors=floors,
-    )
-
-
-def binaries(direction: Direction, **floors: float) -> DdCell:
-    """Return a cell of dd."""
-    title = f"dd 1M {direction}, binaries"
-    return DdCell(name=f"dd-{direction}", title=title, direction=direction, unit="MB/s", floors=floors)
-
-
-def writers_4k(writers: int, **floors: float) -> WritersCell:
-    """Return a cell of several psync writers."""
-    return WritersCell(
-        name=f"4k-randwrite-{writers}-writers",
-        title=f"4K random write, {writers} writers, otherwise 1",
-        direction="write",
-        unit="k IOPS",
-        pattern="randwrite",
-        block_bytes=4 * KIB,
-        depth=1,
-        writers=writers,
-        floors=floors,
-        targets=(OURS, OTHERWISE),
-    )
-
-
-def flood(**floors: float) -> FloodCell:
-    """Return the cell of the synchronous writer beside a flood."""
-    return FloodCell(
-        name="4k-sync-in-flood-p99",
-        title="4K sync p99 in a 1M flood, otherwise percpu",
-        direction="write",
-        unit="µs",
-        floors=floors,
-        targets=(OURS, OTHERWISE),
-        less_is_better=True,
-    )
-
-
-def flood_of_zeros(rate_mib_s: int) -> ZerosFloodCell:
-    """Return the cell of what receiving such a flood costs a synchronous writer, whatever is done with it."""
-    return ZerosFloodCell(
-        name="4k-sync-in-zeros-p99",
-        title=f"the same in one of zeros, {rate_mib_s} MiB/s",
-        direction="write",
-        unit="µs",
-        targets=(OURS, OTHERWISE),
-        less_is_better=True,
-        rate_bytes_s=rate_mib_s * MIB,
-    )
-
-
-CELLS: tuple[Cell, ...] = (
-    random_4k("write", 1, peer=2.5),
-    random_4k("write", 32, peer=4.0, nothing=0.7),
-    random_4k("read", 1, peer=2.0),
-    random_4k("read", 32, peer=2.5),
-    sequential("128K", "write", 1, kernel=0.9),
-    sequential("128K", "read", 1),
-    sequential("1M", "write", 4, kernel=1.6),
-    sequential("1M", "read", 4, kernel=1.3),
-    binaries("write", kernel=1.2),
-    binaries("read", kernel=1.1),
-    writers_4k(4, otherwise=1.5),
-    flood(otherwise=0.5),
-    flood_of_zeros(1000),
-)
+def dd_write_command(block_file: Path, settings: Settings) -> list[str]:
+    """Return the dd that writes the binaries to the device."""
+    return ["dd", f"if={settings.binaries}", f"of={block_file}", "bs=1M", "oflag=direct", "conv=notrunc"]
 
 
 def fill_command(block_file: Path) -> list[str]:

@@ -52,7 +52,7 @@ def describe_machine() -> Machine:
 
 def describe_versions() -> dict[str, str]:
     """Return the version of everything that is measured or measures; what is not there is left out."""
-    versions = {"python": platform.python_version(), "commit": commit()}
+    versions = {"python": platform.python_version(), "commit": commit(root_of_project())}
     versions |= {name: version_of_package(name) for name in PYTHON_PACKAGES}
     versions |= {name: version_of_program(command) for name, command in PROGRAMS.items()}
     versions |= {f"lib{name}": version_of_library(name, function) for name, function in LIBRARIES.items()}
@@ -95,9 +95,9 @@ def kilobytes(name: str) -> int:
     return int(field_of("/proc/meminfo", name).split()[0]) * 1024
 
 
-def commit() -> str:
+def commit(folder: Path) -> str:
     """Return the commit that is checked out, marked -dirty if files differ; nothing outside a repository."""
-    command = ["git", "-C", str(root_of_project()), "describe", "--always", "--dirty", "--abbrev=12"]
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     return version_of_program(command)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from cells import OTHERWISE, OURS, Cell, Content, DdCell, Settings, binaries, fill_command
+from cells import VARIANTS, Cell, Content, DdCell, Settings, dd_write_command, fill_command
 from process import run
 
 GRACE_S = 120.0
@@ -30,8 +30,9 @@ class Bench:
 
     def __init__(self, *, block_files: dict[str, Path], settings: Settings, rounds: int) -> None:
         self._block_files = dict(block_files)
-        if OURS in block_files:
-            self._block_files[OTHERWISE] = block_files[OURS]
+        self._block_files |= {
+            variant: block_files[target] for variant, target in VARIANTS.items() if target in block_files
+        }
         self.settings = settings
         self.rounds = rounds
         self._held: dict[str, Content | None] = dict.fromkeys(self._block_files)
@@ -52,42 +53,49 @@ class Bench:
         for number in range(1, self.rounds + 1):
             for target in targets:
                 progress(f"{cell.title}: round {number} of {self.rounds}, {target}")
-                self.samples.append(self._sample(cell, target, number))
+                self._sample(cell, target, number)
 
     def targets_of(self, cell: Cell) -> list[str]:
-        """Return those of the cell's targets that are there."""
+        """Return those of the cell's targets that are there, in the order in which they have their turns."""
         return [target for target in cell.targets if target in self._block_files]
+
+    def has_measured(self, cell: Cell) -> bool:
+        """Return whether there is a sample of a cell, from any target."""
+        return any(sample.cell == cell.name for sample in self.samples)
 
     def values(self, cell: Cell, target: str) -> list[float]:
         """Return the samples of one cell and target, in the order of the rounds."""
+        if target in cell.constants:
+            return [cell.constants[target]] * self.rounds
         return [sample.value for sample in self.samples if (sample.cell, sample.target) == (cell.name, target)]
 
     def line_of(self, cell: Cell) -> str:
-        """Return the medians of a cell that was measured, in one line."""
+        """Return the medians of a cell that was measured, and of its companions, in one line."""
+        return "; ".join(self._medians_of(row) for row in cell.rows)
+
+    def _medians_of(self, cell: Cell) -> str:
         medians = {target: median(self.values(cell, target)) for target in self.targets_of(cell)}
-        figures = ", ".join(f"{target} {value:.1f}" for target, value in medians.items())
+        figures = ", ".join(f"{target} {value:.{2 if cell.unit == 'x' else 1}f}" for target, value in medians.items())
         return f"{cell.title}: {figures} {cell.unit}"
 
-    def _sample(self, cell: Cell, target: str, number: int) -> Sample:
+    def _sample(self, cell: Cell, target: str, number: int) -> None:
+        """Run a cell once, and keep what it and its companions read from the output."""
         started_s = time.monotonic() - self._start_s
         cell.before(self._block_files[target], target)
         command = cell.command(self._block_files[target], self.settings, target)
-        self.commands.setdefault(cell.name, {})[target] = command
         output = run(command, timeout_s=self.settings.runtime_s + GRACE_S)
         if isinstance(cell, DdCell):
             self._held[target] = "binaries"
-        return Sample(cell.name, target, number, cell.figure(output, self.settings), started_s)
+        for row in cell.rows:
+            if target in row.targets:
+                self.commands.setdefault(row.name, {})[target] = command
+                self.samples.append(Sample(row.name, target, number, row.figure(output, self.settings), started_s))
 
     def _prepare(self, cell: Cell, target: str) -> None:
         """Give the device the content the cell expects, unless it holds it already."""
-        if self._held[target] == cell.content:
+        if cell.content is None or self._held[target] == cell.content:
             return
-        for command in self._preparations(cell, target):
-            run(command, timeout_s=GRACE_S)
-        self._held[target] = cell.content
-
-    def _preparations(self, cell: Cell, target: str) -> list[list[str]]:
         block_file = self._block_files[target]
-        if cell.content == "fio":
-            return [fill_command(block_file)]
-        return [binaries("write").command(block_file, self.settings, target)]
+        is_fio = cell.content == "fio"
+        run(fill_command(block_file) if is_fio else dd_write_command(block_file, self.settings), timeout_s=GRACE_S)
+        self._held[target] = cell.content

@@ -8,7 +8,15 @@ from report import Ratio, Report, Row, written
 WIDTH, ROW_HEIGHT, HEADER_HEIGHT, FOOTER_HEIGHT = 1120, 26, 74, 34
 TITLE_X, FIGURE_X, NAME_X, AXIS_X, AXIS_WIDTH, VALUE_X = 16, 372, 388, 500, 430, 946
 LEAST, MOST = 0.1, 100.0
-COLOURS = {"peer": "#3b6ea8", "kernel": "#8a5a9e", "nothing": "#7a7a7a", "otherwise": "#4f8f6b"}
+COLOURS = {
+    "base": "#b06a2c",
+    "peer": "#3b6ea8",
+    "kernel": "#8a5a9e",
+    "nothing": "#7a7a7a",
+    "otherwise": "#4f8f6b",
+    "base otherwise": "#c79a6b",
+    "data": "#555555",
+}
 
 
 def picture(report: Report, caption: str) -> str:

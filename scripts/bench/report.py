@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from cells import DISK_BYTES, OTHERWISE, OURS, Cell
+from cells import DISK_BYTES, OURS, VARIANTS, Cell, Transport
 from machine import Machine, describe_versions
 from measure import Bench
 from rich.table import Table
@@ -42,6 +42,8 @@ class Row:
 
     cell: Cell
     samples: dict[str, list[float]]
+    transport: Transport
+    """On which zramfs was measured: floors differ."""
 
     @property
     def medians(self) -> dict[str, float]:
@@ -52,31 +54,45 @@ class Row:
     def ratios(self) -> dict[str, Ratio]:
         """Return zramfs's ratio to each other target measured."""
         return {
-            target: ratio_of(self.samples[OURS], values, self.cell, target)
+            target: ratio_of(self.samples[OURS], values, self.cell, target, self.transport)
             for target, values in self.samples.items()
             if target != OURS and values and self.samples.get(OURS)
         }
 
 
-def ratio_of(ours: list[float], theirs: list[float], cell: Cell, target: str) -> Ratio:
+def ratio_of(ours: list[float], theirs: list[float], cell: Cell, target: str, transport: Transport) -> Ratio:
     """Return the ratio of two lists of samples taken round by round."""
     per_round = [mine / other for mine, other in zip(ours, theirs, strict=False)]
     of_medians = median(ours) / median(theirs)
-    return Ratio(of_medians, min(per_round), max(per_round), cell.floors.get(target), cell.less_is_better)
+    return Ratio(of_medians, min(per_round), max(per_round), cell.floor(target, transport), cell.less_is_better)
 
 
 class Report:
     """The rows of a run, as a table and as JSON."""
 
-    def __init__(self, *, outcome: Outcome, machine: Machine, cells: list[Cell]) -> None:
+    def __init__(
+        self,
+        *,
+        outcome: Outcome,
+        machine: Machine,
+        cells: list[Cell],
+        left_out: dict[str, str],
+        transport: Transport | None,
+    ) -> None:
         self._outcome = outcome
         self._machine = machine
+        self._left_out = left_out
+        self._transport = transport
         self._versions = describe_versions()
-        self._titles = {target.name: target.title for target in outcome.measured}
-        if OURS in self._titles and any(OTHERWISE in cell.targets for cell in cells):
-            self._titles[OTHERWISE] = "zramfs otherwise"
-        rows = [Row(cell, {name: outcome.bench.values(cell, name) for name in self._titles}) for cell in cells]
-        self.rows = [row for row in rows if row.medians]
+        measured = {target.name: target.title for target in outcome.measured}
+        variants = {name: f"{measured[whose]} otherwise" for name, whose in VARIANTS.items() if whose in measured}
+        constants = {name: "its " + name for cell in cells for name in cell.constants}
+        self._titles = {**measured, **variants, **constants}
+        self.rows = [self._row(row) for cell in cells for row in cell.rows if outcome.bench.has_measured(row)]
+
+    def _row(self, cell: Cell) -> Row:
+        samples = {name: self._outcome.bench.values(cell, name) for name in cell.targets if name in self._titles}
+        return Row(cell, {name: values for name, values in samples.items() if values}, self._transport or "dev")
 
     @property
     def version(self) -> str:
@@ -114,7 +130,7 @@ class Report:
         """Return everything that is known of the run."""
         bench = self._outcome.bench
         document = {
-            "format": 1,
+            "format": 2,
             "started": bench.started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": asdict(self._machine),
@@ -122,6 +138,7 @@ class Report:
             "settings": {
                 "rounds": bench.rounds,
                 "disk_bytes": DISK_BYTES,
+                "transport": self._transport,
                 "ramp_s": bench.settings.ramp_s,
                 **asdict(bench.settings),
             },
@@ -130,6 +147,7 @@ class Report:
                 for target in self._outcome.measured
             ],
             "skipped": self._outcome.skipped,
+            "left_out": self._left_out,
             "cells": [cell_as_json(row, bench) for row in self.rows],
             "error": self._outcome.error,
         }
@@ -140,14 +158,14 @@ def written(value: float | None, unit: str) -> str:
     """Return a figure with the digits that mean something."""
     if value is None:
         return "-"
-    return f"{value:.1f}" if unit == "k IOPS" else f"{value:.0f}"
+    return f"{value:.{ {'k IOPS': 1, 'x': 2}.get(unit, 0) }f}"
 
 
 def floor_of(ratio: Ratio | None) -> Text:
-    """Return the floor with pass or FAIL; nothing without one."""
+    """Return the floor, and whether it is reached; nothing without one."""
     if ratio is None or ratio.floor is None:
         return Text()
-    words = f"{'≤' if ratio.less_is_better else '≥'}{ratio.floor} {'pass' if ratio.passes else 'FAIL'}"
+    words = f"{'≤' if ratio.less_is_better else '≥'}{ratio.floor} {'reached' if ratio.passes else 'MISSED'}"
     return Text(words, "green" if ratio.passes else "bold red")
 
 

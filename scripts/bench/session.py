@@ -10,7 +10,7 @@ from cells import Cell, Settings
 from measure import Bench
 from process import BenchError
 from rich.console import Console
-from targets import Target, UnavailableError
+from targets import Target, UnavailableError, ZramfsTarget
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -32,7 +32,14 @@ def run_session(
     with ExitStack() as stack:
         binaries, size = stack.enter_context(binaries_file())
         block_files, skipped = mount_all(targets, stack, console)
-        settings = Settings(runtime_s=runtime_s, binaries=binaries, binaries_bytes=size)
+        settings = Settings(
+            runtime_s=runtime_s,
+            binaries=binaries,
+            binaries_bytes=size,
+            mount_commands={
+                target.name: target.mount_command for target in targets if isinstance(target, ZramfsTarget)
+            },
+        )
         bench = Bench(block_files=block_files, settings=settings, rounds=rounds)
         error = measure_all(cells, bench, console)
     measured = [target for target in targets if target.name in block_files]

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from cells import DISK_BYTES
-from machine import debian
+from cells import BASE, DISK_BYTES, OURS, Transport
+from machine import commit, debian
 from process import BenchError, kill_group, last_line, run, start
 
 MEMORY_BYTES = DISK_BYTES * 6 // 10
@@ -96,22 +96,40 @@ class _Mount:
 class ZramfsTarget(_Mount):
     """The project itself, mounted by its own command line with its defaults."""
 
-    name = "zramfs"
+    name = OURS
     title = "zramfs"
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport | None = None) -> None:
         super().__init__()
         self._program = str(Path(sys.executable).parent / "zramfs")
+        self._options = [] if transport is None else ["--transport", transport]
         self.programs = {self._program: "run `make setup`", "fusermount3": debian("fuse3")}
 
+    @property
+    def mount_command(self) -> list[str]:
+        """Return how it is mounted, but for the mount point and the size."""
+        return [self._program, "mount", *self._options]
+
     def _mount(self, mountpoint: Path) -> Path:
-        command = [self._program, "mount", str(mountpoint), "--size", str(DISK_BYTES)]
+        command = [*self.mount_command, str(mountpoint), "--size", str(DISK_BYTES)]
         self.commands.append(shlex.join(command))
         run(command, timeout_s=MOUNT_TIMEOUT_S)
         return mountpoint / "zram0"
 
     def _umount_command(self, mountpoint: Path) -> list[str]:
         return [self._program, "umount", str(mountpoint)]
+
+
+class BaseTarget(ZramfsTarget):
+    """The zramfs of another checkout, mounted by the command line of its own .venv."""
+
+    name = BASE
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__()
+        self._program = str(checkout.resolve() / ".venv/bin/zramfs")
+        self.title = f"zramfs {commit(checkout) or checkout}"
+        self.programs = {self._program: f"run `make setup` in {checkout}"}
 
 
 class _DaemonMount(_Mount):
