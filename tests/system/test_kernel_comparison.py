@@ -10,9 +10,9 @@ import trio
 from reads import read
 from sample_pages import Pages, made_pages, real_pages
 from zram_disks import PAGE, KernelZram, hot_added
-from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.layer import BlockLayer
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.serving import BioServer
 from zramfs.device.statistics import MmStat

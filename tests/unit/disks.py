@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from zramfs.backends.lz4 import LZ4
+from zramfs.block.blocks import BlockMap
 from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
-
-from zramfs.backends.lz4 import LZ4
-from zramfs.block.blocks import BlockMap
 from zramfs.contracts import Backend
 from zramfs.zcomp.zcomp import Zcomp
 

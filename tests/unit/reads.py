@@ -2,7 +2,6 @@
 
 from zramfs.block.disk import Disk
 from zramfs.block.request import Outcome, Request
-
 from zramfs.device.device import ZramDevice
 from zramfs.units import BytesLike
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from disks import lz4_disk
 from reads import punch_disk, read_disk, write_disk
-from zramfs.block.disk import Disk
 
+from zramfs.block.disk import Disk
 from zramfs.block.scan import describe_some, mark_idle_some
 
 PAGE = 4096

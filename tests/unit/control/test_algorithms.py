@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.layer import BlockLayer
 from zramfs.contracts import AlgorithmParams
 from zramfs.control.algorithms import AlgorithmAttributes
 from zramfs.device.device import DeviceConfig, ZramDevice

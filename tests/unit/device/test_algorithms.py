@@ -2,9 +2,9 @@
 
 import pytest
 import trio
-from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.layer import BlockLayer
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
 from zramfs.device.algorithms import Algorithms

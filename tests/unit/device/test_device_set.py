@@ -4,9 +4,9 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.layer import BlockLayer
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.serving import BioServer

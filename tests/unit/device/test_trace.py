@@ -9,12 +9,12 @@ import pytest
 import trio
 from disks import open_lz4_disk
 from reads import read, write_disk
-from zramfs.block.disk import Disk
-from zramfs.block.layer import BlockLayer
 
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.disk import Disk
+from zramfs.block.layer import BlockLayer
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.serving import BioServer
 from zramfs.device.trace import RequestTrace

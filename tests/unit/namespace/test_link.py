@@ -11,9 +11,9 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from zramfs.block.layer import BlockLayer
 
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.layer import BlockLayer
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
