@@ -1,4 +1,4 @@
-"""Tests that look at all swap, loop devices or processes, or measure: one at a time, while others run beside them.
+"""Tests that look at all swap, loop devices, devices of the kernel's zram or processes, or measure: one at a time.
 
 Swap of equal priority is used in turn. What one test does to its swap, another's process would meet in its memory.
 """
@@ -10,12 +10,14 @@ _FILES: Final = {
     "test_compare",
     "test_copies",
     "test_dead_daemon",
+    "test_differential",
     "test_exec",
     "test_exec_views",
     "test_hostile_mount",
     "test_hot_plug",
     "test_kernel_comparison",
     "test_loop_and_swap",
+    "test_transcript",
     "test_users",
 }
 
