@@ -249,7 +249,7 @@ def shortened(numbers: list[int], fails: Callable[[list[int]], bool]) -> list[in
     return numbers
 
 
-def describe_failure(pair: Pair, seed: int, failing: list[int]) -> str:
+def describe_failure(pair: Pair, seed: int, failing: list[int], text: str) -> str:
     """Shorten the sequence for a while, and say what fails in it and how to run it again."""
     sequence = operations(seed)
     deadline = time.monotonic() + SHORTEN_SECONDS
@@ -263,7 +263,7 @@ def describe_failure(pair: Pair, seed: int, failing: list[int]) -> str:
         [
             f"the kernel's zram and zramfs differ after the last of these operations, of seed {seed}:",
             *(f"  {number}: {sequence[number]}" for number in numbers),
-            last.text if last else "it does not fail again: it is a matter of timing",
+            last.text if last else f"{text}; it does not fail again: it is a matter of timing",
             f"to run it again: ZRAMFS_TEST_SEQUENCE={seed}:{','.join(map(str, numbers))}",
         ]
     )
@@ -292,7 +292,9 @@ def test_random_sequences_are_equal(mount: Mount, streams: str) -> None:
             print(f"seed {seed}")
             difference = pair.first_difference(operations(seed), numbers)
             if difference:
-                pytest.fail(describe_failure(pair, seed, [each for each in numbers if each <= difference.number]))
+                pytest.fail(
+                    describe_failure(pair, seed, [n for n in numbers if n <= difference.number], difference.text)
+                )
 
 
 def test_failing_sequence_is_shortened_to_what_it_takes() -> None:

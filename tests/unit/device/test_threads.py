@@ -206,7 +206,9 @@ async def test_upkeep_beside_requests_loses_and_tears_nothing(
     ) as device:
         async with kept_up(device) as seen:
             await together(*(partial(use, channel) for channel in range(1, threads + 1)))
-        assert seen >= {"r", "w", "i"}
+            with trio.fail_after(20):  # a loaded machine may have left upkeep little of the time
+                while not seen >= {"r", "w", "i"}:  # noqa: ASYNC110 - upkeep tells nobody
+                    await trio.sleep(0.01)
         for own in written:
             for page, writer in own.items():
                 assert await read_back(device, page * PAGE, PAGE) == page_of(page, writer)
