@@ -10,10 +10,8 @@ from zramfs.accel.by_hand cimport restore
 from zramfs.atomic cimport add_int, load_int, store_int
 from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport PAGE_BYTES, SCRATCH_BYTES, CompressedPage, PageCodec, compress
+from zramfs.threads cimport sched_yield
 from zramfs.streams cimport Stream, StreamManager, Waiter
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
 
 
 cdef void note_flight(void *stream) noexcept nogil:

@@ -14,11 +14,14 @@ from libc.string cimport memcpy
 
 from zramfs.accel.contexts cimport Context, ContextPool
 from zramfs.accel.descriptor cimport DEVICE_GONE, NO_FAULT, Job, work_off
-from zramfs.atomic cimport peek_int, peek_u32, poke_int, poke_u32
+from zramfs.atomic cimport peek_int, peek_u32, poke_u32
 from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport CompressedPage, PageCodec, compress
+from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.scheduling cimport take_long_slices
 from zramfs.threads cimport (
+    PR_SET_NAME,
+    prctl,
     pthread_cond_broadcast,
     pthread_cond_destroy,
     pthread_cond_init,
@@ -28,23 +31,8 @@ from zramfs.threads cimport (
     pthread_mutex_init,
     pthread_mutex_lock,
     pthread_mutex_unlock,
+    sched_yield,
 )
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int initial, int flags)
-    int eventfd_read(int fd, uint64_t *value)
-    int eventfd_write(int fd, uint64_t value)
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
-
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int option, const char *name)
-    enum:
-        PR_SET_NAME
 
 cdef enum:
     # Descriptors that an engine takes in one go: enough that the lock and the wake-up disappear beside 8 x 6 µs of
@@ -356,7 +344,7 @@ cdef class DescriptorRing:
 
     def _run_engine(self, int number, PageCodec codec not None):
         cdef bytes name = b"zramfs-eng-%d" % number
-        prctl(PR_SET_NAME, name)
+        prctl(PR_SET_NAME, <const char *>name)
         take_long_slices()
         with nogil:
             self._work_off(codec)

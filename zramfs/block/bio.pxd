@@ -1,6 +1,6 @@
 # A block I/O request: the kernel's word for it. Declarations only; `disk` takes it, and ends it.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from zramfs.streams cimport Waiter
 

@@ -14,13 +14,11 @@ from zramfs.atomic cimport (
     add_u64,
     check_int,
     compare_exchange_u64,
-    count_i64,
     count_u64,
     fence,
     load_i64,
     load_u64,
     pause,
-    peek_i64,
     peek_int,
     peek_u64,
     poke_int,
@@ -39,7 +37,6 @@ from zramfs.block.bio cimport (
     NO_ROOM_LEFT,
     PAGE_IS_CORRUPT,
     PAST_THE_END,
-    PUNCH,
     READ,
     TAIL,
     WRITE,
@@ -58,19 +55,22 @@ from zramfs.block.bio_work cimport (
     write_some,
 )
 from zramfs.block.load cimport CORRUPT, ELSEWHERE, LOADED, load_range
-from zramfs.block.slots cimport WRITTEN, Codecs
-from zramfs.block.store cimport IS_ELSEWHERE, KEPT, NO_ROOM, NOT_COMPRESSED, NOT_LOADED, discard_pages, patch_page
+from zramfs.block.slots cimport Codecs
+from zramfs.block.store cimport IS_ELSEWHERE, KEPT, NO_ROOM, NOT_LOADED, discard_pages, patch_page
 from zramfs.block.trace cimport TraceRecord
-from zramfs.clock cimport NEVER_NS, boot_time_s, monotonic_ns
+from zramfs.clock cimport boot_time_s, monotonic_ns
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.streams cimport Stream
-from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from zramfs.threads cimport (
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+    sched_yield,
+)
 from zramfs.zcomp.zcomp cimport Choice
 
 from zramfs.errors import DeviceBusy
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
 
 cdef enum:
     SECTOR_BYTES = 512

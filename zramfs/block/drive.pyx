@@ -5,18 +5,16 @@ Benchmarks and stress tests run one in each of their threads. Each page that is 
 torn page, or another one, is found.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
 
 from zramfs.atomic cimport load_int, store_int
-from zramfs.block.bio cimport FOR_TRIO, PUNCH, READ, WRITE, Bio
+from zramfs.block.bio cimport PUNCH, READ, WRITE, Bio
 from zramfs.block.disk cimport Disk
 from zramfs.clock cimport monotonic_ns
+from zramfs.threads cimport sched_yield
 
 from zramfs.block.request import OPERATIONS
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
 
 cdef enum:
     PAGE_BYTES = 4096

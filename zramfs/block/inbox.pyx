@@ -5,16 +5,9 @@ import os
 
 from libc.stdint cimport uint64_t
 
-from zramfs.block.request cimport HandedOver, TrioBio
+from zramfs.block.request cimport TrioBio
+from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int initial, int flags)
-    int eventfd_read(int fd, uint64_t *value)
-    int eventfd_write(int fd, uint64_t value)
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
 
 
 cdef class Inbox:

@@ -12,6 +12,9 @@ from zramfs.atomic cimport add_i64, add_u64, peek_i64, peek_int, peek_u64, poke_
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.scheduling cimport take_long_slices
 from zramfs.threads cimport (
+    PR_SET_IO_FLUSHER,
+    PR_SET_NAME,
+    prctl,
     pthread_cond_broadcast,
     pthread_cond_destroy,
     pthread_cond_init,
@@ -22,19 +25,11 @@ from zramfs.threads cimport (
     pthread_mutex_lock,
     pthread_mutex_trylock,
     pthread_mutex_unlock,
+    sched_yield,
 )
 from zramfs.zcomp.zcomp cimport Zcomp
 
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
-
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int option, ...)
-    enum:
-        PR_SET_NAME
-
 cdef enum:
-    PR_SET_IO_FLUSHER = 57      # since Linux 5.6
     # How long one of the crew looks for more work before it sleeps.
     SPIN_NS = 200000
 

@@ -4,7 +4,6 @@
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EIO
 
 from zramfs.atomic cimport exchange_u64, load_i64
 from zramfs.block.bio cimport (
@@ -25,13 +24,11 @@ from zramfs.block.bio cimport (
 from zramfs.block.disk cimport fail
 from zramfs.block.inbox cimport Inbox
 from zramfs.clock cimport monotonic_ns
+from zramfs.threads cimport sched_yield
 
 from enum import IntEnum
 
 from zramfs.errors import CorruptPage, MemoryLimitReached, PastTheEnd, ZramError
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
 
 cdef enum State:
     IS_SUBMITTED = 0

@@ -4,14 +4,11 @@
 `load` reads slots, `store` is the only code that fills and empties them.
 """
 
-from libc.string cimport memset
 
 from zramfs.atomic cimport count_u64, pause, peek_i64, peek_u16, peek_u64, poke_u64
+from zramfs.threads cimport sched_yield
 
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES as _HUGE_CLASS_BYTES
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
 
 cdef enum:
     # How often the lock is looked at before its holder is given the CPU: a page takes 2 µs to load, 100 looks take 3.

@@ -8,7 +8,7 @@ either its old or its new contents, and each object belongs to exactly one slot.
 from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memset
 
-from zramfs.atomic cimport count_i64, count_u16, count_u64, peek_i64, peek_u64, poke_u8
+from zramfs.atomic cimport count_i64, count_u16, count_u64, peek_u64, poke_u8
 from zramfs.block.load cimport ELSEWHERE, decode_page
 from zramfs.block.slots cimport (
     EMPTY,

@@ -17,7 +17,7 @@ from zramfs.threads cimport (
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
-from zramfs.zcomp.zcomp cimport FALLBACK, MANAGED, PERCPU
+from zramfs.zcomp.zcomp cimport MANAGED, PERCPU
 
 cdef enum:
     TAKEN_RECORDS = 128         # at a time: 0.25 ms

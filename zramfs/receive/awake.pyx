@@ -13,17 +13,13 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.atomic cimport exchange_int, fence, load_int, pause, peek_i64, peek_int, poke_i64, store_int
 from zramfs.clock cimport monotonic_ns
+from zramfs.threads cimport PR_SET_NAME, prctl
 
 cdef extern from "<semaphore.h>" nogil:
     int sem_init(sem_t *semaphore, int is_shared, unsigned int value)
     int sem_destroy(sem_t *semaphore)
     int sem_post(sem_t *semaphore)
     int sem_wait(sem_t *semaphore)
-
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int option, ...)
-    enum:
-        PR_SET_NAME
 
 cdef enum:
     PAUSES = 20             # between two looks at the clock

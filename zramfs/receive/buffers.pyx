@@ -5,7 +5,6 @@ A request has its Request, its words and its data in one buffer, and keeps it un
 of a buffer is resident: a write of 4 KiB takes two pages.
 """
 
-from libc.string cimport memset
 
 from zramfs.atomic cimport peek_u64, poke_u64
 from zramfs.memory cimport MADV_DONTNEED, madvise, map_memory, munmap

@@ -16,6 +16,27 @@ from zramfs.atomic cimport poke_int, poke_u64, store_int
 from zramfs.block.bio cimport ENDED, READ, WRITE
 from zramfs.block.disk cimport Disk
 from zramfs.clock cimport NEVER_NS, monotonic_ns
+from zramfs.events cimport (
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    POLLIN,
+    eventfd,
+    eventfd_read,
+    eventfd_write,
+    poll,
+    pollfd,
+    usleep,
+)
+from zramfs.threads cimport (
+    PR_SET_IO_FLUSHER,
+    PR_SET_NAME,
+    prctl,
+    pthread_sigmask,
+    sched_yield,
+    SIG_BLOCK,
+    sigfillset,
+    sigset_t,
+)
 from zramfs.receive.buffers cimport (
     DATA_BYTES,
     HAS_ENDED,
@@ -40,45 +61,10 @@ from zramfs.receive.request cimport (
     submit_request,
 )
 
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    int poll(pollfd *fds, unsigned long count, int timeout_ms)
-    enum:
-        POLLIN
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
-
-cdef extern from "<signal.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int sigfillset(sigset_t *signals)
-    int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
-    enum:
-        SIG_BLOCK
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int initial, int flags)
-    int eventfd_read(int fd, uint64_t *value)
-    int eventfd_write(int fd, uint64_t value)
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int option, ...)
-    enum:
-        PR_SET_NAME
-
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *room, size_t room_bytes)
-    int usleep(unsigned int us)
 
 cdef enum:
-    PR_SET_IO_FLUSHER = 57  # since Linux 5.6
     SLICE_NS = 50000        # of work on large bios, before the next request is looked for, which takes 2 µs
     # How long requests may follow each other before large bios and accelerators have a slice in any case. Longer than a
     # slice: requests should be taken faster than large ones are worked off, or those that come wait behind them.

@@ -14,6 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from zramfs.atomic cimport peek_int, peek_u64, poke_int, poke_u64
+from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.receive.handles cimport OpenDisk
 from zramfs.receive.protocol cimport (
     FOPEN_DIRECT_IO,
@@ -34,14 +35,6 @@ from zramfs.receive.protocol cimport (
     writev,
 )
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int initial, int flags)
-    int eventfd_read(int fd, uint64_t *value)
-    int eventfd_write(int fd, uint64_t value)
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
 
 cdef enum:
     # The most data of a request, whatever libfuse would take: the room that receivers have. 256 pages of 4 KiB.

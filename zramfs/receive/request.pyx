@@ -2,7 +2,7 @@
 """What is the same on every transport: a request of a block file becomes a bio, and an ended bio becomes a reply."""
 
 from libc.errno cimport EINVAL, ENXIO, EOPNOTSUPP
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from zramfs.atomic cimport peek_u64

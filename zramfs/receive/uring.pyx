@@ -33,6 +33,18 @@ from zramfs.atomic cimport (
 from zramfs.block.bio cimport ENDED, READ, WRITE
 from zramfs.block.disk cimport Disk
 from zramfs.clock cimport NEVER_NS, monotonic_ns
+from zramfs.events cimport (
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    POLLIN,
+    eventfd,
+    eventfd_read,
+    eventfd_write,
+    poll,
+    pollfd,
+    usleep,
+)
+from zramfs.threads cimport PR_SET_IO_FLUSHER, PR_SET_NAME, prctl, pthread_sigmask, SIG_BLOCK, sigfillset, sigset_t
 from zramfs.memory cimport MADV_DONTNEED, madvise, map_memory, munmap
 from zramfs.receive.protocol cimport fuse_in_header, fuse_out_header
 from zramfs.receive.request cimport ANSWER, SUBMIT, Reply, Verdict, make_reply, read_request, submit_request
@@ -57,41 +69,8 @@ from zramfs.receive.uring_protocol cimport (
 )
 from zramfs.scheduling cimport run_on, thread_ns
 
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    int poll(pollfd *fds, unsigned long count, int timeout_ms)
-    enum:
-        POLLIN
-
-cdef extern from "<signal.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int sigfillset(sigset_t *signals)
-    int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
-    enum:
-        SIG_BLOCK
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int initial, int flags)
-    int eventfd_read(int fd, uint64_t *value)
-    int eventfd_write(int fd, uint64_t value)
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int option, ...)
-    enum:
-        PR_SET_NAME
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int us)
 
 cdef enum:
-    PR_SET_IO_FLUSHER = 57      # since Linux 5.6
     MADV_DONTNEED_LOCKED = 24   # since Linux 5.18: a daemon that swaps has its memory locked
     DATA_BYTES = 1 << 20        # the longest request's, as INIT's answer says
     PAGE_BYTES = 4096

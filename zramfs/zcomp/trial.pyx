@@ -12,7 +12,7 @@ from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, PageCodec
 from zramfs.memory cimport LazyMemory
 from zramfs.streams cimport Stream, Waiter
-from zramfs.zcomp.zcomp cimport BEGUN_RUN, COMPLETE, HAS_TO_WAIT, Choice, Zcomp
+from zramfs.zcomp.zcomp cimport COMPLETE, HAS_TO_WAIT, Choice, Zcomp
 
 cdef struct Waiting:
     Waiter waiter       # the first, so that the Waiter's address is this one's
