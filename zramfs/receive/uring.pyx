@@ -87,8 +87,10 @@ cdef enum:
     NO_MEMORY_US = 1000         # until memory is looked for again
     IDLE_NS = 1000000000        # without a request, until memory is given back
     PLACES_FOR_READS = 16       # of the background requests, which writes that wait for a stream must not all be
-    # Entries of a queue beside the kernel's background requests, for whoever waits: a request that pyfuse3 has keeps one.
-    PLACES_FOR_OTHERS = 64
+    # Entries of a queue, at the least. A request keeps one until it is answered, however long that takes; where all are
+    # kept, later requests of that CPU wait in the kernel, whatever they ask for. One that is not used costs 150 bytes.
+    LEAST_ENTRIES = 4160
+    PLACES_FOR_OTHERS = 64      # beside the kernel's background requests
     MOST_SUBMISSIONS = 256      # at a time
     # What the payloads of a queue may hold of memory: touching 1 MiB anew costs 0.1 ms, as much as copying it.
     MOST_TOUCHED_BYTES = 32 << 20
@@ -133,7 +135,7 @@ cdef class UringReceiver:
         self.placement, self.kept = placement, kept
         self.queue, self.channel, self.dev_fd = queue, channel, dev_fd
         self.busy_poll_ns = busy_poll_us * 1000
-        self.entry_count = handover.background + PLACES_FOR_OTHERS
+        self.entry_count = max(handover.background + PLACES_FOR_OTHERS, <int>LEAST_ENTRIES)
         self.is_set_up = threading.Event()
 
     def __dealloc__(self):
