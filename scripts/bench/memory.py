@@ -48,8 +48,8 @@ def resident_bytes(pid: int) -> int:
 
 def buffers_bytes(status: dict[str, Any]) -> int:
     """Return what the receivers' buffers take, as far as `status` says it."""
-    transport = status.get("transport")
-    return int(transport.get("buffers_bytes", 0)) if isinstance(transport, dict) else 0
+    transport = status["daemon"].get("transport")
+    return int(transport.get("unused_buffer_bytes", 0)) if isinstance(transport, dict) else 0
 
 
 if __name__ == "__main__":

@@ -50,11 +50,22 @@ class Mounted:
             assert time.monotonic() < deadline, f"{self.path} stays mounted"
             time.sleep(0.02)
 
+    def wait_until_resident(self, most_bytes: int, timeout_s: float = 20.0) -> None:
+        """Receivers keep buffers for requests, up to 32 MiB each, until there was no request for a second."""
+        deadline = time.monotonic() + timeout_s
+        while (resident := resident_bytes(self.pid)) > most_bytes:
+            assert time.monotonic() < deadline, f"{resident} bytes are resident instead of {most_bytes} at the most"
+            time.sleep(0.05)
+
     def wait_for_daemon_end(self, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while self.is_running():
             assert time.monotonic() < deadline, f"the daemon {self.pid} does not end"
             time.sleep(0.02)
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) << 10
 
 
 def is_zombie(pid: int) -> bool:
