@@ -25,6 +25,8 @@ LEFT_OUT = {
     "memory_back": "they measure resident memory, which the runtime adds to and keeps",
     "memory_goes_back": "likewise",
     "is_resident": "likewise",
+    "without_touching": "likewise",
+    "costs_a_page_for_each_place": "likewise",
     "test_large_pages": "they load a library before all others, where the runtime has to be",
     "takes_32_pages_at_a_time": "streams bound their runs by time, and it presumes lz4's speed",
     "what_the_queue_does_not_take": "likewise",

@@ -13,6 +13,7 @@ cdef class TrioBio:
 
 cdef class Request(TrioBio):
     cdef Bio own
+    cdef int channel            # of the thread that submits it; who goes on with the bio is another's business
     cdef Py_buffer view         # of the data, from `submit` to the end
     cdef int64_t state          # a State: atomic
     cdef public object on_ended # called by `tell`, once

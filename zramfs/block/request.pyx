@@ -206,6 +206,7 @@ cdef class Request(TrioBio):
             PyObject_GetBuffer(data, &self.view, PyBUF_WRITABLE if is_read else PyBUF_SIMPLE)
             self.own.data, self.own.size_bytes = <uint8_t *>self.view.buf, self.view.len
         self.own.is_async, self.own.is_urgent, self.own.channel = is_async, is_urgent, channel
+        self.channel = channel
         self.own.end = end_request
         self.own.owner = <void *>self
         self.on_ended = on_ended
@@ -223,7 +224,7 @@ cdef class Request(TrioBio):
         Py_INCREF(self)
         with nogil:
             outcome = disk.submit(&self.own)
-        if self.own.channel == 0 and outcome in (HAS_MORE, FOR_TRIO):
+        if self.channel == 0 and outcome in (HAS_MORE, FOR_TRIO):
             return outcome
         self.await_end()
         return outcome
@@ -260,7 +261,7 @@ cdef class Request(TrioBio):
         """Wait for the end on a thread of its own, without the GIL, and do a receiver's part meanwhile."""
         with nogil:
             while load_i64(&self.state) != HAS_ENDED:
-                if not self.kept.layer.work(self.own.channel, 0):
+                if not self.kept.layer.work(self.channel, 0):
                     sched_yield()
 
     def result(self):

@@ -19,6 +19,7 @@ from zramfs.block.slots cimport (
     WRITTEN,
     Slot,
     SlotTable,
+    contents_of,
     lock_slot,
     marks_of,
     unlock_slot,
@@ -84,7 +85,7 @@ cdef int describe(SlotTable table, uint64_t page, char *line) noexcept nogil:
     """One line, and its length; none for an empty page. As the kernel's, the time has whole seconds."""
     cdef Slot slot
     lock_slot(table, &table.slots[page])
-    slot = table.slots[page]
+    slot = contents_of(&table.slots[page])
     unlock_slot(&table.slots[page])
     if slot.kind == EMPTY:
         return 0

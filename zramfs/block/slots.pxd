@@ -89,6 +89,13 @@ cdef inline uint8_t marks_of(const Slot *slot) noexcept nogil:
     """Its marks but the lock, which the caller has."""
     return peek_u8(&slot.marks) & <uint8_t>~LOCKED
 
+cdef inline Slot contents_of(const Slot *slot) noexcept nogil:
+    """What it has, and its marks but the lock, which the caller has: not a plain copy, because others try to set LOCKED."""
+    cdef Slot contents
+    contents.value, contents.accessed_s, contents.length = slot.value, slot.accessed_s, slot.length
+    contents.kind, contents.marks = slot.kind, marks_of(slot)
+    return contents
+
 cdef inline void set_marks(Slot *slot, uint8_t marks) noexcept nogil:
     """Change its marks; the caller keeps the lock."""
     poke_u8(&slot.marks, marks | LOCKED)

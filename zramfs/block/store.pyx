@@ -20,6 +20,7 @@ from zramfs.block.slots cimport (
     STORED,
     WRITTEN,
     StoreCounts,
+    contents_of,
     lock_slot,
     marks_of,
     unlock_slot,
@@ -89,7 +90,7 @@ cdef void replace_contents(SlotTable table, int channel, uint64_t page, Slot fre
 
 cdef Slot exchange_slot(SlotTable table, int channel, uint64_t page, Slot *slot, Slot fresh) noexcept nogil:
     """Fill a slot that the caller has locked, unlock and count it; what it held is the caller's to free."""
-    cdef Slot old = slot[0]
+    cdef Slot old = contents_of(slot)
     cdef StoreCounts *counts = &table.counts[channel]
     cdef bint was_used = old.kind != EMPTY
     cdef bint is_used = fresh.kind != EMPTY

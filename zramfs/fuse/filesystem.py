@@ -274,12 +274,18 @@ class ZramFilesystem(pyfuse3.Operations):
 
     def _open_node(self, node: AttributeFile | BlockFile, flags: int) -> int:
         file = node.open(flags)
-        if isinstance(node, BlockFile):
-            handle = self._handles.open_disk(node.device.disk, flags)
-        else:
-            handle = self._handles.open_other()
+        try:
+            handle = self._new_handle(node, flags)
+        except MemoryError:
+            file.release()
+            raise
         self.open_files[handle] = file
         return handle
+
+    def _new_handle(self, node: AttributeFile | BlockFile, flags: int) -> int:
+        if isinstance(node, BlockFile):
+            return self._handles.open_disk(node.device.disk, flags)
+        return self._handles.open_other()
 
     @_answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:

@@ -361,6 +361,8 @@ cdef class UringReceiver:
             payload_bytes,
         ):
             usleep(NO_MEMORY_US)
+            if load_int(&self.is_stopping):
+                return
 
     cdef void submit(self, Entry *entry) noexcept nogil:
         """Submit the bio; its entry waits until it ends."""
