@@ -5,7 +5,7 @@ from libc.errno cimport EINVAL, ENXIO, EOPNOTSUPP
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from zramfs.atomic cimport peek_u64
+from zramfs.atomic cimport load_pointer, peek_u64
 from zramfs.block.bio cimport PUNCH, READ, WRITE
 from zramfs.block.disk cimport Disk
 from zramfs.receive.handles cimport OpenDisk
@@ -48,7 +48,7 @@ cdef Verdict read_request(
     entry = handles.find((<const fuse_read_in *>arguments).fh)  # the handle comes first in all four
     if entry == NULL:
         return HAND_OVER
-    request.disk = entry.disk
+    request.disk = load_pointer(&entry.disk)
     request.unique = header.unique
     request.opcode = opcode
     request.bio.error = 0

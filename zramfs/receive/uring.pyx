@@ -623,6 +623,7 @@ cdef ssize_t reply_to_handed_over(Origin *origin, uint64_t unique, const iovec *
     cdef Entry *entry = (<EntryOrigin *>origin).entry
     cdef fuse_out_header *header = <fuse_out_header *>entry.header.in_out
     cdef uint64_t payload_bytes = 0
+    cdef ssize_t length
     cdef int i
     memcpy(header, iov[0].iov_base, sizeof(fuse_out_header))
     for i in range(1, count):
@@ -633,6 +634,7 @@ cdef ssize_t reply_to_handed_over(Origin *origin, uint64_t unique, const iovec *
         memcpy(entry.payload + payload_bytes, iov[i].iov_base, iov[i].iov_len)
         payload_bytes += iov[i].iov_len
     entry.header.entry.payload_bytes = <uint32_t>payload_bytes
-    header.len = <uint32_t>(sizeof(fuse_out_header) + payload_bytes)
-    (<UringReceiver>entry.receiver).push_ended(entry)
-    return header.len
+    length = sizeof(fuse_out_header) + payload_bytes
+    header.len = <uint32_t>length
+    (<UringReceiver>entry.receiver).push_ended(entry)  # the entry is its thread's from here on
+    return length
