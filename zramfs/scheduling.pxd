@@ -27,7 +27,7 @@ cdef extern from * nogil:
         struct zramfs_sched_attr attr;
         if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0) {
             attr.size = sizeof attr;
-            attr.runtime = 100000000;
+            attr.runtime = 12000000;
             syscall(SYS_sched_setattr, 0, &attr, 0);
         }
     }
@@ -46,10 +46,10 @@ cdef extern from * nogil:
     }
     #endif
     """
-    # Let this thread be one that works in bulk: its share of the CPU stays, and comes in slices of 100 ms, the longest there are;
-    # whoever wakes up and has shorter ones goes first (since Linux 6.12; before, nothing changes). With it for the crew and
-    # the engines, a synchronous 4K writer beside a flood of 1M writes went from 31k to 57k IOPS and its 99th percentile
-    # from 643 to 94 µs, for 7 % of the flood (medians of 13 rounds on a busy machine).
+    # Let this thread be one that works in bulk: its share of the CPU stays, and comes in slices of 12 ms; whoever wakes up and
+    # has shorter ones (2.8 ms) goes first (since Linux 6.12; before, nothing changes). A synchronous 4K writer beside a
+    # flood of 1M writes, with slices of 3, 12 and 100 ms for the crew and the engines: p99 187, 82 and 60 µs; the
+    # flood's own 20, 28 and 70 ms, because a run waits for its engine's turn (medians of 7 interleaved rounds).
     void take_long_slices "zramfs_take_long_slices"()
     void run_on "zramfs_run_on"(int cpu)
     int64_t thread_ns "zramfs_thread_ns"()     # of CPU time that this thread has had

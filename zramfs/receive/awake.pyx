@@ -74,6 +74,10 @@ cdef class Awake:
         """Let a CPU's thread have run now (tests)."""
         poke_i64(&self.lamps[cpu].seen_ns, now_ns)
 
+    def kept_until_ns(self, int cpu):
+        """Return until when a CPU is to be kept awake (tests)."""
+        return peek_i64(&self.lamps[cpu].until_ns)
+
     def is_burning(self, int cpu):
         """Whether the CPU's thread does not sleep."""
         return not peek_int(&self.lamps[cpu].is_out)

@@ -292,14 +292,14 @@ cdef class UringReceiver:
     cdef bint reap(self) noexcept nogil:
         """Take the requests that are there; False if there was none."""
         cdef const io_ring_cqe *cqe = io_ring_peek(&self.ring)
-        cdef int64_t now_ns
+        cdef int64_t now_ns = 0
         cdef uint64_t number
         cdef uint32_t flags
         cdef int result
         if cqe == NULL:
             return False
-        now_ns = monotonic_ns()
         while cqe != NULL:
+            now_ns = monotonic_ns()
             number, result, flags = cqe.user_data, cqe.result, cqe.flags
             io_ring_seen(&self.ring)
             if number == WAKE:

@@ -107,6 +107,21 @@ def test_threads_stay_away_while_nothing_comes(away: Machine) -> None:
     assert away.look_back() is None
 
 
+def test_a_cpu_is_kept_awake_for_a_single_caller_whose_requests_come_closely() -> None:
+    machine = Machine()
+    machine.turns(2, deep=False)
+    assert machine.awake.kept_until_ns(0) == machine.now_ns + 50_000
+
+
+def test_no_cpu_is_kept_awake_for_several_callers() -> None:
+    machine = Machine()
+    for _ in range(100):
+        for caller in (CALLER, ANOTHER):
+            machine.now_ns += 10_000
+            machine.placement.note(0, caller, machine.now_ns, is_together=False)
+    assert machine.awake.kept_until_ns(0) == 0
+
+
 def test_one_guest_is_enough_for_a_cpu() -> None:
     machine = Machine(3)
     for _ in range(4):
