@@ -151,7 +151,7 @@ def test_compare_that_fails_says_under_which_setting(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         (("--vary", "queue_depth"), "is not KEY=VALUE"),
-        (("--vary", "speed=1,2"), "has no setting 'speed'"),
+        (("--vary", "speed=1,2"), "'speed' is nothing that varies"),
         (("--vary", "policy=slow"), "no stream policy 'slow'"),
         (("--workload", "flood"), "no workload 'flood'"),
         (("--rounds", "0"), "--rounds"),

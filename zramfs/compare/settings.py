@@ -8,9 +8,11 @@ from math import prod
 from typing import Final
 
 from zramfs.accel.profile import parse_accelerator
+from zramfs.accel.settings import SETTINGS
 from zramfs.backends.registry import load_backend
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
+from zramfs.suggestions import did_you_mean
 
 MOST_SETTINGS: Final = 32
 """Each is a row of the table and a line of the plots, and more than these cannot be told apart."""
@@ -19,6 +21,7 @@ _POLICY: Final = "policy"
 _ALGORITHM: Final = "algorithm"
 _PROFILE: Final = "profile"
 _POLICIES: Final = tuple(policy.value for policy in StreamPolicy)
+_KEYS: Final = (_POLICY, _PROFILE, _ALGORITHM, *SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ def parse_variation(text: str) -> Variation:
     values = tuple(listed.split(","))
     if not key or not equals or "" in values:
         raise InvalidValue(f"{text!r} is not KEY=VALUE,VALUE…, such as queue_depth=16,64,256")
+    if key not in _KEYS:
+        raise InvalidValue(f"{key!r} is nothing that varies: {did_you_mean(key, _KEYS)}")
     if repeated := [value for value, times in Counter(values).items() if times > 1]:
         raise InvalidValue(f"{key} has the value {repeated[0]} twice")
     return Variation(key, values)
@@ -85,7 +90,7 @@ def _checked_setting(values: tuple[tuple[str, str], ...], accelerator: str) -> S
     """Check what can be checked before the first mount: a refusal after minutes of measuring would waste them."""
     for key, value in values:
         if key == _POLICY and value not in _POLICIES:
-            raise InvalidValue(f"no stream policy {value!r}: there are {', '.join(_POLICIES)}")
+            raise InvalidValue(f"no stream policy {value!r}: {did_you_mean(value, _POLICIES)}")
         if key == _ALGORITHM:
             load_backend(value)
     varied = _vary_accelerator(accelerator, values)
