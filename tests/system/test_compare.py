@@ -52,7 +52,7 @@ def test_compare_json_shows_what_the_settings_did() -> None:
     assert (percpu["setting"], managed["setting"]) == ({"policy": "percpu"}, {"policy": "managed"})
     assert percpu["figures"]["managed_pages"]["median"] == 0
     assert managed["figures"]["managed_pages"]["median"] > 0
-    assert managed["figures"]["cpu_engines_s_per_gib"]["median"] > 0
+    assert managed["figures"]["cpu_device_s_per_gib"]["median"] > 0
     assert percpu["figures"]["async_p50_us"]["median"] <= percpu["figures"]["async_p99_us"]["median"]
 
 

@@ -22,7 +22,7 @@ from zramfs.accel.timeline cimport Costs, costs_of
 from zramfs.accel.watch cimport Run, RunWatch
 from zramfs.accel.work_meter cimport begin_work, end_work
 from zramfs.atomic cimport peek_int, poke_int
-from zramfs.clock cimport monotonic_ns
+from zramfs.clock cimport monotonic_ns, thread_cpu_ns
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
@@ -183,7 +183,7 @@ cdef class ModelledQueue:
         """
         cdef Run *run = &self.watch.runs[number]
         cdef uint8_t faults[MAX_RUN_PAGES]
-        cdef int64_t began_ns, ready_ns, finished_ns, began_work_ns
+        cdef int64_t began_ns, ready_ns, finished_ns, began_work_ns, worked_ns
         cdef bint is_modelled
         pthread_mutex_lock(&self.lock)
         is_modelled = self.modelled
@@ -201,13 +201,15 @@ cdef class ModelledQueue:
             self.ring.compress_polled(number, run.pages, pages)
             end_work(&run.work, began_work_ns, pages)
             return pages
+        began_work_ns = thread_cpu_ns()
         self.ring.compress_alone(run.pages, pages, faults)
+        worked_ns = thread_cpu_ns() - began_work_ns
         finished_ns = monotonic_ns()
         spin_until(ready_ns)
         pthread_mutex_lock(&self.lock)
         self.watch.note(began_ns, ready_ns, finished_ns)
         self.watch.observed.add(max(finished_ns, ready_ns) - began_ns)
-        self.counts.overtime_ns += max(finished_ns - ready_ns, 0)
+        self.counts.overtime_ns += max(worked_ns - (ready_ns - began_ns), 0)
         pthread_mutex_unlock(&self.lock)
         return pages
 

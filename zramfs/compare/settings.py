@@ -7,7 +7,7 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from zramfs.accel.profile import parse_accelerator
+from zramfs.accel.profile import Profile, parse_accelerator
 from zramfs.accel.settings import SETTINGS
 from zramfs.backends.registry import load_backend
 from zramfs.contracts import StreamPolicy
@@ -38,10 +38,14 @@ POLICIES: Final = Variation(_POLICY, ("percpu", "managed", "auto"))
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One combination: a value for each key that varies, and the rest as `--accel` has it."""
+    """One combination: a value for each key that varies, and the rest as `--accel` has it.
+
+    `profile` is what `accelerator` says, as it was when the comparison began; None for no accelerator.
+    """
 
     values: tuple[tuple[str, str], ...]
     accelerator: str
+    profile: Profile | None
 
     @property
     def name(self) -> str:
@@ -49,10 +53,20 @@ class Setting:
         return ", ".join(f"{key}={value}" for key, value in self.values)
 
     @property
+    def policy(self) -> str:
+        """The stream policy."""
+        return dict(self.values).get(_POLICY, StreamPolicy.AUTO.value)
+
+    def is_baseline_of(self, other: "Setting") -> bool:
+        """Tell whether this is the other setting on per-CPU streams alone."""
+        rest, others = ([pair for pair in each.values if pair[0] != _POLICY] for each in (self, other))
+        return rest == others and self.policy == StreamPolicy.PERCPU.value != other.policy
+
+    @property
     def mount_options(self) -> list[str]:
         """What `zramfs mount` is given."""
         chosen = dict(self.values)
-        options = ["--accel", self.accelerator, "--stream-policy", chosen.get(_POLICY, StreamPolicy.AUTO.value)]
+        options = ["--accel", self.accelerator, "--stream-policy", self.policy]
         return [*options, "--algorithm", chosen[_ALGORITHM]] if _ALGORITHM in chosen else options
 
 
@@ -94,8 +108,7 @@ def _checked_setting(values: tuple[tuple[str, str], ...], accelerator: str) -> S
         if key == _ALGORITHM:
             load_backend(value)
     varied = _vary_accelerator(accelerator, values)
-    parse_accelerator(varied)
-    return Setting(values, varied)
+    return Setting(values, varied, parse_accelerator(varied))
 
 
 def _vary_accelerator(accelerator: str, values: tuple[tuple[str, str], ...]) -> str:
