@@ -1,6 +1,7 @@
 """The report's plots, as SVG to stand in its page. Imports matplotlib, so it is imported for a report only."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
@@ -23,6 +24,7 @@ _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 1.0
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
+_TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
 _DASHES: Final = ("-", "--", ":", "-.")
 _STYLE: Final[dict[str, Any]] = {
     "svg.fonttype": "none",
@@ -117,7 +119,7 @@ def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
     with _drawing(lines, columns, 1.5 * lines + 1.0, share_axes=True) as (figure, panels):
         for axes, row, observation in zip(panels, rows, observations, strict=False):
             depth, queue = observation.depth, observation.queue
-            axes.fill_between(depth.at_s, depth.in_hand_pages, color=IN_HAND, linewidth=0, step="post", label="in hand")
+            _area(axes, depth.at_s, depth.in_hand_pages, label="in hand")
             axes.plot(queue.at_s, queue.pages, color=DEVICE, linewidth=0.9, label="in the accelerator's queue")
             axes.set_title(row.setting.name, fontsize=9)
         panels[0].set(ylim=(0, None), xlim=(0, None))  # all panels share these
@@ -156,11 +158,17 @@ def _drawing(
 
 
 def _svg(figure: Figure) -> str:
-    """Return the drawing without the XML prologue, which has no place within a page."""
+    """Return the drawing without the XML prologue, which has no place within a page, and to a tenth of a point."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return _TOO_EXACT.sub(r"\1", text[text.index("<svg") :])
+
+
+def _area(axes: Axes, at_s: Sequence[float], pages: Sequence[int], label: str) -> None:
+    """Fill what is below a line, as a polygon of no more corners than it needs; there may be no line."""
+    if at_s:
+        axes.fill([at_s[0], *at_s, at_s[-1]], [0, *pages, 0], color=IN_HAND, linewidth=0, label=label)
 
 
 def _height_in(rows: Sequence[Row]) -> float:

@@ -77,7 +77,9 @@ def test_device_in_time_gets_a_conclusion_with_the_cpu_time_saved() -> None:
     ("changes", "word"),
     [
         ({"async_mb_s": 500.0}, "it depends"),
+        ({"cpu_serving_s_per_gib": 1.0}, "it depends"),
         ({"async_mb_s": 500.0, "async_p99_us": 900.0, "cpu_serving_s_per_gib": 1.0}, "managed streams do not pay"),
+        ({"async_mb_s": 500.0, "async_p99_us": 900.0, "cpu_serving_s_per_gib": 0.8}, "no gain was seen"),
         (
             {"async_mb_s": 1001.0, "async_p99_us": 500.0, "cpu_serving_s_per_gib": 0.8},
             "not told apart from per-CPU streams",
@@ -86,6 +88,12 @@ def test_device_in_time_gets_a_conclusion_with_the_cpu_time_saved() -> None:
 )
 def test_conclusion_counts_what_the_rounds_tell_apart(changes: dict[str, float], word: str) -> None:
     assert verdict_on(**changes).conclusion.startswith(f"policy=auto: {word}. ")
+
+
+def test_loss_is_not_laid_at_the_devices_door() -> None:
+    said = "A loss may be the emulation's, whose work took 0.40 CPU s/GiB of the same CPUs."
+    assert said in verdict_on(async_mb_s=500.0).conclusion
+    assert said not in verdict_on().conclusion
 
 
 def test_difference_within_the_ranges_says_so() -> None:
