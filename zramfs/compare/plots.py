@@ -128,7 +128,7 @@ def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
             axes.set_axis_off()
         figure.supxlabel("seconds", fontsize=9, color="#4a5568")
         figure.supylabel("pages", fontsize=9, color="#4a5568")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         return _svg(figure)
 
 

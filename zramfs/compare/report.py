@@ -48,8 +48,8 @@ def require_report_libraries() -> None:
         raise CommandFailed(f"--report needs {' and '.join(missing)}: pip install 'zramfs[report]'")
 
 
-def render_report(comparison: Comparison, circumstances: Circumstances) -> str:
-    """Return the page; at least one run must be complete."""
+def render_report(comparison: Comparison, circumstances: Circumstances, simulate: str = "") -> str:
+    """Return the page; at least one run must be complete. `simulate` as for `print_table`."""
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -60,6 +60,7 @@ def render_report(comparison: Comparison, circumstances: Circumstances) -> str:
         circumstances=circumstances,
         rows=rows,
         keys=[key for key, _ in rows[0].setting.values],
+        simulate=simulate,
         verdicts=[judge(row, rows) for row in rows],
         most_late_percent=MOST_LATE_PERCENT,
         most_median_ratio=MOST_MEDIAN_RATIO,

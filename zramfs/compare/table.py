@@ -20,8 +20,11 @@ from zramfs.compare.verdict import MOST_LATE_PERCENT, MOST_MEDIAN_RATIO, judge
 _UNLIMITED: Final = 10_000
 
 
-def print_table(comparison: Comparison, console: Console) -> None:
-    """Print the medians, in as few tables as the console's width allows, and a verdict or a warning for each."""
+def print_table(comparison: Comparison, console: Console, simulate: str = "") -> None:
+    """Print the medians, in as few tables as the console's width allows, and a verdict or a warning for each.
+
+    `simulate` is the command that can answer where there is no verdict.
+    """
     rows = comparison.measured
     groups = [
         list(group) for _, group in groupby(shown_figures([row.spreads for row in rows]), lambda each: each.group)
@@ -34,6 +37,8 @@ def print_table(comparison: Comparison, console: Console) -> None:
             console.print(f"[bold]Warning:[/bold] {escape(verdict.warning)}")
         elif verdict.conclusion:
             console.print(escape(verdict.conclusion))
+    if simulate:
+        console.print(f"A simulation can answer: [bold]{escape(simulate)}[/bold]", soft_wrap=True)
 
 
 def _pack(groups: list[list[Figure]], rows: list[Row], console: Console) -> list[list[Figure]]:
@@ -66,7 +71,7 @@ def _table(columns: list[Figure], rows: list[Row]) -> Table:
     return table
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison, simulate: str = "") -> dict[str, Any]:
     """Return everything that was measured: each figure's median, lowest and highest, and every round."""
     return {
         "workload": comparison.workload.name,
@@ -77,6 +82,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "figures": {
             figure.key: figure.meaning for figure in shown_figures([row.spreads for row in comparison.measured])
         },
+        "simulate": simulate or None,
         "keeps_up_if": {"late_percent_at_most": MOST_LATE_PERCENT, "median_ratio_at_most": MOST_MEDIAN_RATIO},
         "settings": [_row_as_json(row, comparison.measured) for row in comparison.rows],
     }
