@@ -113,7 +113,9 @@ cdef class ModelledQueue:
         cdef Counters counts = self.counts
         cdef int most_taken = self.descriptors.most_taken
         cdef uint64_t modelled = self.watch.modelled_runs
+        cdef uint64_t modelled_pages = self.watch.modelled_pages
         cdef uint64_t late = self.watch.late_completions
+        cdef uint64_t late_pages = self.watch.late_pages
         cdef int64_t latest_ns = self.watch.latest_ns
         pthread_mutex_unlock(&self.lock)
         cdef int64_t inline_work_ns = counts.overtime_ns + self.watch.work_ns() + self.ring.help_ns()
@@ -123,7 +125,9 @@ cdef class ModelledQueue:
             "stalls": counts.stalls,
             "inflight_max": most_taken,
             "modelled_runs": modelled,
+            "modelled_pages": modelled_pages,
             "late_completions": late,
+            "late_pages": late_pages,
             "latest_ns": latest_ns,
             "inline_work_ns": inline_work_ns,
         }
@@ -207,7 +211,7 @@ cdef class ModelledQueue:
         finished_ns = monotonic_ns()
         spin_until(ready_ns)
         pthread_mutex_lock(&self.lock)
-        self.watch.note(began_ns, ready_ns, finished_ns)
+        self.watch.note(pages, began_ns, ready_ns, finished_ns)
         self.watch.observed.add(max(finished_ns, ready_ns) - began_ns)
         self.counts.overtime_ns += max(worked_ns - (ready_ns - began_ns), 0)
         pthread_mutex_unlock(&self.lock)

@@ -36,7 +36,9 @@ cdef class RunWatch:
     cdef readonly LatencyWindow model
     cdef readonly int64_t timeout_ns
     cdef uint64_t modelled_runs         # those that `note` has seen, of a device that takes time
-    cdef uint64_t late_completions
+    cdef uint64_t modelled_pages
+    cdef uint64_t late_completions      # of the runs, those whose work outlasted their time,
+    cdef uint64_t late_pages            # and of the pages
     cdef int64_t latest_ns
     cdef list compressed_runs           # whose memory the pages of `runs` are
     cdef Run *runs                      # by number
@@ -55,7 +57,7 @@ cdef class RunWatch:
     cdef int64_t expect(self, uint32_t number, bint is_lost) noexcept nogil
     cdef void finish(self, Run *run) noexcept nogil
     cdef uint32_t reap(self) noexcept nogil
-    cdef void note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil
+    cdef void note(self, int pages, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil
     cdef int64_t work_ns(self) noexcept nogil
     cdef void lose_everything(self) noexcept nogil
     cdef void update(self) noexcept nogil

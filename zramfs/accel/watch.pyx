@@ -153,17 +153,19 @@ cdef class RunWatch:
         if is_given_up and not run.is_lost:
             self._give_up(number)
         elif not run.is_lost and run.told_ns:
-            self.note(run.submitted_ns, run.told_ns, run.finished_ns)
+            self.note(run.count, run.submitted_ns, run.told_ns, run.finished_ns)
         self.observed.add(now_ns - run.submitted_ns)
         return True
 
-    cdef void note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil:
+    cdef void note(self, int pages, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil:
         """Note what the model says of a run, and whether the work was slower than that."""
         self.model.add(told_ns - submitted_ns)
         if not self.timeline.costs.takes_time:
             return
         self.modelled_runs += 1
+        self.modelled_pages += pages
         if finished_ns > told_ns:
+            self.late_pages += pages
             self.late_completions += 1
             self.latest_ns = max(self.latest_ns, finished_ns - told_ns)
 

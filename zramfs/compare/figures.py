@@ -149,10 +149,17 @@ FIGURES: Final = (
     Figure(
         key="late_percent",
         group="emulation",
-        heading="late\n%",
+        heading="late\nruns %",
         digits=1,
         meaning="of the runs that a device with a time of its own completed, those that came later than modelled, "
         "because the work of the emulation took longer",
+    ),
+    Figure(
+        key="late_pages_percent",
+        group="emulation",
+        heading="late\npages %",
+        digits=1,
+        meaning="of the pages that the device completed, those of late runs: long runs count for more",
     ),
     Figure(
         key="run_p50_us",
@@ -227,9 +234,10 @@ def _emulation(counters: Counters) -> dict[str, float | None]:
     """Return how the emulation kept up with its model; None where a device has no time of its own, or did nothing."""
     runs = counters.get("modelled_runs", 0)
     if not runs:
-        return {"late_percent": None, "run_p50_us": None, "model_p50_us": None}
+        return dict.fromkeys(("late_percent", "late_pages_percent", "run_p50_us", "model_p50_us"))
     return {
         "late_percent": 100 * counters["late_completions"] / runs,
+        "late_pages_percent": 100 * counters["late_pages"] / counters["modelled_pages"],
         "run_p50_us": counters["observed_p50_us"],
         "model_p50_us": counters["model_p50_us"],
     }

@@ -24,6 +24,7 @@ _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 1.0
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
+_PATH: Final = re.compile(r' d="[^"]*"')
 _TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
 _DASHES: Final = ("-", "--", ":", "-.")
 _STYLE: Final[dict[str, Any]] = {
@@ -158,11 +159,11 @@ def _drawing(
 
 
 def _svg(figure: Figure) -> str:
-    """Return the drawing without the XML prologue, which has no place within a page, and to a tenth of a point."""
+    """Return the drawing without the XML prologue, which has no place in a page, its paths to a tenth of a point."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return _TOO_EXACT.sub(r"\1", text[text.index("<svg") :])
+    return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text[text.index("<svg") :])
 
 
 def _area(axes: Axes, at_s: Sequence[float], pages: Sequence[int], label: str) -> None:

@@ -134,7 +134,7 @@ async def test_run_whose_work_outlasts_its_time_is_counted_as_late() -> None:
         gate.opened.set()
         await completed(stream)
         stream.give()
-        assert device.counted("late_completions") == (1,)
+        assert device.counted("late_completions", "late_pages") == (1, 8)
         assert device.counted("late_max_us") > (900,)
 
 
@@ -552,7 +552,7 @@ async def test_runs_are_counted_as_modelled_where_a_device_takes_time(compressib
         device.set(page_ns=1000)
         for pages in (1, 2, 9):
             await device.write(compressible_pages(pages))
-        assert device.counted("modelled_runs") == (3,)
+        assert device.counted("modelled_runs", "modelled_pages") == (3, 12)
         assert device.counted("inline_work_us") > (0,)
 
 

@@ -39,10 +39,12 @@ def test_the_devices_own_work_is_none_of_the_hosts_whoever_does_it(inline_s: int
 
 
 def test_emulation_is_told_by_its_late_runs_and_its_medians() -> None:
-    counted = "modelled_runs 200\nlate_completions 3\nobserved_p50_us 21.5\nmodel_p50_us 20.0\n"
+    counted = "modelled_runs 200\nlate_completions 3\nmodelled_pages 400\nlate_pages 100\n"
+    counted += "observed_p50_us 21.5\nmodel_p50_us 20.0\n"
     after = replace(snapshot(at_s=1), accelerator=parse_counters(counted))
     figures = figures_of(WorkloadResult(), snapshot(), after)
-    assert [figures[key] for key in ("late_percent", "run_p50_us", "model_p50_us")] == [1.5, 21.5, 20]
+    keys = ("late_percent", "late_pages_percent", "run_p50_us", "model_p50_us")
+    assert [figures[key] for key in keys] == [1.5, 25, 21.5, 20]
 
 
 def test_device_without_a_time_of_its_own_has_no_late_runs() -> None:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from zramfs.accel.profile import load_profile
@@ -54,10 +56,22 @@ def test_report_has_the_verdict_and_every_number_of_the_device_with_its_basis() 
         assert f">{'given' if key == 'queue_depth' else number.basis}<" in row
 
 
+def test_plots_have_short_paths_and_whole_labels() -> None:
+    made = comparison()
+    for row in made.rows:
+        for run in row.runs:
+            run.figures.update({f"cpu_{kind}_s_per_gib": 0.7 for kind in ("serving", "other", "device")})
+    page = render_report(made, CIRCUMSTANCES)
+    assert ">0.25</text>" in page.partition("<h2>CPU time</h2>")[2]
+    paths = re.findall(r' d="([^"]*)"', page)
+    assert paths
+    assert not any(re.search(r"\.\d\d", path) for path in paths)
+
+
 def test_report_of_a_device_that_was_late_warns() -> None:
     late = comparison(settings=1)
     for run in late.rows[0].runs:
-        run.figures.update(late_percent=100.0, run_p50_us=700.0, model_p50_us=7.0)
+        run.figures.update(late_percent=100.0, late_pages_percent=100.0, run_p50_us=700.0, model_p50_us=7.0)
     page = render_report(late, CIRCUMSTANCES)
     assert "<strong>Warning.</strong> queue_depth=1: no verdict." in page
 

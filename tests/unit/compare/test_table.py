@@ -65,7 +65,7 @@ def test_verdicts_stand_below_the_table(comparison: Comparison) -> None:
 
 
 def test_device_that_was_late_gets_a_warning_below_the_table_and_in_json(comparison: Comparison) -> None:
-    late = {"late_percent": 99.9, "run_p50_us": 700.0, "model_p50_us": 7.0}
+    late = {"late_percent": 99.9, "late_pages_percent": 99.8, "run_p50_us": 700.0, "model_p50_us": 7.0}
     for row in comparison.rows:
         for run in row.runs:
             run.figures.update(late)

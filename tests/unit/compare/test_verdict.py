@@ -13,7 +13,7 @@ PERCPU = {
     "async_mb_s": 1000.0,
     "async_p99_us": 500.0,
 }
-ON_TIME = {"late_percent": 1.0, "run_p50_us": 105.0, "model_p50_us": 100.0}
+ON_TIME = {"late_percent": 1.0, "late_pages_percent": 2.0, "run_p50_us": 105.0, "model_p50_us": 100.0}
 MANAGED = {
     **PERCPU,
     **ON_TIME,
@@ -54,12 +54,16 @@ def test_emulation_keeps_up_while_few_runs_are_late_and_the_median_is_the_models
     assert verdict_on(late_percent=late_percent, run_p50_us=run_p50_us).kept_up is kept_up
 
 
+def test_emulation_does_not_keep_up_where_few_runs_with_most_of_the_pages_are_late() -> None:
+    assert verdict_on(late_percent=3, late_pages_percent=90).kept_up is False
+
+
 def test_device_that_is_late_gets_a_warning_and_no_conclusion() -> None:
     verdict = verdict_on(late_percent=98.7, run_p50_us=1530)
     assert verdict.conclusion == ""
     assert verdict.warning.startswith(
-        "policy=auto: no verdict. This machine cannot emulate the device: 98.7 % of the device's runs came later than "
-        "modelled, median 1,530.0 µs, modelled 100.0."
+        "policy=auto: no verdict. This machine cannot emulate the device: 98.7 % of the device's runs, with 2.0 % of "
+        "its pages, came later than modelled; median 1,530.0 µs, modelled 100.0."
     )
 
 
@@ -68,8 +72,8 @@ def test_device_in_time_gets_a_conclusion_with_the_cpu_time_saved() -> None:
     assert verdict.warning == ""
     assert verdict.conclusion == (
         "policy=auto: managed streams pay. Hardware would have saved 0.20 CPU s/GiB (25 %): 0.60 for serving "
-        "instead of 0.80; async throughput +20 %, async p99 -20 %. (1.0 % of the device's runs came later than "
-        "modelled, median 105.0 µs, modelled 100.0.)"
+        "instead of 0.80; async throughput +20 %, async p99 -20 %. (1.0 % of the device's runs, with 2.0 % of its "
+        "pages, came later than modelled; median 105.0 µs, modelled 100.0.)"
     )
 
 
