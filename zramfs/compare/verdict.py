@@ -17,8 +17,8 @@ MOST_LATE_PERCENT: Final = 10.0
 and most pages the latter's.
 
 async-flood, callers that wait, devices of 1 and 8 engines of 0.2 to 200 µs a page, on 2 CPUs, a run each: where 0.1 to
-3 % of the runs were late, the flood had 94 to 100 % of the modelled throughput; with 16 % late 95 %, with 30 % 83 %, with
-48 % 67 %, with 66 % half. So up to 10 % the emulation's own error is no larger than that between two rounds."""
+3 % of the runs were late, the flood had 94 to 100 % of the modelled throughput; with 16 % late 95 %, with 30 % 83 %,
+with 48 % 67 %, with 66 % half. So up to 10 % the emulation's own error is no larger than what rounds differ by."""
 
 MOST_MEDIAN_RATIO: Final = 1.25
 """Of the observed median to the modelled one. Runs that are in time, but told of late, are not late: the threads that
