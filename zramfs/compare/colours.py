@@ -23,7 +23,7 @@ IN_HAND: Final = "#e2e8f0"
 
 THINGS: Final = (HOST, HOST_INSTEAD, OTHER, DEVICE, REPLY, IN_HAND)
 
-_HUES: Final = (0.40, 0.83, 0.49, 0.95, 0.27, 0.72, 0.16, 0.0)
+_HUES: Final = (0.40, 0.83, 0.97, 0.16, 0.49, 0.72, 0.27, 0.90)
 """Greens, purples, reds: no blue and no orange, which are things."""
 
 _LIGHTNESSES: Final = (0.34, 0.56, 0.44, 0.68)

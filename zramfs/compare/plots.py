@@ -24,6 +24,7 @@ _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 1.0
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
+_BLANKS: Final = re.compile(r"\s*\n\s*(?:<!--.*?-->\s*)?")
 _PATH: Final = re.compile(r' d="[^"]*"')
 _TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
 _DASHES: Final = ("-", "--", ":", "-.")
@@ -163,7 +164,8 @@ def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text[text.index("<svg") :])
+    text = _BLANKS.sub("\n", text[text.index("<svg") :])
+    return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text)
 
 
 def _area(axes: Axes, at_s: Sequence[float], pages: Sequence[int], label: str) -> None:
@@ -234,5 +236,6 @@ def _latency_lines(axes: Axes, rows: Sequence[Row], kind: str) -> None:
         dashes = _DASHES[number % len(_DASHES)]
         axes.plot(latencies_us, shares, dashes, color=colour, linewidth=1.6, label=_short_name(row))
     axes.set(title=kind, xscale="log", yscale="log", xlabel="completion latency, µs")
+    axes.minorticks_off()
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
