@@ -105,7 +105,7 @@ FIGURES: Final = (
         group="cpu",
         heading="device\ns/GiB",
         digits=2,
-        meaning="CPU seconds for each GiB of the device's own work, by engine threads or others: emulation, "
+        meaning="CPU seconds for each GiB of the engine threads, and of other threads that did their work: emulation, "
         "with hardware they would not be there",
     ),
     Figure(

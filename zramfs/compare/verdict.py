@@ -77,9 +77,7 @@ def _emulation(spreads: dict[str, Spread]) -> str:
 
 def _saved_on_its_own(spreads: dict[str, Spread]) -> str:
     device, host = spreads["cpu_device_s_per_gib"].median, spreads[_HOST_CPU].median
-    return (
-        f"hardware would have saved {device:.2f} CPU s/GiB, the device's own work here, beside {host:.2f} for serving."
-    )
+    return f"hardware would have saved {device:.2f} CPU s/GiB of emulation, beside {host:.2f} for serving."
 
 
 def _against(spreads: dict[str, Spread], baseline: Row) -> str:

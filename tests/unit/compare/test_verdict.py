@@ -107,7 +107,7 @@ def test_difference_within_the_ranges_says_so() -> None:
 def test_setting_without_its_like_on_per_cpu_streams_tells_the_devices_own_work() -> None:
     made = rows(MANAGED, MANAGED, vary=Variation("queue_depth", ("16", "64")))
     assert judge(made[0], made).conclusion.startswith(
-        "queue_depth=16: hardware would have saved 0.40 CPU s/GiB, the device's own work here, beside 0.60 for serving."
+        "queue_depth=16: hardware would have saved 0.40 CPU s/GiB of emulation, beside 0.60 for serving."
     )
 
 
