@@ -1,4 +1,4 @@
-# The system's clocks, for compiled parts: 23 ns each, without a system call.
+# The system's clocks, for compiled parts: 23 ns each, without a system call, but for a thread's CPU time: 320 ns.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -10,6 +10,7 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_BOOTTIME
         CLOCK_MONOTONIC
+        CLOCK_THREAD_CPUTIME_ID
 
 cdef extern from "<stdint.h>" nogil:
     const int64_t NEVER_NS "INT64_MAX"
@@ -17,6 +18,12 @@ cdef extern from "<stdint.h>" nogil:
 cdef inline int64_t monotonic_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1000000000 + now.tv_nsec
+
+cdef inline int64_t thread_cpu_ns() noexcept nogil:
+    """How long the calling thread has been on a CPU."""
+    cdef timespec now
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
     return now.tv_sec * 1000000000 + now.tv_nsec
 
 cdef inline uint32_t boot_time_s() noexcept nogil:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,14 +53,42 @@ def test_compare_json_shows_what_the_settings_did() -> None:
     assert (percpu["setting"], managed["setting"]) == ({"policy": "percpu"}, {"policy": "managed"})
     assert percpu["figures"]["managed_pages"]["median"] == 0
     assert managed["figures"]["managed_pages"]["median"] > 0
-    assert managed["figures"]["cpu_engines_s_per_gib"]["median"] > 0
+    assert managed["figures"]["cpu_device_s_per_gib"]["median"] > 0
     assert percpu["figures"]["async_p50_us"]["median"] <= percpu["figures"]["async_p99_us"]["median"]
+    assert (percpu["kept_up"], percpu["conclusion"]) == (None, "")
+    assert re.search(r"Hardware would have (saved|cost) [0-9.]+ CPU s/GiB", managed["conclusion"])
 
 
 def test_compare_varies_the_accelerator() -> None:
     result = compare(*SHORT, "--workload", "async-flood", "--vary", "queue_depth=8,64", "--json")
     reached = [row["figures"]["queue_depth_reached"]["median"] for row in json.loads(result.stdout)["settings"]]
     assert reached == [8, 64]
+
+
+def test_compare_of_a_device_that_no_machine_can_emulate_warns_and_says_how_to_simulate_it(tmp_path: Path) -> None:
+    scenario = tmp_path / "ask.toml"
+    device = "iaa,page_ns=0,job_ns=1,submit_ns=0,interrupt_ns=0,engines=64"
+    options = ("--workload", "async-flood", "--accel", device, "--vary", "policy=auto", "--scenario", scenario)
+    result = compare(*SHORT, *options)
+    assert result.returncode == 0, result.stderr
+    words = " ".join(result.stdout.split())
+    assert "Warning: policy=auto: no verdict. This machine cannot emulate the device: " in words
+    assert words.endswith(f"A simulation can answer: zramfs simulate {scenario} --vary policy=auto")
+    (simulated,) = tomllib.loads(scenario.read_text())["devices"]
+    assert simulated["engines"] == 64
+
+
+def test_compare_json_has_warning_device_and_command_and_a_scenario_in_a_temporary_file() -> None:
+    result = compare(*SHORT, "--workload", "async-flood", "--accel", "iaa,page_ns=1", "--vary", "policy=auto", "--json")
+    report = json.loads(result.stdout)
+    (row,) = report["settings"]
+    assert (row["kept_up"], row["conclusion"]) == (False, "")
+    assert row["figures"]["late_percent"]["median"] > 10
+    assert row["figures"]["run_p50_us"]["median"] > row["figures"]["model_p50_us"]["median"]
+    assert row["profile"]["settings"]["queue_depth"]["basis"] == "published"
+    scenario = Path(report["simulate"].split()[2])
+    assert tomllib.loads(scenario.read_text())["loads"][0]["name"] == "flood"
+    scenario.unlink()
 
 
 def test_compare_runs_a_job_file_of_the_users(tmp_path: Path) -> None:
@@ -118,6 +147,8 @@ def test_compare_report_stands_alone(tmp_path: Path) -> None:
     assert page.count("<svg") == 6
     assert not re.search(r"""(src|href)=["']https?:""", page)
     assert "zramfs mount " in page
+    for heading in ("Verdict", "The device: ideal"):
+        assert f"<h2>{heading}</h2>" in page
 
 
 def test_compare_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
@@ -151,7 +182,7 @@ def test_compare_that_fails_says_under_which_setting(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         (("--vary", "queue_depth"), "is not KEY=VALUE"),
-        (("--vary", "speed=1,2"), "has no setting 'speed'"),
+        (("--vary", "speed=1,2"), "'speed' is nothing that varies"),
         (("--vary", "policy=slow"), "no stream policy 'slow'"),
         (("--workload", "flood"), "no workload 'flood'"),
         (("--rounds", "0"), "--rounds"),

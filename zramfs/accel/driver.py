@@ -162,6 +162,8 @@ class AcceleratorDriver(ManagedStreams):
         """What the device did, in pages and events; latencies in µs, of the last 4096 runs with modelled time."""
         queue, watch = self.queue, self.queue.watch
         counts = queue.counters()
+        model_p50_us, model_p99_us = watch.model.percentiles_us(50, 99)
+        observed_p50_us, observed_p99_us = watch.observed.percentiles_us(50, 99)
         return {
             "submitted_pages": counts["submitted_pages"],
             "polled_pages": counts["polled_pages"],
@@ -169,11 +171,14 @@ class AcceleratorDriver(ManagedStreams):
             "queue_full": self.queue_full_count(),
             "inflight": queue.inflight,
             "inflight_max": counts["inflight_max"],
-            "model_p50_us": watch.model.percentile_us(50),
-            "observed_p50_us": watch.observed.percentile_us(50),
-            "model_p99_us": watch.model.percentile_us(99),
-            "observed_p99_us": watch.observed.percentile_us(99),
+            "model_p50_us": model_p50_us,
+            "observed_p50_us": observed_p50_us,
+            "model_p99_us": model_p99_us,
+            "observed_p99_us": observed_p99_us,
+            "modelled_runs": counts["modelled_runs"],
+            "modelled_pages": counts["modelled_pages"],
             "late_completions": counts["late_completions"],
+            "late_pages": counts["late_pages"],
             "late_max_us": counts["latest_ns"] // _NS_PER_US,
             "inline_work_us": counts["inline_work_ns"] // _NS_PER_US,
             **{f"injected_{kind}": queue.faults.injected[kind] for kind in FAULT_KINDS},

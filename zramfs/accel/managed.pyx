@@ -8,6 +8,7 @@ from zramfs.accel.descriptor cimport BUS_ERROR, DEVICE_GONE, TIMED_OUT, VERIFY_F
 from zramfs.accel.modelled cimport ModelledQueue
 from zramfs.accel.waiters cimport add_waiter, is_next, take_waiter
 from zramfs.accel.watch cimport NO_RUN, Run
+from zramfs.accel.work_meter cimport begin_work, end_work
 from zramfs.atomic cimport add_int, count_u64, load_int, peek_int, peek_u64, poke_int
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.streams cimport RunEnd, Stream, StreamManager, Waiter
@@ -35,9 +36,13 @@ cdef class ManagedStream(Stream):
 
     cdef int compress_pages(self, const uint8_t *first_page, int pages) noexcept nogil:
         """Take as many pages as there are descriptors, and poll until they are done."""
+        cdef Run *run = &self.manager.queue.watch.runs[self.number]
+        cdef int64_t began_ns
         self.is_polled = True
         if pages == 1 and not peek_int(&self.manager.queue.modelled):  # the way of a 4K write
+            began_ns = begin_work(&run.work)
             self.manager.queue.ring.compress_page(first_page, self.run.pages)
+            end_work(&run.work, began_ns, 1)
             self.run.count = 1
             return 1
         self.run.count = self.manager.queue.compress_polled(self.number, first_page, pages)

@@ -12,7 +12,7 @@ cdef enum:
 cdef struct Counters:
     uint64_t submitted_pages
     uint64_t polled_pages
-    int64_t inline_work_ns  # the device's work that the submitters' threads did
+    int64_t overtime_ns     # CPU time of submitters: the work of polled runs, as far as it exceeds the model's time
     uint64_t stalls
 
 cdef class ModelledQueue:

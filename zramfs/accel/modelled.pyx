@@ -20,8 +20,9 @@ from zramfs.accel.injector cimport Countdown, FaultInjector, countdown_of, numbe
 from zramfs.accel.ring cimport DescriptorRing
 from zramfs.accel.timeline cimport Costs, costs_of
 from zramfs.accel.watch cimport Run, RunWatch
+from zramfs.accel.work_meter cimport begin_work, end_work
 from zramfs.atomic cimport peek_int, poke_int
-from zramfs.clock cimport monotonic_ns
+from zramfs.clock cimport monotonic_ns, thread_cpu_ns
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
@@ -111,10 +112,25 @@ cdef class ModelledQueue:
         pthread_mutex_lock(&self.lock)
         cdef Counters counts = self.counts
         cdef int most_taken = self.descriptors.most_taken
+        cdef uint64_t modelled = self.watch.modelled_runs
+        cdef uint64_t modelled_pages = self.watch.modelled_pages
         cdef uint64_t late = self.watch.late_completions
+        cdef uint64_t late_pages = self.watch.late_pages
         cdef int64_t latest_ns = self.watch.latest_ns
         pthread_mutex_unlock(&self.lock)
-        return {**counts, "inflight_max": most_taken, "late_completions": late, "latest_ns": latest_ns}
+        cdef int64_t inline_work_ns = counts.overtime_ns + self.watch.work_ns() + self.ring.help_ns()
+        return {
+            "submitted_pages": counts.submitted_pages,
+            "polled_pages": counts.polled_pages,
+            "stalls": counts.stalls,
+            "inflight_max": most_taken,
+            "modelled_runs": modelled,
+            "modelled_pages": modelled_pages,
+            "late_completions": late,
+            "late_pages": late_pages,
+            "latest_ns": latest_ns,
+            "inline_work_ns": inline_work_ns,
+        }
 
     # ---- with no lock held ---------------------------------------------------------------------------
 
@@ -171,7 +187,7 @@ cdef class ModelledQueue:
         """
         cdef Run *run = &self.watch.runs[number]
         cdef uint8_t faults[MAX_RUN_PAGES]
-        cdef int64_t began_ns, ready_ns, finished_ns
+        cdef int64_t began_ns, ready_ns, finished_ns, began_work_ns, worked_ns
         cdef bint is_modelled
         pthread_mutex_lock(&self.lock)
         is_modelled = self.modelled
@@ -185,24 +201,29 @@ cdef class ModelledQueue:
             ready_ns = self.watch.timeline.occupy(began_ns, pages)
         pthread_mutex_unlock(&self.lock)
         if not is_modelled:
+            began_work_ns = begin_work(&run.work)
             self.ring.compress_polled(number, run.pages, pages)
+            end_work(&run.work, began_work_ns, pages)
             return pages
+        began_work_ns = thread_cpu_ns()
         self.ring.compress_alone(run.pages, pages, faults)
+        worked_ns = thread_cpu_ns() - began_work_ns
         finished_ns = monotonic_ns()
         spin_until(ready_ns)
         pthread_mutex_lock(&self.lock)
-        self.watch.note(began_ns, ready_ns, finished_ns)
+        self.watch.note(pages, began_ns, ready_ns, finished_ns)
         self.watch.observed.add(max(finished_ns, ready_ns) - began_ns)
+        self.counts.overtime_ns += max(worked_ns - (ready_ns - began_ns), 0)
         pthread_mutex_unlock(&self.lock)
         return pages
 
     cdef void _work_inline(self, Run *run, const uint8_t *faults) noexcept nogil:
         """Do the device's work on this thread; whoever reaps meanwhile finds the run not done."""
-        cdef int64_t began_ns = monotonic_ns()
+        cdef int64_t began_ns = begin_work(&run.work)
         self.ring.compress_alone(run.pages, run.count, faults)
+        end_work(&run.work, began_ns, run.count)
         pthread_mutex_lock(&self.lock)
         self.watch.finish(run)
-        self.counts.inline_work_ns += run.finished_ns - began_ns
         pthread_mutex_unlock(&self.lock)
 
     cdef uint32_t reap(self) noexcept nogil:
@@ -243,7 +264,8 @@ cdef class ModelledQueue:
         return run.count
 
     cdef bint _is_near(self, int64_t now_ns, int pages, int64_t most_ns) noexcept nogil:
-        """Whether a run submitted now would be done soon, and certainly."""
+        """Whether a run submitted now would be done soon, and certainly. It has no more pages than the queue."""
+        pages = min(pages, self.descriptors.depth)
         return not self.faults.hangs and self.watch.timeline.predict(now_ns, pages) - now_ns <= most_ns
 
     cdef bint _draw_faults(self, int64_t now_ns, int pages, uint8_t *faults) noexcept nogil:

@@ -14,10 +14,14 @@ from zramfs.accel.faults import FAULT_KINDS, FaultRate
 from zramfs.accel.settings import SETTINGS, Value
 from zramfs.accel.timing import Timing
 from zramfs.errors import InvalidValue
+from zramfs.suggestions import did_you_mean
 
 NO_ACCELERATOR: Final = "none"
 
 _BASES: Final = ("published", "assumed")
+_FIELDS: Final = ("value", "basis", "source")
+_PLAIN: Final = "a plain number in its file, without a source"
+_OF_DEVICE: Final = tuple(key for key, description in SETTINGS.items() if description.is_of_device)
 _NS_PER_US: Final = 1000
 
 
@@ -78,7 +82,7 @@ class Profile:
         """Return this profile with one value given by the user; InvalidValue if it is not one of ours."""
         description = SETTINGS.get(key)
         if description is None:
-            raise InvalidValue(f"accelerator {self.name} has no setting {key!r}: there are {', '.join(SETTINGS)}")
+            raise InvalidValue(f"accelerator {self.name} has no setting {key!r}: {did_you_mean(key, SETTINGS)}")
         try:
             value = description.parse(text)
         except InvalidValue as error:
@@ -103,9 +107,8 @@ def load_profile(name: str) -> Profile:
     if "/" in name or name.endswith(".toml"):
         return parse_profile(Path(name).name.removesuffix(".toml"), _read_file(name))
     if name not in profile_names():
-        raise InvalidValue(
-            f"no accelerator profile {name!r}: there are {', '.join(profile_names())}, none, or give a path to a .toml"
-        )
+        known = did_you_mean(name, [*profile_names(), NO_ACCELERATOR])
+        raise InvalidValue(f"no accelerator profile {name!r}: {known}, or give a path to a .toml")
     return parse_profile(name, resources.files(__package__).joinpath("profiles", f"{name}.toml").read_text())
 
 
@@ -118,17 +121,22 @@ def _read_file(path: str) -> str:
 
 
 def parse_profile(name: str, text: str) -> Profile:
-    """Read a profile's TOML; InvalidValue names what is missing or wrong."""
+    """Read a profile's TOML; InvalidValue names what is missing or wrong.
+
+    A number is a table with its basis and source, or plain: then it is an assumption without a reason. The summary may
+    be left out.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidValue(f"profile {name}: {error}") from error
-    summary = str(table.pop("summary", ""))
+    summary = table.pop("summary", "a profile without a summary")
+    if not isinstance(summary, str):
+        raise InvalidValue(f"profile {name}: the summary is not a text, but {summary}")
     given = {key: _checked(name, key, entry) for key, entry in table.items()}
-    wanted = [key for key, description in SETTINGS.items() if description.is_of_device]
-    missing = [key for key in wanted if key not in given]
+    missing = [key for key in _OF_DEVICE if key not in given]
     if missing:
-        raise InvalidValue(f"profile {name}: {', '.join(missing)} missing")
+        raise InvalidValue(f"profile {name}: {', '.join(missing)} missing: a line NAME = NUMBER for each is enough")
     defaults = {
         key: Setting(description.default, "default", "not the device's: chosen for each test")
         for key, description in SETTINGS.items()
@@ -154,18 +162,28 @@ def parse_accelerator(text: str) -> Profile | None:
 
 
 def _checked(name: str, key: str, entry: Any) -> Setting:
-    description = SETTINGS.get(key)
-    if description is None or not description.is_of_device:
-        of_device = [each for each, what in SETTINGS.items() if what.is_of_device]
-        raise InvalidValue(f"profile {name} has no setting {key!r}: there are {', '.join(of_device)}")
-    value, basis, source = (
-        (entry.get(field) for field in ("value", "basis", "source")) if isinstance(entry, dict) else (None,) * 3
-    )
+    if key not in _OF_DEVICE:
+        raise InvalidValue(f"profile {name} has no setting {key!r}: {did_you_mean(key, _OF_DEVICE)}")
+    if not isinstance(entry, dict):
+        entry = {"value": entry, "basis": "assumed", "source": _PLAIN}
+    _check_fields(name, key, entry)
+    value, basis, source = (entry.get(field) for field in _FIELDS)
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidValue(f"profile {name}: {key} is not a whole number, but {value}")
     if basis not in _BASES or not source or not isinstance(source, str):
         raise InvalidValue(f"profile {name}: {key} must be published or assumed, and say by whom or why")
     try:
-        return Setting(description.parse(str(value)), basis, source)
+        return Setting(SETTINGS[key].parse(str(value)), basis, source)
     except InvalidValue as error:
         raise InvalidValue(f"profile {name}: {key}: {error}") from error
+
+
+def _check_fields(name: str, key: str, entry: Mapping[str, Any]) -> None:
+    """Refuse a table without a value, and one with more than it may have: TOML takes a line below it for its own."""
+    unknown = next((field for field in entry if field not in _FIELDS), None)
+    if unknown in _OF_DEVICE:
+        raise InvalidValue(f"profile {name}: {unknown} is in the table [{key}]: plain numbers stand above all tables")
+    if unknown is not None:
+        raise InvalidValue(f"profile {name}: [{key}] has no {unknown!r}: {did_you_mean(unknown, _FIELDS)}")
+    if "value" not in entry:
+        raise InvalidValue(f"profile {name}: {key} is not a whole number: its table has no value")

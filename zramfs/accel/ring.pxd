@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zramfs.accel.contexts cimport ContextPool
 from zramfs.accel.descriptor cimport Job
+from zramfs.accel.work_meter cimport WorkMeter
 from zramfs.codec.run cimport CompressedPage, PageCodec
 from zramfs.threads cimport pthread_cond_t, pthread_mutex_t
 
@@ -28,6 +29,7 @@ cdef class DescriptorRing:
     cdef bint is_signalled              # an interrupt is on its way
     cdef bint closing
     cdef uint64_t doorbells, interrupts
+    cdef WorkMeter helped
     cdef int checks                     # VERIFIES, MAY_BE_CORRUPT
     cdef int engines_only               # whether the driver's threads leave the engines' work to them
     cdef pthread_mutex_t lock
@@ -46,8 +48,9 @@ cdef class DescriptorRing:
     cdef void tell_at_once(self, uint32_t run_number) noexcept nogil
     cdef void drop_queued(self) noexcept nogil
     cdef bint help(self) noexcept nogil
+    cdef int64_t help_ns(self) noexcept nogil
     cdef void _await(self, uint32_t run_number) noexcept nogil
-    cdef bint _help(self) noexcept nogil
+    cdef int _help(self) noexcept nogil
     cdef void _work_off(self, PageCodec codec) noexcept nogil
     cdef void _finish(self, const Job *batch, int count) noexcept nogil
     cdef void _signal(self) noexcept nogil

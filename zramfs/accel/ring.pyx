@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 
 from zramfs.accel.contexts cimport Context, ContextPool
 from zramfs.accel.descriptor cimport DEVICE_GONE, NO_FAULT, Job, work_off
+from zramfs.accel.work_meter cimport begin_work, end_work, work_ns
 from zramfs.atomic cimport peek_int, peek_u32, poke_u32
 from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport CompressedPage, PageCodec, compress
@@ -254,13 +255,24 @@ cdef class DescriptorRing:
 
         It takes them from the tail of the queue, while the engines take theirs from its head.
         """
-        cdef bint helped
+        cdef int64_t began_ns
+        cdef int pages
         if peek_int(&self.engines_only) or peek_u32(&self.queued) == 0:
             return False
         pthread_mutex_lock(&self.lock)
-        helped = self._help()
+        began_ns = begin_work(&self.helped)
+        pages = self._help()
+        end_work(&self.helped, began_ns, pages)
         pthread_mutex_unlock(&self.lock)
-        return helped
+        return pages > 0
+
+    cdef int64_t help_ns(self) noexcept nogil:
+        """CPU time of those who helped, but for runs that they polled for."""
+        cdef int64_t taken_ns
+        pthread_mutex_lock(&self.lock)
+        taken_ns = work_ns(&self.helped)
+        pthread_mutex_unlock(&self.lock)
+        return taken_ns
 
     cdef void _await(self, uint32_t run_number) noexcept nogil:
         """Help until a polled run is done."""
@@ -274,14 +286,15 @@ cdef class DescriptorRing:
 
     # ---- both sides: the lock is held, but for the work itself --------------------------------------------------
 
-    cdef bint _help(self) noexcept nogil:
+    cdef int _help(self) noexcept nogil:
+        """Work off a few of the queued pages; how many."""
         cdef Job batch[HELPED_DESCRIPTORS]
         cdef int checks = peek_int(&self.checks)
         cdef int taken = self._fetch_last(batch)
         cdef Context *context
         cdef int i
         if taken == 0:
-            return False
+            return 0
         pthread_mutex_unlock(&self.lock)
         context = self.contexts.get_locked()
         for i in range(taken):
@@ -289,7 +302,7 @@ cdef class DescriptorRing:
         self.contexts.put_unlocked(context)
         pthread_mutex_lock(&self.lock)
         self._finish(batch, taken)
-        return True
+        return taken
 
     cdef void _finish(self, const Job *batch, int count) noexcept nogil:
         """Count the jobs of a batch as done, and signal when enough runs are: the last one, or several."""

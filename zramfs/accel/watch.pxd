@@ -4,6 +4,7 @@ from zramfs.accel.latency cimport LatencyWindow
 from zramfs.accel.ring cimport DescriptorRing, Finished
 from zramfs.accel.timeline cimport Timeline
 from zramfs.accel.timer cimport EventTimer
+from zramfs.accel.work_meter cimport WorkMeter
 from zramfs.codec.run cimport CompressedPage
 
 cdef extern from "<stdint.h>" nogil:
@@ -25,6 +26,7 @@ cdef struct Run:
     bint is_done            # the engines have finished with it
     bint is_expired         # the driver's watch has gone off while they had not: their signal tells of it
     bint is_orphan          # its device went away while it worked on the run
+    WorkMeter work          # of the device, done by whoever had the stream
 
 cdef class RunWatch:
     cdef readonly DescriptorRing ring
@@ -33,7 +35,10 @@ cdef class RunWatch:
     cdef readonly LatencyWindow observed
     cdef readonly LatencyWindow model
     cdef readonly int64_t timeout_ns
-    cdef uint64_t late_completions
+    cdef uint64_t modelled_runs         # those that `note` has seen, of a device that takes time
+    cdef uint64_t modelled_pages
+    cdef uint64_t late_completions      # of the runs, those whose work outlasted their time,
+    cdef uint64_t late_pages            # and of the pages
     cdef int64_t latest_ns
     cdef list compressed_runs           # whose memory the pages of `runs` are
     cdef Run *runs                      # by number
@@ -52,7 +57,8 @@ cdef class RunWatch:
     cdef int64_t expect(self, uint32_t number, bint is_lost) noexcept nogil
     cdef void finish(self, Run *run) noexcept nogil
     cdef uint32_t reap(self) noexcept nogil
-    cdef void note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil
+    cdef void note(self, int pages, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil
+    cdef int64_t work_ns(self) noexcept nogil
     cdef void lose_everything(self) noexcept nogil
     cdef void update(self) noexcept nogil
     cdef void _tell(self, uint32_t number, uint32_t *first, uint32_t *last) noexcept nogil

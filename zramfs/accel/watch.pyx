@@ -12,6 +12,7 @@ from zramfs.accel.latency cimport LatencyWindow
 from zramfs.accel.ring cimport DescriptorRing, Finished
 from zramfs.accel.timeline cimport Timeline
 from zramfs.accel.timer cimport EventTimer
+from zramfs.accel.work_meter cimport WorkMeter, add_up, work_ns
 from zramfs.atomic cimport peek_i64, poke_i64
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.codec.run cimport CompressedRun
@@ -152,16 +153,29 @@ cdef class RunWatch:
         if is_given_up and not run.is_lost:
             self._give_up(number)
         elif not run.is_lost and run.told_ns:
-            self.note(run.submitted_ns, run.told_ns, run.finished_ns)
+            self.note(run.count, run.submitted_ns, run.told_ns, run.finished_ns)
         self.observed.add(now_ns - run.submitted_ns)
         return True
 
-    cdef void note(self, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil:
+    cdef void note(self, int pages, int64_t submitted_ns, int64_t told_ns, int64_t finished_ns) noexcept nogil:
         """Note what the model says of a run, and whether the work was slower than that."""
         self.model.add(told_ns - submitted_ns)
-        if finished_ns > told_ns and self.timeline.costs.takes_time:
+        if not self.timeline.costs.takes_time:
+            return
+        self.modelled_runs += 1
+        self.modelled_pages += pages
+        if finished_ns > told_ns:
+            self.late_pages += pages
             self.late_completions += 1
             self.latest_ns = max(self.latest_ns, finished_ns - told_ns)
+
+    cdef int64_t work_ns(self) noexcept nogil:
+        """CPU time of those who had streams that was the device's own work. It needs no lock."""
+        cdef WorkMeter total = WorkMeter(pieces=0, pages=0, timed_pages=0, timed_ns=0)
+        cdef uint32_t number
+        for number in range(self.run_count):
+            add_up(&total, &self.runs[number].work)
+        return work_ns(&total)
 
     cdef void _give_up(self, uint32_t number) noexcept nogil:
         """The driver's watch: the device stood still for too long, and nothing of the run is to be trusted."""

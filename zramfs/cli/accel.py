@@ -8,9 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from zramfs.accel.profile import load_profile, profile_names
+from zramfs.accel.profile import NO_ACCELERATOR, Profile, load_profile, profile_names
 from zramfs.accel.settings import SETTINGS
 from zramfs.cli.parameters import json_option
+from zramfs.cli.values import ACCELERATOR
 
 
 @click.group(short_help="List the accelerator profiles, or show one.")
@@ -33,11 +34,13 @@ def list_profiles(*, as_json: bool) -> None:
 
 
 @accel.command(short_help="Show a profile's numbers and their sources.")
-@click.argument("name")
+@click.argument("profile", metavar="NAME[,key=value…]", type=ACCELERATOR)
 @json_option
-def show(name: str, *, as_json: bool) -> None:
-    """Show each number of a profile: published by whom, or assumed and why."""
-    profile = load_profile(name)
+def show(profile: Profile | None, *, as_json: bool) -> None:
+    """Show each number of a profile: published by whom, assumed and why, or given here, as --accel takes it."""
+    if profile is None:
+        click.echo("null" if as_json else f"{NO_ACCELERATOR}: no accelerator; per-CPU streams compress everything")
+        return
     if as_json:
         click.echo(json.dumps(asdict(profile), indent=2, default=str))
         return

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,15 +22,18 @@ from zramfs.compare.machine import describe_machine, describe_versions, require_
 from zramfs.compare.programs import Interrupted, Interruption
 from zramfs.compare.report import Circumstances, render_report, require_report_libraries
 from zramfs.compare.rounds import Comparison
+from zramfs.compare.scenario import scenario_of, simulate_line
 from zramfs.compare.settings import POLICIES, Variation, combine, parse_variation
 from zramfs.compare.swap_storm import SwapStorm
 from zramfs.compare.table import as_json as comparison_as_json
 from zramfs.compare.table import print_table
+from zramfs.compare.verdict import judge
 from zramfs.compare.workload import SWAP_STORM, Plan, Workload, read_job_file
 from zramfs.errors import CommandFailed, InvalidValue
 
 _VARIATION: Final = Parsed("key=value,value…", parse_variation)
 _INTERRUPTED: Final = 130
+_OWN_SCENARIO: Final = "zramfs simulate SCENARIO.toml --vary policy=percpu,auto  (with a scenario of your load)"
 
 
 def _workload(text: str) -> Workload:
@@ -74,6 +78,12 @@ _WORKLOAD: Final = Parsed("name|file.fio", _workload)
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write a page with the table, plots, the machine and the commands.",
 )
+@click.option(
+    "--scenario",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write what is compared as a scenario for zramfs simulate; done anyway, in a temporary file, where this "
+    "machine cannot emulate the device.",
+)
 @json_option
 def compare(
     workload: Workload,
@@ -83,6 +93,7 @@ def compare(
     rounds: int,
     runtime_s: float,
     report: Path | None,
+    scenario: Path | None,
     *,
     as_json: bool,
 ) -> int:
@@ -97,26 +108,45 @@ def compare(
     except InvalidValue as error:
         raise click.UsageError(str(error)) from error
     plan = Plan(size_bytes=size_bytes, runtime_s=runtime_s)
-    _check(workload, plan, report)
+    _check(workload, plan, [path for path in (report, scenario) if path])
+    if report:
+        require_report_libraries()
     circumstances = _circumstances()
     comparison = Comparison.of(workload, plan, rounds, settings)
     with Interruption() as interruption:
         try:
             return _run(comparison, interruption, observes=report is not None)
         finally:
-            _show(comparison, circumstances, as_json=as_json)
+            simulate = _write_scenario(comparison, scenario)
+            _show(comparison, circumstances, simulate, as_json=as_json)
             if report and comparison.measured:
-                _write(report, render_report(comparison, circumstances))
+                _write(report, render_report(comparison, circumstances, simulate))
 
 
-def _check(workload: Workload, plan: Plan, report: Path | None) -> None:
+def _check(workload: Workload, plan: Plan, outputs: Sequence[Path]) -> None:
     """Find out now what would otherwise fail after minutes of measuring."""
     require_memory(plan.size_bytes)
-    if report:
-        require_report_libraries()
-        if not os.access(report if report.exists() else report.parent, os.W_OK):
-            raise click.UsageError(f"{report} cannot be written")
+    for path in outputs:
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise click.UsageError(f"{path} cannot be written")
     workload.check(plan)
+
+
+def _write_scenario(comparison: Comparison, path: Path | None) -> str:
+    """Write the scenario where it is wanted, or where only it can answer; the command that simulates it, or nothing."""
+    measured = comparison.measured
+    is_needed = any(judge(row, measured).warning for row in measured)
+    text = scenario_of(comparison)
+    if not (path or is_needed):
+        return ""
+    if text is None:
+        return _OWN_SCENARIO if is_needed else ""
+    if path is None:
+        descriptor, name = tempfile.mkstemp(prefix=f"zramfs-{comparison.workload.name}-", suffix=".toml")
+        os.close(descriptor)
+        path = Path(name)
+    _write(path, text)
+    return simulate_line(comparison, path)
 
 
 def _circumstances() -> Circumstances:
@@ -143,16 +173,16 @@ def _run(comparison: Comparison, interruption: Interruption, *, observes: bool) 
     return 0
 
 
-def _write(report: Path, page: str) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        report.write_text(page)
+        path.write_text(text)
     except OSError as error:
-        raise CommandFailed(f"{report} cannot be written: {error.strerror}") from error
+        raise CommandFailed(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _show(comparison: Comparison, circumstances: Circumstances, *, as_json: bool) -> None:
+def _show(comparison: Comparison, circumstances: Circumstances, simulate: str, *, as_json: bool) -> None:
     if as_json:
-        report = comparison_as_json(comparison)
+        report = comparison_as_json(comparison, simulate)
         click.echo(json.dumps({**report, **asdict(circumstances)}, indent=2))
     elif comparison.measured:
-        print_table(comparison, Console(highlight=False))
+        print_table(comparison, Console(highlight=False), simulate)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 _ENGINE_PREFIX: Final = "zramfs-eng"
-_SERVING_PREFIXES: Final = ("zramfs-recv", "zramfs-uring", "zramfs-crew")
+_SERVING_PREFIXES: Final = ("zramfs-recv", "zramfs-ring", "zramfs-crew")
 _NS_PER_S: Final = 1_000_000_000
 
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from zramfs.compare.fresh_mount import Snapshot
+from zramfs.compare.fresh_mount import Counters, Snapshot
 from zramfs.compare.workload import ASYNC, KINDS, READ, SWAP, SYNC, Served, WorkloadResult
 from zramfs.units import PAGE_SIZE
 
 _MB: Final = 1e6
 _GIB: Final = 1 << 30
+_US_PER_S: Final = 1e6
 
-CPU_KINDS: Final = ("serving", "other", "engines")
+CPU_KINDS: Final = ("serving", "other", "device")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,8 @@ FIGURES: Final = (
         group="cpu",
         heading="serving\ns/GiB",
         digits=2,
-        meaning="CPU seconds for each GiB of the threads that serve requests: receivers, crew, event loop",
+        meaning="CPU seconds for each GiB of the threads that serve requests (receivers, crew, event loop), "
+        "without the device's own work that they did",
     ),
     Figure(
         key="cpu_other_s_per_gib",
@@ -99,11 +101,12 @@ FIGURES: Final = (
         meaning="CPU seconds of the daemon's other threads for each GiB, such as those that keep idle CPUs awake",
     ),
     Figure(
-        key="cpu_engines_s_per_gib",
+        key="cpu_device_s_per_gib",
         group="cpu",
-        heading="engines\ns/GiB",
+        heading="device\ns/GiB",
         digits=2,
-        meaning="CPU seconds for each GiB in the engine threads: emulation, with hardware they would not be there",
+        meaning="CPU seconds for each GiB of the engine threads, and of other threads that did their work: emulation, "
+        "with hardware they would not be there",
     ),
     Figure(
         key="managed_pages",
@@ -139,16 +142,45 @@ FIGURES: Final = (
     Figure(
         key="queue_depth_reached",
         group="pages",
-        heading="depth\nreached",
+        heading="depth\npages",
         digits=0,
-        meaning="most descriptors, a page each, that were in the accelerator's queue at a time",
+        meaning="most pages that were in the accelerator's queue at a time, a descriptor each",
+    ),
+    Figure(
+        key="late_percent",
+        group="emulation",
+        heading="late\nruns %",
+        digits=1,
+        meaning="of the runs that a device with a time of its own completed, those that came later than modelled, "
+        "because the work of the emulation took longer",
+    ),
+    Figure(
+        key="late_pages_percent",
+        group="emulation",
+        heading="late\npages %",
+        digits=1,
+        meaning="of the pages that the device completed, those of late runs: long runs count for more",
+    ),
+    Figure(
+        key="run_p50_us",
+        group="emulation",
+        heading="run\np50 µs",
+        digits=1,
+        meaning="µs from the submission of a run to the moment that its submitter knew of its end: the median of the "
+        "last 4096 runs",
+    ),
+    Figure(
+        key="model_p50_us",
+        group="emulation",
+        heading="modelled\np50 µs",
+        digits=1,
+        meaning="what the device's model says of the same runs",
     ),
     *(
         Figure(key=key, group="events", heading=heading, digits=0, is_count=True, meaning=meaning, only_if_any=True)
         for key, heading, meaning in (
             ("completion_errors", "comple-\ntion errors", "descriptors that the accelerator completed with an error"),
             ("software_redone", "redone in\nsoftware", "pages compressed again by the CPU after an error"),
-            ("late_completions", "late com-\npletions", "completions later than modelled: the emulation was too slow"),
         )
     ),
 )
@@ -167,11 +199,12 @@ def figures_of(result: WorkloadResult, before: Snapshot, after: Snapshot) -> dic
         **{f"{kind}_pages": streams[f"{kind}_pages"] for kind in ("managed", "percpu", "fallback")},
         "fallback_percent": 100 * streams["fallback_pages"] / wanted if wanted else None,
         "queue_depth_reached": after.accelerator.get("inflight_max"),
-        **{key: after.accelerator.get(key) for key in ("completion_errors", "software_redone", "late_completions")},
+        **_emulation(after.accelerator),
+        **{key: after.accelerator.get(key) for key in ("completion_errors", "software_redone")},
     }
 
 
-def _swapped(pages: int, seconds: float) -> Served:
+def _swapped(pages: float, seconds: float) -> Served:
     """Return what a workload that does not measure itself has stored: the pages that the streams took."""
     return Served(pages * PAGE_SIZE / seconds, pages / seconds)
 
@@ -185,11 +218,28 @@ def _figures_served(kind: str, served: Served) -> dict[str, float | None]:
     }
 
 
-def _cpu_per_gib(before: Snapshot, after: Snapshot, moved_bytes: int) -> dict[str, float | None]:
+def _cpu_per_gib(before: Snapshot, after: Snapshot, moved_bytes: float) -> dict[str, float | None]:
+    """Return CPU time by what it is for: of what serving threads spent, the device's own work is the device's."""
     spent = after.cpu - before.cpu
+    inline_us = after.accelerator.get("inline_work_us", 0) - before.accelerator.get("inline_work_us", 0)
+    of_device_s = min(inline_us / _US_PER_S, spent.serving)
+    seconds = (spent.serving - of_device_s, spent.other, spent.engines + of_device_s)
     return {
-        f"cpu_{kind}_s_per_gib": getattr(spent, kind) * _GIB / moved_bytes if moved_bytes else None
-        for kind in CPU_KINDS
+        f"cpu_{kind}_s_per_gib": each * _GIB / moved_bytes if moved_bytes else None
+        for kind, each in zip(CPU_KINDS, seconds, strict=True)
+    }
+
+
+def _emulation(counters: Counters) -> dict[str, float | None]:
+    """Return how the emulation kept up with its model; None where a device has no time of its own, or did nothing."""
+    runs = counters.get("modelled_runs", 0)
+    if not runs:
+        return dict.fromkeys(("late_percent", "late_pages_percent", "run_p50_us", "model_p50_us"))
+    return {
+        "late_percent": 100 * counters["late_completions"] / runs,
+        "late_pages_percent": 100 * counters["late_pages"] / counters["modelled_pages"],
+        "run_p50_us": counters["observed_p50_us"],
+        "model_p50_us": counters["model_p50_us"],
     }
 
 

@@ -1,5 +1,6 @@
 """A mount of its own for each run, made and taken away by `zramfs mount` and `zramfs umount`."""
 
+import re
 import shutil
 import tempfile
 import time
@@ -14,7 +15,8 @@ from zramfs.compare.programs import run_zramfs, shown
 from zramfs.errors import CommandFailed
 
 _DEVICE: Final = "zram0"
-Counters = dict[str, int]
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+Counters = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,12 @@ class FreshMount:
         """Read the counters and the CPU time."""
         pid = int((self.path / "sys/fs/zramfs/pid").read_text())
         return Snapshot(
-            time.monotonic(), read_cpu_time(pid), self._counters("stream_stat"), self._counters("accel/stat")
+            time.monotonic(), read_cpu_time(pid), self._counters("stream_stat"), self.accelerator_counters()
         )
+
+    def accelerator_counters(self) -> Counters:
+        """Read what the accelerator has counted; nothing without one."""
+        return self._counters("accel/stat")
 
     def _counters(self, attribute: str) -> Counters:
         return parse_counters((self.path / "sys/block" / _DEVICE / attribute).read_text())
@@ -85,4 +91,4 @@ def _unmount(mount: FreshMount) -> None:
 def parse_counters(text: str) -> Counters:
     """Read lines of ``key value``; what is not a number (why there are no managed streams) is left out."""
     pairs = (line.partition(" ") for line in text.splitlines())
-    return {key: int(value) for key, _, value in pairs if value.isdigit()}
+    return {key: float(value) if "." in value else int(value) for key, _, value in pairs if _NUMBER.fullmatch(value)}

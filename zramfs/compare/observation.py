@@ -7,8 +7,9 @@ from typing import Final
 
 from zramfs.compare.fresh_mount import fresh_mount
 from zramfs.compare.programs import Interruption
+from zramfs.compare.queue_samples import MARK_BYTES, QueueSampler, QueueSamples
 from zramfs.compare.settings import Setting
-from zramfs.compare.trace import DepthOverTime, depth_over_time, mean_stages_us, read_trace
+from zramfs.compare.trace import DepthOverTime, cut_mark, depth_over_time, mean_stages_us, read_trace
 from zramfs.compare.workload import Plan, Workload
 
 _MOST_S: Final = 2.0
@@ -17,9 +18,10 @@ _MOST_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the trace tells: requests in hand, and the mean µs of each stage by kind of request."""
+    """What the trace tells: pages in hand, and the mean µs of each stage by kind of request; and the device's queue."""
 
     depth: DepthOverTime
+    queue: QueueSamples
     stages_us: dict[str, dict[str, float]]
 
 
@@ -28,7 +30,8 @@ def observe(workload: Workload, setting: Setting, plan: Plan, interruption: Inte
     short = Plan(size_bytes=plan.size_bytes, runtime_s=min(plan.runtime_s, _MOST_S))
     with tempfile.TemporaryDirectory(prefix="zramfs-compare-") as folder:
         path = Path(folder, "trace")
-        with fresh_mount(["--size", str(plan.size_bytes), *setting.mount_options, "--trace", str(path)]) as mount:
+        options = ["--size", str(plan.size_bytes), *setting.mount_options, "--trace", str(path)]
+        with fresh_mount(options) as mount, QueueSampler(mount) as sampler:
             workload.run(mount, short, interruption)
-        requests = read_trace(path)
-    return Observation(depth_over_time(requests), mean_stages_us(requests))
+        began_us, requests = cut_mark(read_trace(path), MARK_BYTES)
+    return Observation(depth_over_time(requests, began_us), sampler.samples, mean_stages_us(requests))

@@ -1,9 +1,9 @@
 """The report's plots, as SVG to stand in its page. Imports matplotlib, so it is imported for a report only."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle, islice
 from math import ceil
 from typing import Any, Final, cast
 
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from zramfs.compare.colours import DEVICE, HOST, HOST_INSTEAD, IN_HAND, OTHER, REPLY, setting_colours
 from zramfs.compare.figures import CPU_KINDS
 from zramfs.compare.observation import Observation
 from zramfs.compare.rounds import Row
@@ -21,13 +22,12 @@ from zramfs.compare.workload import KINDS
 _WIDTH_IN: Final = 10.5
 _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 1.0
-_COLOURS: Final = ("#2563a8", "#d97706", "#2f855a", "#b83280", "#6b46c1", "#0e7490", "#9c4221", "#4a5568")
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
+_BLANKS: Final = re.compile(r"\s*\n\s*(?:<!--.*?-->\s*)?")
+_PATH: Final = re.compile(r' d="[^"]*"')
+_TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
 _DASHES: Final = ("-", "--", ":", "-.")
-_CPU_COLOURS: Final = {"serving": "#2563a8", "other": "#0e7490", "engines": "#f3c98b"}
-_STREAM_COLOURS: Final = {"managed": "#2f855a", "percpu": "#2563a8", "fallback": "#d97706"}
-_STAGE_COLOURS: Final = {"submission": "#2563a8", "completion": "#f3c98b", "answer": "#2f855a"}
 _STYLE: Final[dict[str, Any]] = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -72,19 +72,27 @@ def latency_plot(rows: Sequence[Row]) -> str:
         return _svg(figure)
 
 
+_CPU_PARTS: Final = {
+    "serving": ("serving requests", HOST),
+    "other": ("other threads", OTHER),
+    "device": ("the device's own work (emulation; hardware would not need it)", DEVICE),
+}
+_STREAM_PARTS: Final = {
+    "managed": ("managed", DEVICE),
+    "percpu": ("per-CPU", HOST),
+    "fallback": ("fallback to per-CPU (queue full)", HOST_INSTEAD),
+}
+_STAGE_COLOURS: Final = {"submission": HOST, "completion": DEVICE, "answer": REPLY}
+
+
 def cpu_plot(rows: Sequence[Row]) -> str:
-    """Bars of CPU time per GiB, the engines' hatched: emulation."""
-    labels = {
-        "serving": "serving requests",
-        "other": "other threads",
-        "engines": "engines (emulation; hardware would not need it)",
-    }
+    """Bars of CPU time per GiB, that of the device's own work hatched: emulation."""
     parts = [
-        (labels[kind], _CPU_COLOURS[kind], [_median(row, f"cpu_{kind}_s_per_gib") for row in rows])
-        for kind in CPU_KINDS
+        (label, colour, [_median(row, f"cpu_{kind}_s_per_gib") for row in rows])
+        for kind, (label, colour) in zip(CPU_KINDS, _CPU_PARTS.values(), strict=True)
     ]
     with _drawing(1, 1, _height_in(rows)) as (figure, panels):
-        _stacked_bars(panels[0], parts, hatched=labels["engines"])
+        _stacked_bars(panels[0], parts, hatched=_CPU_PARTS["device"][0])
         panels[0].set(xlabel="CPU seconds per GiB")
         _name_rows(panels, rows)
         figure.legend(loc="outside lower center", ncols=3)
@@ -93,15 +101,10 @@ def cpu_plot(rows: Sequence[Row]) -> str:
 
 def streams_plot(rows: Sequence[Row]) -> str:
     """Bars of the share of pages by the stream that took them."""
-    labels = {"managed": "managed", "percpu": "per-CPU", "fallback": "fallback to per-CPU (queue full)"}
-    totals = [sum(_median(row, f"{kind}_pages") for kind in labels) or 1 for row in rows]
+    totals = [sum(_median(row, f"{kind}_pages") for kind in _STREAM_PARTS) or 1 for row in rows]
     parts = [
-        (
-            label,
-            _STREAM_COLOURS[kind],
-            [100 * _median(row, f"{kind}_pages") / total for row, total in zip(rows, totals, strict=True)],
-        )
-        for kind, label in labels.items()
+        (label, colour, [100 * _median(row, f"{kind}_pages") / total for row, total in zip(rows, totals, strict=True)])
+        for kind, (label, colour) in _STREAM_PARTS.items()
     ]
     with _drawing(1, 1, _height_in(rows)) as (figure, panels):
         _stacked_bars(panels[0], parts)
@@ -112,22 +115,22 @@ def streams_plot(rows: Sequence[Row]) -> str:
 
 
 def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
-    """One panel a setting that was observed, all with the same axes."""
+    """One panel a setting that was observed, all with the same axes: pages in hand, and those in the device's queue."""
     columns = min(2, len(observations))
     lines = ceil(len(observations) / columns)
-    with _drawing(lines, columns, 1.5 * lines + 0.6, share_axes=True) as (figure, panels):
-        colours = _colours(len(rows))
-        for axes, row, observation, colour in zip(panels, rows, observations, colours, strict=False):
-            depth = observation.depth
-            axes.fill_between(depth.at_s, depth.in_hand, color="#cbd5e0", linewidth=0, step="post")
-            axes.plot(depth.at_s, depth.at_accelerator, color=colour, linewidth=0.8, drawstyle="steps-post")
+    with _drawing(lines, columns, 1.5 * lines + 1.0, share_axes=True) as (figure, panels):
+        for axes, row, observation in zip(panels, rows, observations, strict=False):
+            depth, queue = observation.depth, observation.queue
+            _area(axes, depth.at_s, depth.in_hand_pages, label="in hand")
+            axes.plot(queue.at_s, queue.pages, color=DEVICE, linewidth=0.9, label="in the accelerator's queue")
             axes.set_title(row.setting.name, fontsize=9)
         panels[0].set(ylim=(0, None), xlim=(0, None))  # all panels share these
         panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in panels[len(observations) :]:
             axes.set_axis_off()
-        figure.supxlabel("seconds since the first request", fontsize=9, color="#4a5568")
-        figure.supylabel("requests", fontsize=9, color="#4a5568")
+        figure.supxlabel("seconds", fontsize=9, color="#4a5568")
+        figure.supylabel("pages", fontsize=9, color="#4a5568")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         return _svg(figure)
 
 
@@ -157,19 +160,22 @@ def _drawing(
 
 
 def _svg(figure: Figure) -> str:
-    """Return the drawing without the XML prologue, which has no place within a page."""
+    """Return the drawing without the XML prologue, which has no place in a page, its paths to a tenth of a point."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = _BLANKS.sub("\n", text[text.index("<svg") :])
+    return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text)
+
+
+def _area(axes: Axes, at_s: Sequence[float], pages: Sequence[int], label: str) -> None:
+    """Fill what is below a line, as a polygon of no more corners than it needs; there may be no line."""
+    if at_s:
+        axes.fill([at_s[0], *at_s, at_s[-1]], [0, *pages, 0], color=IN_HAND, linewidth=0, label=label)
 
 
 def _height_in(rows: Sequence[Row]) -> float:
     return _MARGIN_IN + _BAR_IN * max(2, len(rows))
-
-
-def _colours(count: int) -> Iterator[str]:
-    return islice(cycle(_COLOURS), count)
 
 
 def _median(row: Row, key: str) -> float:
@@ -188,7 +194,7 @@ def _keys(rows: Sequence[Row]) -> str:
 
 def _bars_of_rounds(axes: Axes, rows: Sequence[Row], key: str) -> None:
     places = range(len(rows))
-    axes.barh(places, [_median(row, key) for row in rows], height=0.62, color=list(_colours(len(rows))), alpha=0.85)
+    axes.barh(places, [_median(row, key) for row in rows], height=0.62, color=setting_colours(len(rows)), alpha=0.85)
     for place, row in enumerate(rows):
         values = [value for run in row.runs if (value := run.figures.get(key)) is not None]
         axes.plot(values, [place] * len(values), "o", color="#1a202c", markersize=3.5, markerfacecolor="white")
@@ -224,11 +230,12 @@ def _name_rows(panels: Sequence[Axes], rows: Sequence[Row]) -> None:
 
 
 def _latency_lines(axes: Axes, rows: Sequence[Row], kind: str) -> None:
-    for number, (row, colour) in enumerate(zip(rows, _colours(len(rows)), strict=True)):
+    for number, (row, colour) in enumerate(zip(rows, setting_colours(len(rows)), strict=True)):
         histogram = row.latencies(kind)
         latencies_us, shares = histogram.slower_than() if histogram else ([], [])
-        dashes = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+        dashes = _DASHES[number % len(_DASHES)]
         axes.plot(latencies_us, shares, dashes, color=colour, linewidth=1.6, label=_short_name(row))
     axes.set(title=kind, xscale="log", yscale="log", xlabel="completion latency, µs")
+    axes.minorticks_off()
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))

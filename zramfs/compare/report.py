@@ -6,17 +6,19 @@ from importlib.util import find_spec
 from itertools import groupby
 from typing import Any, Final
 
+from zramfs.compare.device_facts import devices_of
 from zramfs.compare.figures import Figure, Spread, shown_figures
 from zramfs.compare.fio import WRITER_RULE
 from zramfs.compare.observation import Observation
 from zramfs.compare.rounds import Comparison, Row
+from zramfs.compare.verdict import MOST_LATE_PERCENT, MOST_MEDIAN_RATIO, judge
 from zramfs.compare.workload import KINDS
 from zramfs.errors import CommandFailed
 
 _LIBRARIES: Final = ("jinja2", "matplotlib")
 
 _OF_DAEMON: Final = ("cpu", "pages")
-_EVENTS: Final = ("events",)
+_OF_DEVICE: Final = ("emulation", "events")
 
 _GROUPS: Final = {
     "sync": "synchronous writers",
@@ -25,6 +27,7 @@ _GROUPS: Final = {
     "swap": "swapped out",
     "cpu": "CPU time",
     "pages": "pages by stream",
+    "emulation": "emulation",
     "events": "events",
 }
 
@@ -45,8 +48,8 @@ def require_report_libraries() -> None:
         raise CommandFailed(f"--report needs {' and '.join(missing)}: pip install 'zramfs[report]'")
 
 
-def render_report(comparison: Comparison, circumstances: Circumstances) -> str:
-    """Return the page; at least one run must be complete."""
+def render_report(comparison: Comparison, circumstances: Circumstances, simulate: str = "") -> str:
+    """Return the page; at least one run must be complete. `simulate` as for `print_table`."""
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -57,6 +60,11 @@ def render_report(comparison: Comparison, circumstances: Circumstances) -> str:
         circumstances=circumstances,
         rows=rows,
         keys=[key for key, _ in rows[0].setting.values],
+        simulate=simulate,
+        verdicts=[judge(row, rows) for row in rows],
+        most_late_percent=MOST_LATE_PERCENT,
+        most_median_ratio=MOST_MEDIAN_RATIO,
+        devices=devices_of(rows),
         tables=_tables(rows),
         writer_rule=WRITER_RULE,
         plots=_plots(rows, comparison.observations),
@@ -83,7 +91,7 @@ def _tables(rows: list[Row]) -> list[list[dict[str, Any]]]:
         {"name": group, "title": _GROUPS[group], "columns": [_Column(figure) for figure in figures]}
         for group, figures in groupby(shown, lambda figure: figure.group)
     ]
-    tables = [[each for each in groups if each["name"] in names] for names in (KINDS, _OF_DAEMON, _EVENTS)]
+    tables = [[each for each in groups if each["name"] in names] for names in (KINDS, _OF_DAEMON, _OF_DEVICE)]
     return [table for table in tables if table]
 
 

@@ -7,10 +7,12 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from zramfs.accel.profile import parse_accelerator
+from zramfs.accel.profile import Profile, parse_accelerator
+from zramfs.accel.settings import SETTINGS
 from zramfs.backends.registry import load_backend
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
+from zramfs.suggestions import did_you_mean
 
 MOST_SETTINGS: Final = 32
 """Each is a row of the table and a line of the plots, and more than these cannot be told apart."""
@@ -19,6 +21,7 @@ _POLICY: Final = "policy"
 _ALGORITHM: Final = "algorithm"
 _PROFILE: Final = "profile"
 _POLICIES: Final = tuple(policy.value for policy in StreamPolicy)
+_KEYS: Final = (_POLICY, _PROFILE, _ALGORITHM, *SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,14 @@ POLICIES: Final = Variation(_POLICY, ("percpu", "managed", "auto"))
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One combination: a value for each key that varies, and the rest as `--accel` has it."""
+    """One combination: a value for each key that varies, and the rest as `--accel` has it.
+
+    `profile` is what `accelerator` says, as it was when the comparison began; None for no accelerator.
+    """
 
     values: tuple[tuple[str, str], ...]
     accelerator: str
+    profile: Profile | None
 
     @property
     def name(self) -> str:
@@ -46,10 +53,20 @@ class Setting:
         return ", ".join(f"{key}={value}" for key, value in self.values)
 
     @property
+    def policy(self) -> str:
+        """The stream policy."""
+        return dict(self.values).get(_POLICY, StreamPolicy.AUTO.value)
+
+    def is_baseline_of(self, other: "Setting") -> bool:
+        """Tell whether this is the other setting on per-CPU streams alone."""
+        rest, others = ([pair for pair in each.values if pair[0] != _POLICY] for each in (self, other))
+        return rest == others and self.policy == StreamPolicy.PERCPU.value != other.policy
+
+    @property
     def mount_options(self) -> list[str]:
         """What `zramfs mount` is given."""
         chosen = dict(self.values)
-        options = ["--accel", self.accelerator, "--stream-policy", chosen.get(_POLICY, StreamPolicy.AUTO.value)]
+        options = ["--accel", self.accelerator, "--stream-policy", self.policy]
         return [*options, "--algorithm", chosen[_ALGORITHM]] if _ALGORITHM in chosen else options
 
 
@@ -59,6 +76,8 @@ def parse_variation(text: str) -> Variation:
     values = tuple(listed.split(","))
     if not key or not equals or "" in values:
         raise InvalidValue(f"{text!r} is not KEY=VALUE,VALUE…, such as queue_depth=16,64,256")
+    if key not in _KEYS:
+        raise InvalidValue(f"{key!r} is nothing that varies: {did_you_mean(key, _KEYS)}")
     if repeated := [value for value, times in Counter(values).items() if times > 1]:
         raise InvalidValue(f"{key} has the value {repeated[0]} twice")
     return Variation(key, values)
@@ -85,12 +104,11 @@ def _checked_setting(values: tuple[tuple[str, str], ...], accelerator: str) -> S
     """Check what can be checked before the first mount: a refusal after minutes of measuring would waste them."""
     for key, value in values:
         if key == _POLICY and value not in _POLICIES:
-            raise InvalidValue(f"no stream policy {value!r}: there are {', '.join(_POLICIES)}")
+            raise InvalidValue(f"no stream policy {value!r}: {did_you_mean(value, _POLICIES)}")
         if key == _ALGORITHM:
             load_backend(value)
     varied = _vary_accelerator(accelerator, values)
-    parse_accelerator(varied)
-    return Setting(values, varied)
+    return Setting(values, varied, parse_accelerator(varied))
 
 
 def _vary_accelerator(accelerator: str, values: tuple[tuple[str, str], ...]) -> str:

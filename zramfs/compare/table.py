@@ -1,26 +1,44 @@
-"""The comparison as text: one table where the terminal is wide enough, otherwise its groups of columns in several."""
+"""The comparison as text: one table where the terminal is wide enough, otherwise its groups of columns in several.
 
+Below it stands what may be concluded of each setting.
+"""
+
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any, Final
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from zramfs.compare.device_facts import profile_as_json
 from zramfs.compare.figures import Figure, shown_figures
 from zramfs.compare.rounds import Comparison, Row
+from zramfs.compare.verdict import MOST_LATE_PERCENT, MOST_MEDIAN_RATIO, judge
 
 _UNLIMITED: Final = 10_000
 
 
-def print_table(comparison: Comparison, console: Console) -> None:
-    """Print the medians, in as few tables as the console's width allows."""
+def print_table(comparison: Comparison, console: Console, simulate: str = "") -> None:
+    """Print the medians, in as few tables as the console's width allows, and a verdict or a warning for each.
+
+    `simulate` is the command that can answer where there is no verdict.
+    """
     rows = comparison.measured
     groups = [
         list(group) for _, group in groupby(shown_figures([row.spreads for row in rows]), lambda each: each.group)
     ]
     for columns in _pack(groups, rows, console):
         console.print(_table(columns, rows))
+    for row in rows:
+        verdict = judge(row, rows)
+        if verdict.warning:
+            console.print(f"[bold]Warning:[/bold] {escape(verdict.warning)}")
+        elif verdict.conclusion:
+            console.print(escape(verdict.conclusion))
+    if simulate:
+        console.print(f"A simulation can answer: [bold]{escape(simulate)}[/bold]", soft_wrap=True)
 
 
 def _pack(groups: list[list[Figure]], rows: list[Row], console: Console) -> list[list[Figure]]:
@@ -53,7 +71,7 @@ def _table(columns: list[Figure], rows: list[Row]) -> Table:
     return table
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison, simulate: str = "") -> dict[str, Any]:
     """Return everything that was measured: each figure's median, lowest and highest, and every round."""
     return {
         "workload": comparison.workload.name,
@@ -64,14 +82,18 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "figures": {
             figure.key: figure.meaning for figure in shown_figures([row.spreads for row in comparison.measured])
         },
-        "settings": [_row_as_json(row) for row in comparison.rows],
+        "simulate": simulate or None,
+        "keeps_up_if": {"late_percent_at_most": MOST_LATE_PERCENT, "median_ratio_at_most": MOST_MEDIAN_RATIO},
+        "settings": [_row_as_json(row, comparison.measured) for row in comparison.rows],
     }
 
 
-def _row_as_json(row: Row) -> dict[str, Any]:
+def _row_as_json(row: Row, measured: list[Row]) -> dict[str, Any]:
     return {
         "setting": dict(row.setting.values),
         "accelerator": row.setting.accelerator,
+        "profile": profile_as_json(row.setting.profile),
+        **asdict(judge(row, measured)),
         "figures": {
             key: {"median": spread.median, "lowest": spread.lowest, "highest": spread.highest}
             for key, spread in row.spreads.items()

@@ -1,15 +1,17 @@
-"""What the mount's trace of requests tells: where their time goes, and how many are in hand at a time."""
+"""What the mount's trace of requests tells: where their time goes, and how many pages are in hand at a time."""
 
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
 from zramfs.compare.workload import ASYNC, READ, SYNC
+from zramfs.units import PAGE_SIZE
 
 STAGES: Final = {
     "submission": ("arrival_us", "submit_us"),
@@ -26,17 +28,24 @@ Request = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DepthOverTime:
-    """Requests at evenly spaced moments, in seconds since the first one came: all, and those at the accelerator."""
+    """Pages of all requests between arrival and answer, at evenly spaced moments, in seconds since a beginning."""
 
     at_s: list[float] = field(default_factory=list)
-    in_hand: list[int] = field(default_factory=list)
-    at_accelerator: list[int] = field(default_factory=list)
+    in_hand_pages: list[int] = field(default_factory=list)
 
 
 def read_trace(path: Path) -> list[Request]:
     """Return the reads and writes of a trace that has ended, without those that its mount had no room for."""
     with path.open() as lines:
         return [record for line in lines if (record := json.loads(line)).get("op") in ("read", "write")]
+
+
+def cut_mark(requests: list[Request], mark_bytes: int) -> tuple[float, list[Request]]:
+    """Return when the first read of so many bytes arrived, in µs, and the requests after it; without one all."""
+    for place, request in enumerate(requests):
+        if request["op"] == "read" and request["bytes"] == mark_bytes:
+            return request["arrival_us"], requests[place + 1 :]
+    return min((request["arrival_us"] for request in requests), default=0.0), requests
 
 
 def mean_stages_us(requests: Iterable[Request]) -> dict[str, dict[str, float]]:
@@ -54,22 +63,22 @@ def _kind(request: Request) -> str:
     return ASYNC if request["async"] else SYNC
 
 
-def depth_over_time(requests: list[Request], moments: int = _MOMENTS) -> DepthOverTime:
-    """Return how many requests were between arrival and answer, and of these with managed streams after submission."""
+def depth_over_time(requests: list[Request], began_us: float, moments: int = _MOMENTS) -> DepthOverTime:
+    """Return how many pages were between arrival and answer, from `began_us` to the last answer."""
     if not requests:
         return DepthOverTime()
-    began = min(request["arrival_us"] for request in requests)
-    ended = max(request["reply_us"] for request in requests)
-    at_us = [began + (ended - began) * number / (moments - 1) for number in range(moments)]
-    managed = [request for request in requests if request["streams"].get("managed")]
+    ended_us = max(request["reply_us"] for request in requests)
+    at_us = [began_us + (ended_us - began_us) * number / (moments - 1) for number in range(moments)]
+    arrived, answered = _pages_by(requests, "arrival_us"), _pages_by(requests, "reply_us")
     return DepthOverTime(
-        at_s=[(moment - began) / _US_PER_S for moment in at_us],
-        in_hand=_count_between(requests, "arrival_us", "reply_us", at_us),
-        at_accelerator=_count_between(managed, "submit_us", "complete_us", at_us),
+        at_s=[(moment - began_us) / _US_PER_S for moment in at_us],
+        in_hand_pages=[arrived(moment) - answered(moment) for moment in at_us],
     )
 
 
-def _count_between(requests: list[Request], begin: str, end: str, at_us: list[float]) -> list[int]:
-    begins = sorted(request[begin] for request in requests)
-    ends = sorted(request[end] for request in requests)
-    return [bisect_right(begins, moment) - bisect_right(ends, moment) for moment in at_us]
+def _pages_by(requests: list[Request], moment: str) -> Callable[[float], int]:
+    """Return a function of the time: the pages of all requests that had reached `moment` by then."""
+    in_order = sorted((request[moment], -(-request["bytes"] // PAGE_SIZE)) for request in requests)
+    times_us = [time_us for time_us, _ in in_order]
+    totals = [0, *accumulate(pages for _, pages in in_order)]
+    return lambda time_us: totals[bisect_right(times_us, time_us)]

@@ -10,6 +10,7 @@ from zramfs.compare.fresh_mount import FreshMount
 from zramfs.compare.histogram import Histogram
 from zramfs.compare.programs import Interruption
 from zramfs.errors import InvalidValue
+from zramfs.suggestions import did_you_mean
 
 SWAP_STORM: Final = "swap-storm"
 _FIO_SUFFIX: Final = ".fio"
@@ -85,8 +86,8 @@ def read_job_file(name: str) -> str:
     if name in builtin_job_names():
         return resources.files("zramfs.compare").joinpath("workloads", f"{name}{_FIO_SUFFIX}").read_text()
     if "/" not in name and not name.endswith(_FIO_SUFFIX):
-        known = ", ".join([*builtin_job_names(), SWAP_STORM])
-        raise InvalidValue(f"no workload {name!r}: there are {known}, or give a path to a {_FIO_SUFFIX} job file")
+        known = did_you_mean(name, [*builtin_job_names(), SWAP_STORM])
+        raise InvalidValue(f"no workload {name!r}: {known}, or give a path to a {_FIO_SUFFIX} job file")
     try:
         return Path(name).read_text()
     except (OSError, UnicodeDecodeError) as error:

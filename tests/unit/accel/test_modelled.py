@@ -134,7 +134,7 @@ async def test_run_whose_work_outlasts_its_time_is_counted_as_late() -> None:
         gate.opened.set()
         await completed(stream)
         stream.give()
-        assert device.counted("late_completions") == (1,)
+        assert device.counted("late_completions", "late_pages") == (1, 8)
         assert device.counted("late_max_us") > (900,)
 
 
@@ -522,3 +522,54 @@ def test_timer_that_is_refused_leaves_no_engines_behind(monkeypatch: pytest.Monk
     with pytest.raises(AcceleratorUnavailable, match="no timer"):
         EmulatedAccelerator(profile).attach(Lz4Codec)
     assert threading.active_count() == before
+
+
+# ---- what it costs the host ---------------------------------------------------------------------------------------
+
+
+async def test_work_of_polled_runs_is_counted_as_the_devices(compressible_pages: Pages) -> None:
+    async with opened("ideal") as device:
+        for seed, pages in enumerate([1] * 40 + [8] * 40):
+            stream = device.get()
+            assert stream.compress(compressible_pages(pages, seed), 0, pages) == pages
+            stream.give()
+        (work_us,) = device.counted("inline_work_us")
+        assert 40 * 9 / 2 < work_us < 40 * 9 * 1000  # LZ4 takes 2 to 10 µs a page, and more under a sanitizer
+
+
+async def test_work_of_a_polled_run_is_the_hosts_wait_as_far_as_the_model_goes(compressible_pages: Pages) -> None:
+    async with opened("ideal,polled_run_pages=8,page_ns=190000,engines=1") as device:
+        stream = device.get()
+        assert stream.compress(compressible_pages(1), 0, 1) == 1
+        stream.give()
+        assert device.counted("inline_work_us", "late_completions", "modelled_runs") == (0, 0, 1)
+
+
+async def test_runs_are_counted_as_modelled_where_a_device_takes_time(compressible_pages: Pages) -> None:
+    async with opened("poc,fault_bus_error=1/3") as device:
+        await device.write(compressible_pages(9))
+        assert device.counted("modelled_runs") == (0,)
+        device.set(page_ns=1000)
+        for pages in (1, 2, 9):
+            await device.write(compressible_pages(pages))
+        assert device.counted("modelled_runs", "modelled_pages") == (3, 12)
+        assert device.counted("inline_work_us") > (0,)
+
+
+async def test_percentiles_of_a_window_are_exact(compressible_pages: Pages) -> None:
+    async with opened("ideal,polled_run_pages=0,engines=1") as device:
+        window = device.driver.queue.watch.model
+        assert window.percentiles_us(50, 99) == [0.0, 0.0]
+        for page_ns in (400_000, 100_000, 300_000, 200_000):
+            device.set(page_ns=page_ns)
+            await device.write(compressible_pages(1))
+        assert window.percentiles_us(0, 25, 50, 99) == [100.0, 200.0, 300.0, 400.0]
+
+
+async def test_device_of_few_registers_is_polled_for_long_requests_as_well(compressible_pages: Pages) -> None:
+    async with opened("qpace_urgent") as device:
+        assert may_poll(device.driver, 256)
+        stream = device.get()
+        assert stream.compress(compressible_pages(20), 0, 20) == 8
+        stream.give()
+        assert device.counted("polled_pages") == (8,)

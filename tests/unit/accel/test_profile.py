@@ -39,7 +39,8 @@ def test_every_profile_says_where_its_numbers_are_from(name: str) -> None:
 
 
 def test_the_default_profiles_are_there() -> None:
-    assert set(profile_names()) == {"ideal", "poc", "qpace", "hisi_zip", "iaa", "mtk_hwz"}
+    devices = {"qpace", "qpace_urgent", "emerald_hill", "hisi_zip", "iaa", "mtk_hwz"}
+    assert set(profile_names()) == {"ideal", "poc"} | devices
 
 
 def test_poc_is_the_device_of_the_rfc() -> None:
@@ -75,7 +76,9 @@ def test_a_profile_is_read_from_toml() -> None:
         ("value = 8\n", "", "queue_depth is not a whole number"),
         ('basis = "published"', 'basis = "guessed"', "published or assumed"),
         ('source = "a data sheet"', 'source = ""', "by whom or why"),
-        ("[engines]", "[enginez]", "no setting 'enginez'"),
+        ('source = "a data sheet"', 'sauce = "a data sheet"', "has no 'sauce': did you mean source"),
+        ("[engines]", "[enginez]", "no setting 'enginez': did you mean engines\\? There are queue_depth, engines"),
+        ('summary = "a device"', "summary = 5", "the summary is not a text, but 5"),
         ("[queue_depth]", "[queue_depth", "profile mine:"),
     ],
 )
@@ -86,13 +89,8 @@ def test_a_wrong_profile_is_refused(old: str, new: str, complaint: str) -> None:
 
 
 def test_a_profile_without_a_number_names_what_is_missing() -> None:
-    with pytest.raises(InvalidValue, match="timeout_us, verify_compress missing"):
+    with pytest.raises(InvalidValue, match="timeout_us, verify_compress missing: a line NAME = NUMBER for each"):
         parse_profile("mine", GOOD[: GOOD.index("[timeout_us]")])
-
-
-def test_a_profile_with_a_bare_number_is_refused() -> None:
-    with pytest.raises(InvalidValue, match="engines is not a whole number"):
-        parse_profile("mine", 'summary = "x"\nengines = 3\n')
 
 
 def test_an_accelerator_is_a_profile_with_settings_of_the_user() -> None:
@@ -116,13 +114,15 @@ def test_none_is_no_accelerator() -> None:
     ("text", "complaint"),
     [
         ("", "no accelerator profile ''"),
-        ("nosuch", "no accelerator profile 'nosuch': there are .*ideal.*poc.*none"),
+        ("nosuch", "no accelerator profile 'nosuch': there are .*ideal.*poc.*none, or give a path"),
+        ("qpase", "no accelerator profile 'qpase': did you mean qpace\\? There are"),
         ("../ideal", "profile ../ideal cannot be read: No such file"),
         ("nosuch.toml", "profile nosuch.toml cannot be read: No such file"),
         ("none,queue_depth=1", "none has no settings"),
         ("poc,", "is not key=value"),
         ("poc,queue_depth", "'queue_depth' is not key=value"),
         ("poc,speed=9", "no setting 'speed': there are queue_depth"),
+        ("poc,page=9", "no setting 'page': did you mean page_ns\\?"),
         ("poc,queue_depth=", "not a whole number"),
         ("poc,queue_depth=-1", "not a whole number"),
         ("poc,queue_depth=1.5", "not a whole number"),
@@ -150,6 +150,35 @@ def test_a_profile_of_the_users_own_is_read_from_its_file(tmp_path: Path) -> Non
     assert (profile.name, profile.number("page_ns"), profile.number("job_ns")) == ("mine", 5, 200)
     assert profile.fault_rates["bus_error"] == FaultRate(every=9)
     assert profile.waits_when_full
+
+
+def test_a_plain_number_is_an_assumption_without_a_source() -> None:
+    profile = parse_profile("mine", "".join(f"{key} = {value}\n" for key, value in NUMBERS.items()))
+    assert {key: profile.number(key) for key in NUMBERS} == NUMBERS
+    assert profile.settings["page_ns"].basis == "assumed"
+    assert profile.settings["page_ns"].source == "a plain number in its file, without a source"
+
+
+@pytest.mark.parametrize("junk", ["2500.5", '"2500"', "true", "[1]"])
+def test_a_plain_value_that_is_no_whole_number_is_refused(junk: str) -> None:
+    with pytest.raises(InvalidValue, match="page_ns is not a whole number, but"):
+        parse_profile("mine", f"page_ns = {junk}\n")
+
+
+def test_a_plain_number_below_a_table_is_told_where_to_stand() -> None:
+    with pytest.raises(InvalidValue, match=r"page_ns is in the table .engines.: plain numbers stand above all tables"):
+        parse_profile("mine", '[engines]\nvalue = 2\nbasis = "assumed"\nsource = "a guess"\npage_ns = 2500\n')
+
+
+def test_a_profile_without_a_summary_says_so() -> None:
+    assert parse_profile("mine", GOOD.partition("\n")[2]).summary == "a profile without a summary"
+
+
+def test_emerald_hill_may_have_any_of_its_published_queues() -> None:
+    for depth in (256, 512, 4096):
+        profile = parse_accelerator(f"emerald_hill,queue_depth={depth}")
+        assert profile is not None
+        assert profile.queue_depth == depth
 
 
 def test_faults_and_policies_are_no_business_of_a_profile() -> None:

@@ -20,7 +20,7 @@ def test_cpu_time_is_told_apart_by_thread(tmp_path: Path) -> None:
     add_thread(tmp_path, 8, "zramfs-eng-0", schedstat="2000000000 1 1\n")
     add_thread(tmp_path, 9, "zramfs-eng-1", schedstat="500000000 1 1\n")
     add_thread(tmp_path, 10, "zramfs", schedstat="250000000 1 1\n")
-    for tid, name in enumerate(("zramfs-recv-1", "zramfs-uring", "zramfs-crew-0"), 11):
+    for tid, name in enumerate(("zramfs-recv-1", "zramfs-ring-0", "zramfs-crew-0"), 11):
         add_thread(tmp_path, tid, name, schedstat="1000000000 1 1\n")
     assert read_cpu_time(7, tmp_path) == CpuTime(serving=4.5, other=0.25, engines=2.5)
 

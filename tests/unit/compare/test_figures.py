@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from zramfs.compare.cpu import CpuTime
-from zramfs.compare.figures import FIGURES, Spread, figures_of, shown_figures, spreads_of
+from zramfs.compare.figures import CPU_KINDS, FIGURES, Spread, figures_of, shown_figures, spreads_of
 from zramfs.compare.fresh_mount import Snapshot, parse_counters
 from zramfs.compare.histogram import Histogram
 from zramfs.compare.workload import Served, WorkloadResult
@@ -25,7 +27,29 @@ def test_cpu_time_is_by_gib_that_streams_took_or_readers_got() -> None:
     result = WorkloadResult(served={"read": Served(1, 1)}, read_bytes=1 << 30)
     after = snapshot(cpu=CpuTime(serving=4, other=1, engines=2), managed=GIB_PAGES // 2, fallback=GIB_PAGES // 2)
     figures = figures_of(result, snapshot(), after)
-    assert [figures[f"cpu_{kind}_s_per_gib"] for kind in ("serving", "other", "engines")] == [2, 0.5, 1]
+    assert [figures[f"cpu_{kind}_s_per_gib"] for kind in CPU_KINDS] == [2, 0.5, 1]
+
+
+@pytest.mark.parametrize(("inline_s", "expected"), [(0, [4, 1, 2]), (3, [1, 1, 5]), (9, [0, 1, 6])])
+def test_the_devices_own_work_is_none_of_the_hosts_whoever_does_it(inline_s: int, expected: list[float]) -> None:
+    after = snapshot(cpu=CpuTime(serving=4, other=1, engines=2), managed=GIB_PAGES)
+    after.accelerator["inline_work_us"] = inline_s * 1_000_000
+    figures = figures_of(WorkloadResult(), snapshot(at_s=-1), after)
+    assert [figures[f"cpu_{kind}_s_per_gib"] for kind in CPU_KINDS] == expected
+
+
+def test_emulation_is_told_by_its_late_runs_and_its_medians() -> None:
+    counted = "modelled_runs 200\nlate_completions 3\nmodelled_pages 400\nlate_pages 100\n"
+    counted += "observed_p50_us 21.5\nmodel_p50_us 20.0\n"
+    after = replace(snapshot(at_s=1), accelerator=parse_counters(counted))
+    figures = figures_of(WorkloadResult(), snapshot(), after)
+    keys = ("late_percent", "late_pages_percent", "run_p50_us", "model_p50_us")
+    assert [figures[key] for key in keys] == [1.5, 25, 21.5, 20]
+
+
+def test_device_without_a_time_of_its_own_has_no_late_runs() -> None:
+    after = replace(snapshot(at_s=1), accelerator=parse_counters("modelled_runs 0\nobserved_p50_us 21.5\n"))
+    assert figures_of(WorkloadResult(), snapshot(), after)["late_percent"] is None
 
 
 def test_fallback_share_is_of_the_pages_that_wanted_a_managed_stream() -> None:
@@ -66,4 +90,5 @@ def test_counts_are_written_short(value: float | None, written: str) -> None:
 
 
 def test_counters_that_are_no_numbers_are_left_out() -> None:
-    assert parse_counters("managed_pages 5\nmanaged_error no engines here\n") == {"managed_pages": 5}
+    counters = parse_counters("managed_pages 5\nmodel_p50_us 1.5\nmanaged_error no engines here\n")
+    assert counters == {"managed_pages": 5, "model_p50_us": 1.5}

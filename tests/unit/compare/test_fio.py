@@ -119,7 +119,9 @@ def test_job_file_that_fio_does_not_take_is_refused_in_fios_words() -> None:
 
 
 def test_workload_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="there are async-flood, mixed, sync-only, swap-storm"):
+    with pytest.raises(
+        InvalidValue, match=r"did you mean async-flood.* There are async-flood, mixed, sync-only, swap-storm"
+    ):
         read_job_file("flood")
     with pytest.raises(InvalidValue, match=r"none.fio cannot be read: No such file or directory"):
         read_job_file(str(tmp_path / "none.fio"))

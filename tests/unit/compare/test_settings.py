@@ -14,6 +14,22 @@ def test_variation_that_is_not_key_and_values_is_refused(junk: str) -> None:
         parse_variation(junk)
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "polcy=auto",
+            "'polcy' is nothing that varies: did you mean policy\\? There are policy, profile, algorithm, queue",
+        ),
+        ("page=1,2", "did you mean page_ns\\?"),
+        ("speed=1", "'speed' is nothing that varies: there are policy, profile, algorithm, queue_depth"),
+    ],
+)
+def test_variation_of_what_there_is_not_is_refused_with_what_there_is(text: str, complaint: str) -> None:
+    with pytest.raises(InvalidValue, match=complaint):
+        parse_variation(text)
+
+
 def test_variation_with_a_value_twice_is_refused() -> None:
     with pytest.raises(InvalidValue, match="policy has the value auto twice"):
         parse_variation("policy=auto,percpu,auto")
@@ -51,7 +67,6 @@ def test_setting_chooses_the_algorithm() -> None:
         (Variation("policy", ("auto", "fastest")), "no stream policy 'fastest': there are auto, managed, percpu"),
         (Variation("algorithm", ("lz4", "zip")), "no algorithm 'zip'"),
         (Variation("profile", ("ideal", "warp")), "no accelerator profile 'warp'"),
-        (Variation("speed", ("1",)), "has no setting 'speed'"),
         (Variation("queue_depth", ("16", "many")), "queue_depth.*many.*whole number"),
     ],
 )

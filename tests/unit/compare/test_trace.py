@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zramfs.compare.trace import DepthOverTime, depth_over_time, mean_stages_us, read_trace
+from zramfs.compare.trace import DepthOverTime, cut_mark, depth_over_time, mean_stages_us, read_trace
 
 
 def request(*times_us: float, op: str = "write", is_async: bool = False, **streams: int) -> dict[str, Any]:
@@ -31,13 +31,25 @@ def test_stages_are_means_by_kind_of_request() -> None:
     }
 
 
-def test_depth_counts_requests_in_hand_and_those_at_the_accelerator() -> None:
+def test_depth_counts_the_pages_of_requests_in_hand() -> None:
     requests = [
-        request(0, 1_000_000, 3_500_000, 4_000_000, managed=1),
-        request(1_000_000, 2_000_000, 3_500_000, 3_600_000),
+        {**request(0, 1_000_000, 3_500_000, 4_000_000), "bytes": 3 * 4096},
+        {**request(1_000_000, 2_000_000, 3_500_000, 3_600_000), "bytes": 4097},
     ]
-    assert depth_over_time(requests, moments=5) == DepthOverTime([0, 1, 2, 3, 4], [1, 2, 2, 2, 0], [0, 1, 1, 1, 0])
+    assert depth_over_time(requests, 0, moments=5) == DepthOverTime([0, 1, 2, 3, 4], [3, 5, 5, 5, 0])
 
 
 def test_depth_of_no_request_is_empty() -> None:
-    assert depth_over_time([]) == DepthOverTime()
+    assert depth_over_time([], 0) == DepthOverTime()
+
+
+def test_requests_are_those_after_the_mark() -> None:
+    before, after = request(1, 1, 1, 2, op="read"), request(9, 9, 9, 10)
+    mark = {**request(5, 5, 5, 6, op="read"), "bytes": 12288}
+    assert cut_mark([before, mark, after], 12288) == (5, [after])
+
+
+def test_requests_without_a_mark_are_all_and_begin_with_the_first() -> None:
+    requests = [request(7, 8, 8, 9), request(3, 4, 4, 5)]
+    assert cut_mark(requests, 12288) == (3, requests)
+    assert cut_mark([], 12288) == (0, [])

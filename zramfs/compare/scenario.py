@@ -1,0 +1,81 @@
+"""What was compared, as a scenario for `zramfs simulate`: it answers for devices that no machine here can emulate."""
+
+import json
+import os
+import shlex
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from zramfs.accel.profile import NO_ACCELERATOR
+from zramfs.compare.rounds import Comparison
+from zramfs.compare.settings import Setting
+from zramfs.compare.workload import SWAP_STORM, builtin_job_names
+
+_MACHINE: Final = "ryzen-7950x"
+_GIVEN: Final = "given"
+_POLICIES: Final = "policy=percpu,auto"
+
+_STREAMS: Final = """\
+# As zramfs has them, which does not wait for each page as the RFC does.
+[streams]
+managed = "nonblocking"
+run_pages = 256
+percpu_run_pages = 32
+fallback_run_pages = 8
+"""
+
+
+def scenario_of(comparison: Comparison) -> str | None:
+    """Return the scenario as TOML; None if no device was compared, or the load is a job file of the user's."""
+    name = comparison.workload.name
+    with_device = [row.setting for row in comparison.rows if row.setting.profile is not None]
+    if not with_device or name not in (*builtin_job_names(), SWAP_STORM):
+        return None
+    loads = resources.files("zramfs.compare").joinpath("workloads", f"{name}.toml").read_text()
+    summary = f'summary = "zramfs compare --workload {name}"\n'
+    return "\n".join((summary, _machine(), _STREAMS, _device(with_device[0]), loads))
+
+
+def _machine() -> str:
+    return (
+        "# The times of another machine's CPUs, and as many as there are here: put your own machine's table here.\n"
+        f'[machine]\ntable = "{_MACHINE}"\ncpus = {len(os.sched_getaffinity(0))}\n'
+    )
+
+
+def _device(setting: Setting) -> str:
+    """Name the profile, and what the user gave beside it; what varies is given by the command."""
+    assert setting.profile is not None  # noqa: S101 - see above
+    name = setting.accelerator.partition(",")[0]
+    varied = dict(setting.values)
+    lines = {"profile": str(Path(name).absolute()) if "/" in name or name.endswith(".toml") else name}
+    for key, number in setting.profile.settings.items():
+        if number.basis == _GIVEN and key not in varied:
+            lines[key] = str(number.value)
+    return "\n".join(["[[devices]]", *(f"{key} = {_toml(value)}" for key, value in lines.items()), ""])
+
+
+def _toml(value: str) -> str:
+    """Return a value as TOML has it; JSON's strings are strings of TOML as well."""
+    return value if value.isdigit() else json.dumps(value)
+
+
+def simulate_line(comparison: Comparison, path: Path) -> str:
+    """Return the command that simulates the same settings, and per-CPU streams beside them."""
+    variations = [f"{key}={','.join(values)}" for key, values in _variations(comparison) if values]
+    if not any(each.startswith("policy=") for each in variations):
+        variations.append(_POLICIES)
+    options = [word for each in variations for word in ("--vary", each)]
+    return shlex.join(["zramfs", "simulate", str(path), *options])
+
+
+def _variations(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Return the keys that vary, with their values; `none` is no device to simulate."""
+    found: dict[str, dict[str, None]] = {}
+    for row in comparison.rows:
+        for key, value in row.setting.values:
+            found.setdefault(key, {})
+            if value != NO_ACCELERATOR:
+                found[key][value] = None
+    return [(key, list(values)) for key, values in found.items()]
