@@ -30,12 +30,26 @@ static unsigned some_length(void)
     return 1 + below(limits[below(sizeof(limits) / sizeof(*limits))]);
 }
 
+/* Runs of zeros so short that they gain nothing, between literals whose last bytes differ. Returns their end. */
+static unsigned make_expanding(uint8_t *page)
+{
+    unsigned groups = below(LZO_PAGE_BYTES / 8);
+
+    for (unsigned group = 0; group < groups; group++) {
+        memset(page + 8 * group, 0, 4);
+        for (unsigned at = 4; at < 7; at++)
+            page[8 * group + at] = (uint8_t)below(256);
+        page[8 * group + 7] = (uint8_t)(group % 255 + 1);
+    }
+    return 8 * groups;
+}
+
 /* Literals, zeros, repeated bytes and matches from anywhere, of short and long lengths. */
 static void make_page(uint8_t *page)
 {
     unsigned shortest_only = below(3);
 
-    for (unsigned at = 0; at < LZO_PAGE_BYTES;) {
+    for (unsigned at = below(8) ? 0 : make_expanding(page); at < LZO_PAGE_BYTES;) {
         unsigned length = shortest_only ? 1 + below(10) : some_length();
         unsigned kind = below(4), from = at ? below(at) : 0, byte = below(256);
         for (; length && at < LZO_PAGE_BYTES; length--, at++, from++)
