@@ -104,10 +104,11 @@ class Given(Backend):
 @contextmanager
 def disk_with(make_codec: Callable[[], PageCodec], page_count: int) -> Iterator[Disk]:
     """Open a disk that compresses so."""
-    disk = Disk("zram0", BlockLayer())
+    layer = BlockLayer()
+    disk = Disk("zram0", layer)
     zcomp = Zcomp(Given(make_codec))
-    table = SlotTable(page_count)
-    disk.open(table, zcomp, [Codecs(make_codec())])
+    table = SlotTable(page_count, channel_count=layer.channel_count)
+    disk.open(table, zcomp, [Codecs(make_codec()) for _ in range(layer.channel_count)])
     yield disk
     disk.close()
     zcomp.close()
