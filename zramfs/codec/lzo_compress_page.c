@@ -3,8 +3,8 @@
  *
  * Why not liblzo2: of ten pages of programs it makes seven longer or shorter than the kernel does, so that
  * compr_data_size could not be compared with zram's, and it has no lzo-rle. The format leaves the choice of matches to
- * the compressor. The rules below that decide it are the kernel's, found by asking a zram of Linux 6.18 for the lengths
- * of pages made for the purpose.
+ * the compressor. The rules below that decide it are the kernel's: what is generally known of LZO1X-1, put right until
+ * all lengths were those of a zram of Linux 6.18. docs/notes/performance.md says how each of them shows.
  */
 
 #include "lzo_page.h"
