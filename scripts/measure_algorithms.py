@@ -55,8 +55,8 @@ def main(folder: Path) -> None:
             backend = load_backend(name)
             params = backend.setup_params(requested, accelerator=None)
             report(name, describe(params.algorithm), partial(backend.create_context, params), source)
-    for name, codec in python_codecs():
-        report(name, "through Python", lambda codec=codec: codec, source)
+    for name, make_codec in python_codecs():
+        report(name, "through Python", make_codec, source)
 
 
 def distinct_pages(folder: Path) -> Iterator[bytes]:
@@ -70,16 +70,16 @@ def distinct_pages(folder: Path) -> Iterator[bytes]:
                     yield page
 
 
-def python_codecs() -> Iterator[tuple[str, PageCodec]]:
+def python_codecs() -> Iterator[tuple[str, Callable[[], PageCodec]]]:
     """What the well-known Python modules would do in the place of our compiled codecs."""
     compress = partial(lz4.block.compress, mode="high_compression", compression=9, store_size=False)
-    yield "lz4hc", FunctionCodec(compress, partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE))
+    yield "lz4hc", partial(FunctionCodec, compress, partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE))
 
     def deflate(page: bytes) -> bytes:
         compressor = zlib.compressobj(wbits=-11)
         return compressor.compress(page) + compressor.flush()
 
-    yield "deflate", FunctionCodec(deflate, partial(zlib.decompress, wbits=-11))
+    yield "deflate", partial(FunctionCodec, deflate, partial(zlib.decompress, wbits=-11))
 
 
 def describe(params: AlgorithmParams) -> str:
@@ -104,10 +104,11 @@ class Given(Backend):
 @contextmanager
 def disk_with(make_codec: Callable[[], PageCodec], page_count: int) -> Iterator[Disk]:
     """Open a disk that compresses so."""
-    disk = Disk("zram0", BlockLayer())
+    layer = BlockLayer()
+    disk = Disk("zram0", layer)
     zcomp = Zcomp(Given(make_codec))
-    table = SlotTable(page_count)
-    disk.open(table, zcomp, [Codecs(make_codec())])
+    table = SlotTable(page_count, channel_count=layer.channel_count)
+    disk.open(table, zcomp, [Codecs(make_codec()) for _ in range(layer.channel_count)])
     yield disk
     disk.close()
     zcomp.close()

@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 packages=(
     gcc libc6-dev pkg-config python3-dev python3-venv libfuse3-dev  # to build
-    liblz4-dev libzstd-dev zlib1g-dev libdeflate-dev liblzo2-dev    # to build, and to compress
+    liblz4-dev libzstd-dev zlib1g-dev libdeflate-dev                # to build, and to compress
     fuse3 util-linux mount e2fsprogs                                # to run
-    fio                                                             # to test and measure
+    fio liblzo2-2                                                   # to test and measure
     "$@"
 )
 

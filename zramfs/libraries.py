@@ -9,7 +9,6 @@ _PACKAGES: Final = {
     "libzstd": "libzstd{}",
     "libz": "zlib1g",
     "libdeflate": "libdeflate{}",
-    "liblzo2": "liblzo2-{}",
 }
 """Debian's packages by the names of their libraries; {} is the first number behind `.so`."""
 

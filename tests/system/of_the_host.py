@@ -16,6 +16,7 @@ _FILES: Final = {
     "test_hostile_mount",
     "test_hot_plug",
     "test_kernel_comparison",
+    "test_kernel_lengths",
     "test_loop_and_swap",
     "test_transcript",
     "test_users",

@@ -32,6 +32,8 @@ FIRST_SEED = int(os.environ.get("ZRAMFS_TEST_SEED", "1"))
 SEQUENCE = os.environ.get("ZRAMFS_TEST_SEQUENCE", "")
 SHORTEN_SECONDS = 30.0
 
+ALGORITHMS = ("lz4", "lzo", "lzo-rle")
+
 STREAMS = {
     "per-CPU": ("--stream-policy", "percpu"),
     "polled": ("--stream-policy", "managed", "--accel", "ideal"),
@@ -93,7 +95,10 @@ class Store:
 
 @dataclass(frozen=True)
 class StartAnew:
+    algorithm: str
+
     def run(self, disk: ZramDisk) -> None:
+        disk.algorithm = self.algorithm
         disk.start_anew()
 
 
@@ -163,8 +168,8 @@ def store(chance: random.Random) -> Store:
     return Store(name, value)
 
 
-def start_anew(_chance: random.Random) -> StartAnew:
-    return StartAnew()
+def start_anew(chance: random.Random) -> StartAnew:
+    return StartAnew(chance.choice(ALGORITHMS))
 
 
 WEIGHTS: dict[Callable[[random.Random], Operation], int] = {
@@ -182,7 +187,7 @@ WEIGHTS: dict[Callable[[random.Random], Operation], int] = {
 def operations(seed: int) -> list[Operation]:
     chance = random.Random(seed)
     makers = chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=SEQUENCE_LENGTH)
-    return [make(chance) for make in makers]
+    return [start_anew(chance), *(make(chance) for make in makers)]
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ class Pair:
     def first_difference(self, sequence: list[Operation], numbers: list[int]) -> Difference | None:
         """Do these operations of the sequence, from fresh devices on."""
         for disk in self._disks:
-            disk.start_anew()
+            StartAnew("lz4").run(disk)
         for number in numbers:
             if text := self._difference_after(sequence[number]):
                 return Difference(number, text)
@@ -277,7 +282,7 @@ def sequences(seconds: float) -> Iterator[tuple[int, list[int]]]:
         return
     deadline = time.monotonic() + seconds
     for number in count(FIRST_SEED):
-        yield number, list(range(SEQUENCE_LENGTH))
+        yield number, list(range(SEQUENCE_LENGTH + 1))
         if time.monotonic() > deadline:
             return
 
@@ -286,7 +291,7 @@ def sequences(seconds: float) -> Iterator[tuple[int, list[int]]]:
 @pytest.mark.parametrize("streams", STREAMS)
 def test_random_sequences_are_equal(mount: Mount, streams: str) -> None:
     mounted = mount(*STREAMS[streams], size=None)
-    with hot_added(DISKSIZE) as kernel, closing(MountedZram(mounted, DISKSIZE)) as ours:
+    with hot_added(DISKSIZE, *ALGORITHMS) as kernel, closing(MountedZram(mounted, DISKSIZE)) as ours:
         pair = Pair(kernel, ours)
         for seed, numbers in sequences(TEST_SECONDS / len(STREAMS)):
             print(f"seed {seed}")

@@ -109,6 +109,19 @@ def test_zramctl_finds_a_free_device_and_adds_one_when_there_is_none(mount: Moun
     assert mounted.show("disksize", "zram1") == f"{256 * MIB}\n"
 
 
+def test_script_that_names_the_kernels_default_algorithm_gets_it(mount: Mount) -> None:
+    script = """
+        set -e
+        dev=$(zramctl --find --size 64M --algorithm lzo-rle)
+        mkswap -q $dev
+        zramctl --noheadings --output NAME,ALGORITHM $dev
+        cat /sys/block/zram0/comp_algorithm
+    """
+    done = run_in(mount(size=None), script)
+    assert done.stdout.splitlines()[0].split() == ["/dev/zram0", "lzo-rle"]
+    assert done.stdout.splitlines()[1].startswith("[lzo-rle] lzo lz4 ")
+
+
 def test_script_that_loops_over_devices(mount: Mount) -> None:
     script = """
         set -e

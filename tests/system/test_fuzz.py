@@ -46,7 +46,7 @@ NUMBERS = [
 NEARLY_RIGHT = {
     "disksize": ["4M", "16M", "64K\n", "0x100000", "1M junk"],
     "reset": ["1", "1\n", "65535"],
-    "comp_algorithm": ["lz4", "lzo\n", "zstd", "deflate", "lz4hc"],
+    "comp_algorithm": ["lz4", "lzo\n", "lzo-rle", "zstd", "deflate", "lz4hc"],
     "recomp_algorithm": ["algo=zstd priority=1", "algo=deflate priority=3", "algo=lz4hc"],
     "algorithm_params": ["level=1", "priority=1 level=3", "algo=lz4 level=9", "deflate.winbits=12", "dict={file}"],
     "mem_limit": ["0", "0", "64K", "1M"],

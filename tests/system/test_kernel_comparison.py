@@ -11,7 +11,7 @@ from reads import read
 from sample_pages import Pages, made_pages, real_pages
 from zram_disks import PAGE, KernelZram, hot_added
 
-from zramfs.backends.lz4 import LZ4
+from zramfs.backends.registry import load_backend
 from zramfs.block.layer import BlockLayer
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.serving import BioServer
@@ -76,9 +76,9 @@ class Pair:
         assert all(read(self.ours, page * PAGE, PAGE) == self.kernel.read(page * PAGE, PAGE) for page in range(pages))
 
 
-@pytest.fixture
-def kernel() -> Iterator[KernelZram]:
-    with hot_added(PAGES * PAGE) as device:
+@pytest.fixture(params=["lz4", "lzo", "lzo-rle"])
+def kernel(request: pytest.FixtureRequest) -> Iterator[KernelZram]:
+    with hot_added(PAGES * PAGE, request.param) as device:
         yield device
 
 
@@ -87,7 +87,7 @@ def open_pair(kernel: KernelZram) -> OpenPair:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Pair]:
         async with trio.open_nursery() as nursery:
-            config = DeviceConfig(backend=LZ4, accelerator=None)
+            config = DeviceConfig(backend=load_backend(kernel.algorithm), accelerator=None)
             server = BioServer(BlockLayer())
             ours = ZramDevice("zram0", server=server, nursery=nursery, config=config)
             ours.initialise(PAGES * PAGE)

@@ -50,6 +50,8 @@ PARAMETERS = (
     ("lz4", "dict=/etc/passwd"),
     ("lzo", "algo=lzo"),
     ("lzo", "level=3"),
+    ("lzo", "dict=/etc/passwd deflate.winbits=5"),
+    ("lzo-rle", "level=-7"),
 )
 """Of an algorithm. Only when the device is given a size does it show whether it can take them."""
 

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import struct
 import time
 from abc import ABC, abstractmethod
@@ -31,10 +32,11 @@ class ZramDisk(ABC):
         self._block_file = block_file
         self._attributes = attributes
         self._disksize = disksize
+        self.algorithm = "lz4"  # from the next start on
         self._fd = -1
 
     def initialise(self) -> None:
-        self.set("comp_algorithm", "lz4")
+        self.set("comp_algorithm", self.algorithm)
         self.set("disksize", str(self._disksize))
         self._fd = os.open(self._block_file, os.O_RDWR | os.O_DIRECT)
 
@@ -122,17 +124,23 @@ def _round_up(size: int) -> int:
 
 
 @contextmanager
-def hot_added(disksize: int) -> Iterator[KernelZram]:
-    """Add a device to the kernel's, with lz4, and remove it afterwards; skips the test where that cannot be."""
+def hot_added(disksize: int, *algorithms: str) -> Iterator[KernelZram]:
+    """Add a device to the kernel's and remove it afterwards; skips the test where that cannot be.
+
+    It has the first of the algorithms (lz4 if none is named), and must know all of them.
+    """
     if os.geteuid() != 0:
         pytest.skip("a zram device of the kernel needs root")
     if not (_CONTROL / "hot_add").exists():
         pytest.skip("no zram in this kernel (/sys/class/zram-control/hot_add)")
     number = int((_CONTROL / "hot_add").read_text())
     try:
-        if "lz4" not in Path(f"/sys/block/zram{number}/comp_algorithm").read_text():
-            pytest.skip("this kernel's zram has no lz4")
+        wanted = algorithms or ("lz4",)
+        known = re.findall(r"[\w-]+", Path(f"/sys/block/zram{number}/comp_algorithm").read_text())
+        if missing := set(wanted).difference(known):
+            pytest.skip(f"this kernel's zram has no {', '.join(sorted(missing))}")
         device = KernelZram(number, disksize)
+        device.algorithm = wanted[0]
         try:
             device.initialise()
             yield device

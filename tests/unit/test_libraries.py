@@ -14,7 +14,6 @@ from zramfs.libraries import explain_import_error
         ("libz.so.1: cannot open shared object file: No such file or directory", "zlib1g"),
         ("/lib/libz.so.1.2.13: file too short", "zlib1g"),
         ("libdeflate.so.0: cannot open shared object file: No such file or directory", "libdeflate0"),
-        ("liblzo2.so.2: cannot open shared object file: No such file or directory", "liblzo2-2"),
     ],
 )
 def test_package_of_a_library_is_named(text: str, package: str) -> None:

@@ -10,10 +10,13 @@ from zramfs.libraries import explain_import_error
 
 ENTRY_POINT_GROUP: Final = "zramfs.backends"
 
+_IN_THE_KERNELS_ORDER: Final = ("lzo-rle", "lzo", "lz4", "lz4hc", "zstd", "deflate")
+
 
 def backend_names() -> list[str]:
-    """The algorithms that can be chosen, sorted."""
-    return sorted(entry_points(group=ENTRY_POINT_GROUP).names)
+    """The algorithms that can be chosen: the kernel's in its order (zcomp.c), then the others, sorted."""
+    names = entry_points(group=ENTRY_POINT_GROUP).names
+    return [name for name in _IN_THE_KERNELS_ORDER if name in names] + sorted(names - {*_IN_THE_KERNELS_ORDER})
 
 
 def load_backend(name: str) -> Backend:

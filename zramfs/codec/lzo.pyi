@@ -1,4 +1,5 @@
 from zramfs.codec.run import PageCodec
 
 class LzoCodec(PageCodec):
-    def __init__(self) -> None: ...
+    zero_runs: bool
+    def __init__(self, *, zero_runs: bool = False) -> None: ...

@@ -1,56 +1,34 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""LZO1X-1 by liblzo2, the library that the kernel's lzo comes from."""
+"""LZO1X streams, one page at a time: the kernel's lzo, and its lzo-rle, which has runs of zeros besides.
+
+Compressed by `lzo_compress_page.c`, which chooses the kernel's matches; `lzo_decompress_page.c` takes either kind.
+"""
 
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
 
-cdef extern from "<lzo/lzo1x.h>" nogil:
-    ctypedef size_t lzo_uint
-    enum:
-        LZO_E_OK
-        LZO1X_1_MEM_COMPRESS
-    int lzo_init()
-    int lzo1x_1_compress(const uint8_t *source, lzo_uint bytes, uint8_t *data, lzo_uint *length, void *memory)
-    int lzo1x_decompress_safe(const uint8_t *data, lzo_uint length, uint8_t *out, lzo_uint *bytes_out, void *memory)
-
-cdef enum:
-    WORST_BYTES = PAGE_BYTES + PAGE_BYTES // 16 + 67    # lzo1x_worst_compress(); liblzo2 does not look for the end
-
-if lzo_init() != LZO_E_OK:
-    raise ImportError("liblzo2 does not fit this machine")
+cdef extern from "lzo_page.h" nogil:
+    struct lzo_page_table:
+        pass
+    int lzo_page_compress(lzo_page_table *table, const uint8_t *page, uint8_t *stream, bint zero_runs)
+    int lzo_page_decompress(const uint8_t *stream, int length, uint8_t *page)
 
 
 cdef class LzoCodec(PageCodec):
-    """LZO1X-1; there is nothing to choose."""
+    """LZO1X-1; with `zero_runs` it is lzo-rle."""
 
-    cdef uint8_t *memory                # of the compressor
-    cdef uint8_t worst[WORST_BYTES]     # a page's compressed form, which may be longer than a stream's scratch
+    cdef lzo_page_table table
+    cdef readonly bint zero_runs
 
-    def __cinit__(self):
-        self.memory = <uint8_t *>calloc(1, LZO1X_1_MEM_COMPRESS)
-        if self.memory == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.memory)
+    def __cinit__(self, *, bint zero_runs=False):
+        self.zero_runs = zero_runs
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
-        cdef lzo_uint length = 0
-        if lzo1x_1_compress(page, PAGE_BYTES, self.worst, &length, self.memory) != LZO_E_OK:
-            return FAILED
-        if length >= PAGE_BYTES:
-            return PAGE_BYTES
-        memcpy(data, self.worst, length)
-        return <int>length
+        return lzo_page_compress(&self.table, page, data, self.zero_runs)
 
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
-        cdef lzo_uint bytes_out = PAGE_BYTES
-        if lzo1x_decompress_safe(data, length, page, &bytes_out, NULL) != LZO_E_OK:
-            return -1
-        return 0 if bytes_out == PAGE_BYTES else -1
+        return lzo_page_decompress(data, length, page)
 
     def __repr__(self):
-        return "<LzoCodec>"
+        return f"<LzoCodec zero_runs={self.zero_runs}>"

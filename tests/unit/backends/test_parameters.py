@@ -10,6 +10,7 @@ from zramfs.backends.deflate import DEFLATE
 from zramfs.backends.lz4 import LZ4
 from zramfs.backends.lz4hc import LZ4HC
 from zramfs.backends.lzo import LZO
+from zramfs.backends.lzo_rle import LZO_RLE
 from zramfs.backends.zstd import ZSTD
 from zramfs.contracts import AlgorithmParams, Backend
 from zramfs.errors import InvalidValue
@@ -34,6 +35,7 @@ def compressed_bytes(backend: Backend, requested: AlgorithmParams, data: bytes) 
         (ZSTD, AlgorithmParams(level=3)),
         (DEFLATE, AlgorithmParams(level=-1, winbits=-11)),
         (LZO, AlgorithmParams()),
+        (LZO_RLE, AlgorithmParams()),
     ],
     ids=lambda value: value.name if isinstance(value, Backend) else "",
 )
@@ -65,7 +67,6 @@ def test_defaults_are_the_kernels(backend: Backend, defaults: AlgorithmParams) -
         (DEFLATE, AlgorithmParams(winbits=8), "no winbits 8"),
         (DEFLATE, AlgorithmParams(winbits=-16), "no winbits -16"),
         (DEFLATE, AlgorithmParams(dictionary=b"x"), "no dictionary"),
-        (LZO, AlgorithmParams(level=1), "lzo has no parameters"),
     ],
 )
 def test_parameters_that_an_algorithm_cannot_take_are_refused(
@@ -73,6 +74,20 @@ def test_parameters_that_an_algorithm_cannot_take_are_refused(
 ) -> None:
     with pytest.raises(InvalidValue, match=complaint):
         backend.setup_params(requested, accelerator=None)
+
+
+@pytest.mark.parametrize("backend", [LZO, LZO_RLE], ids=lambda backend: backend.name)
+@pytest.mark.parametrize(
+    "requested",
+    [AlgorithmParams(level=-7), AlgorithmParams(winbits=5), AlgorithmParams(dictionary=b"x", dictionary_path="/d")],
+    ids=["level", "winbits", "dict"],
+)
+def test_lzo_ignores_parameters_as_the_kernels_does(
+    backend: Backend, requested: AlgorithmParams, compressible_pages: Callable[..., bytes]
+) -> None:
+    assert backend.setup_params(requested, accelerator=None).algorithm == AlgorithmParams()
+    text = compressible_pages(4)
+    assert compressed_bytes(backend, requested, text) == compressed_bytes(backend, AlgorithmParams(), text)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +147,7 @@ def test_deflate_finds_repetitions_within_its_window_only() -> None:
     assert sizes[0] > 2 * sizes[1]
 
 
-@pytest.mark.parametrize("backend", [LZ4HC, ZSTD, DEFLATE, LZO], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", [LZ4HC, ZSTD, DEFLATE, LZO, LZO_RLE], ids=lambda backend: backend.name)
 def test_a_context_carries_nothing_from_page_to_page(
     backend: Backend, compressible_pages: Callable[..., bytes]
 ) -> None:

@@ -20,6 +20,13 @@ def test_lz4_is_announced() -> None:
     assert registry.load_backend("lz4") is LZ4
 
 
+def test_algorithms_are_in_the_kernels_order_and_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["zlib", "deflate", "lz4", "lzo-rle", "brotli", "zstd", "lzo"]
+    announced = EntryPoints(EntryPoint(name, "x:X", registry.ENTRY_POINT_GROUP) for name in names)
+    monkeypatch.setattr(registry, "entry_points", announced.select)
+    assert registry.backend_names() == ["lzo-rle", "lzo", "lz4", "zstd", "deflate", "brotli", "zlib"]
+
+
 def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidValue, match=r"no algorithm 'lzma': there is .*lz4"):
         registry.load_backend("lzma")
