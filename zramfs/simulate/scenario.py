@@ -3,21 +3,25 @@
 Times are in µs, sizes in bytes, of pages of 4 KiB. `reading` makes a Scenario of a TOML file, and has checked it.
 """
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from zramfs.accel.profile import Profile
 from zramfs.contracts import StreamPolicy
 from zramfs.units import PAGE_SIZE
 
+if TYPE_CHECKING:
+    from array import array
+
 
 class PercpuKind(Enum):
     """How the stream of a CPU is shared by the tasks of that CPU.
 
-    NONPREEMPTIBLE: whoever has it keeps the CPU (the kernel until 6.15). MUTEX: its holder may be preempted, and others
-    wait for the mutex (since then). SPLIT: likewise, with one stream for writes and one for reads (posted October 2026).
+    NONPREEMPTIBLE: whoever has it keeps the CPU, as in the kernel before its streams could be preempted. MUTEX: its
+    holder may be preempted, and others wait for the mutex (today's). SPLIT: likewise, with one stream for writes and one
+    for reads (*zram: redesign zcomp and rework backends*, posted October 2026).
     """
 
     NONPREEMPTIBLE = "nonpreemptible"
@@ -37,7 +41,7 @@ class ManagedKind(Enum):
 
 
 class Spread(Enum):
-    """Which of several devices gets a run: the least full, each in turn, or always the same for a CPU (as IAA's driver)."""
+    """Which of several devices gets a run: the least full, each in turn, or always the same one for a CPU."""
 
     LEAST_FULL = "least_full"
     ROUND_ROBIN = "round_robin"
@@ -208,8 +212,8 @@ class OpenLoad:
 class ReclaimLoad:
     """Swap under pressure: reclaimers swap out in batches, and beside them page faults read.
 
-    Each of `reclaimers` writes `batch` single pages, asynchronously, waits for all, and pauses; each of `faulters` reads
-    a page, and the next one after `think_us`. The two are not coupled: memory is neither counted nor waited for.
+    Each of `reclaimers` writes `batch` single pages, asynchronously, waits for all, and pauses; each of `faulters`
+    reads a page, and the next one after `think_us`. The two are not coupled: memory is neither counted nor waited for.
     """
 
     name: str
