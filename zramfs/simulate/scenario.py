@@ -20,8 +20,8 @@ class PercpuKind(Enum):
     """How the stream of a CPU is shared by the tasks of that CPU.
 
     NONPREEMPTIBLE: whoever has it keeps the CPU, as in the kernel before its streams could be preempted. MUTEX: its
-    holder may be preempted, and others wait for the mutex (today's). SPLIT: likewise, with one stream for writes and one
-    for reads (*zram: redesign zcomp and rework backends*, posted October 2026).
+    holder may be preempted, and others wait for the mutex (today's). SPLIT: likewise, with one stream for writes and
+    one for reads (*zram: redesign zcomp and rework backends*, posted October 2026).
     """
 
     NONPREEMPTIBLE = "nonpreemptible"
