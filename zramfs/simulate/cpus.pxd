@@ -60,6 +60,8 @@ cdef class Cpus:
     cdef void add_work(self, int64_t now_ns, int cpu, int work, int64_t ns) noexcept nogil
     cdef void run_for(self, int runner, int64_t ns, int purpose) noexcept nogil
     cdef void poll_until(self, int runner, int64_t until_ns) noexcept nogil
+    cdef bint has_to_yield(self, int runner) noexcept nogil
+    cdef bint _is_due(self, const Cpu *cpu) noexcept nogil
     cdef void sleep(self, int runner) noexcept nogil
     cdef int on_event(self, int64_t now_ns, int cpu, int64_t generation, int *subject) noexcept nogil
     cdef void resume(self, int64_t now_ns, int cpu) noexcept nogil

@@ -81,6 +81,13 @@ cdef class Cpus:
         self.runners[runner].poll_until_ns = until_ns
         self.runners[runner].purpose = POLL
 
+    cdef bint has_to_yield(self, int runner) noexcept nogil:
+        """Whether others are to have the CPU, as soon as its task lets them; then it goes on later, without a segment."""
+        if not self._is_due(&self.cpus[self.runners[runner].cpu]):
+            return False
+        self.run_for(runner, 0, REQUEST)
+        return True
+
     cdef void sleep(self, int runner) noexcept nogil:
         """Give the CPU up."""
         self.cpus[self.runners[runner].cpu].current = NOBODY
@@ -125,11 +132,9 @@ cdef class Cpus:
         """How long the runner may go on, which may be another one now; -1: there is none."""
         cdef Runner *runner
         cdef int64_t ns
-        if cpu.current != NOBODY and cpu.first_ready != NOBODY:
-            runner = &self.runners[cpu.current]
-            if not runner.keeps_cpu and (cpu.is_preempted or (self.quantum_ns and runner.ran_ns >= self.quantum_ns)):
-                self._put_last(cpu, cpu.current)
-                cpu.current = NOBODY
+        if self._is_due(cpu):
+            self._put_last(cpu, cpu.current)
+            cpu.current = NOBODY
         if cpu.current == NOBODY:
             if cpu.first_ready == NOBODY:
                 return -1
@@ -142,6 +147,12 @@ cdef class Cpus:
         if self.quantum_ns and cpu.first_ready != NOBODY and not runner.keeps_cpu:
             ns = min(ns, max(self.quantum_ns - runner.ran_ns, <int64_t>0))
         return ns
+
+    cdef bint _is_due(self, const Cpu *cpu) noexcept nogil:
+        """Whether the runner has to give way."""
+        if cpu.current == NOBODY or cpu.first_ready == NOBODY or self.runners[cpu.current].keeps_cpu:
+            return False
+        return cpu.is_preempted or (self.quantum_ns > 0 and self.runners[cpu.current].ran_ns >= self.quantum_ns)
 
     cdef void _account(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
         """Note what the runner of a CPU has done since it began."""

@@ -25,6 +25,7 @@ cdef class Engine(Devices):
     cdef uint64_t random
     cdef readonly int64_t now_ns
     cdef readonly uint64_t events
+    cdef uint64_t still                 # steps and events since time went on
     cdef uint64_t pages[STREAM_KINDS]
     cdef int *work_base                 # the first Work of each device's runs
 

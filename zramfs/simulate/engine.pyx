@@ -65,7 +65,7 @@ from zramfs.simulate.scenario import Distribution, ManagedKind
 
 cdef enum:
     NS_PER_US = 1000
-    STILL_EVENTS = 10000000     # at one time: nothing in the scenario takes any
+    STILL_STEPS = 10000000      # at one time: nothing in the scenario takes any
 
 # What `advance` answers.
 cdef enum Progress:
@@ -152,7 +152,6 @@ cdef class Engine(Devices):
 
     cdef int advance(self, uint64_t most_events) noexcept nogil:
         cdef uint64_t until = self.events + most_events
-        cdef uint64_t still = 0
         cdef Event event
         while self.events < until:
             if self.heap.is_short:
@@ -162,13 +161,13 @@ cdef class Engine(Devices):
             event = take_earliest(&self.heap)
             if event.at_ns > self.now_ns:
                 self.now_ns = event.at_ns
-                still = 0
+                self.still = 0
                 self._set_measured()
             self.events += 1
-            still += 1
-            if still > STILL_EVENTS:
-                return STANDS_STILL
             self._handle(&event)
+            self.still += 1
+            if self.still >= STILL_STEPS:
+                return STANDS_STILL
         return GOES_ON
 
     cdef void _set_measured(self) noexcept nogil:
@@ -229,8 +228,8 @@ cdef class Engine(Devices):
 
     cdef void _step(self, int task) noexcept nogil:
         """Let a task that has its CPU go on until it needs time, or sleeps."""
-        while self._do_state(task):
-            pass
+        while self._do_state(task) and self.still < STILL_STEPS:
+            self.still += 1
 
     cdef bint _do_state(self, int task) noexcept nogil:
         """Do what comes next; True if the task can go on at once."""
@@ -248,7 +247,7 @@ cdef class Engine(Devices):
             self.unlock(self.now_ns, task)
             self._count_pages(own.kind_of_stream, own.taken)
             own.state = CHOOSES
-            return True
+            return not self.cpus.has_to_yield(task)
         if own.state == HAS_SUBMITTED:
             own.state = CHOOSES
             return True

@@ -160,8 +160,11 @@ cdef class Requests:
         if flow.is_open:
             own.next_request = task.first_free
             task.first_free = request
-            if task.is_asleep and task.state == TAKES and flow.waiting_count:
-                self.wake(now_ns, own.task)
+            if task.is_asleep and task.state == TAKES:
+                if flow.waiting_count:
+                    self.wake(now_ns, own.task)
+                else:
+                    self._be_idle(own.task)
         elif not flow.in_batches:
             self._think(now_ns, request)
         else:

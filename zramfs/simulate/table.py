@@ -61,7 +61,11 @@ def _cells(result: Result, classes: Sequence[str]) -> list[str]:
 
 
 def _us(latency: Latency, percent: float) -> str:
-    return f"{latency.percentiles_us[percent]:,.1f}" if latency.requests else "-"
+    return _short(latency.percentiles_us[percent]) if latency.requests else "-"
+
+
+def _short(us: float) -> str:
+    return f"{us:,.1f}" if us < 1000 else f"{us:,.0f}"
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -78,15 +82,14 @@ def print_result(result: Result, console: Console) -> None:
 
 def _latencies(result: Result) -> Table:
     percentiles = [f"p{percent:g}" for percent in next(iter(result.latencies.values())).percentiles_us]
-    table = Table("latency, µs", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("requests", "mean", *percentiles, "max"):
+    table = Table("µs", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("requests", "mean", "95 %", *percentiles, "max"):
         table.add_column(heading, justify="right")
     for name, latency in result.latencies.items():
         if latency.requests:
-            error = f" ±{latency.mean_error_us:,.1f}" if latency.mean_error_us else ""
-            figures = [f"{us:,.1f}" for us in latency.percentiles_us.values()]
-            mean = f"{latency.mean_us:,.1f}{error}"
-            table.add_row(_SHORT[name], f"{latency.requests:,}", mean, *figures, f"{latency.max_us:,.1f}")
+            error = f"±{_short(latency.mean_error_us)}" if latency.mean_error_us else "-"
+            figures = [_short(us) for us in (*latency.percentiles_us.values(), latency.max_us)]
+            table.add_row(_SHORT[name], f"{latency.requests:,}", _short(latency.mean_us), error, *figures)
     return table
 
 
