@@ -15,6 +15,7 @@ from zramfs import __version__
 from zramfs.cli.parameters import json_option
 from zramfs.cli.values import Parsed
 from zramfs.errors import InvalidValue
+from zramfs.simulate.calibrate import calibrate
 from zramfs.simulate.reading import load_grid
 from zramfs.simulate.result import Result
 from zramfs.simulate.run import run
@@ -28,7 +29,7 @@ _INTERRUPTED: Final = 130
 
 
 @click.command(short_help="Simulate streams and devices of any machine.")
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--vary",
     "variations",
@@ -37,14 +38,27 @@ _INTERRUPTED: Final = 130
     help="A key of the scenario that takes several values, such as policy=percpu,auto; several are combined.",
 )
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), help="Of all that is random, instead of the scenario's.")
+@click.option(
+    "--calibrate",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Measure this machine instead, and write its table, which a scenario can name.",
+)
 @json_option
-def simulate(scenario: Path, variations: Sequence[Variation], seed: int | None, *, as_json: bool) -> int:
+def simulate(
+    scenario: Path | None, variations: Sequence[Variation], seed: int | None, table: Path | None, *, as_json: bool
+) -> int:
     """Simulate the machine, the devices, the streams and the load of a SCENARIO (TOML) in virtual time.
 
     For example: zramfs simulate server.toml --vary policy=percpu,auto --vary page_ns=1000,2000,4000
 
     The same scenario and seed give the same result. Ctrl-C ends it with what it has.
     """
+    if (scenario is None) == (table is None):
+        raise click.UsageError("give a SCENARIO, or --calibrate OUT.toml")
+    if table is not None:
+        return _calibrate(table)
+    assert scenario is not None  # noqa: S101 - one of the two is given
     try:
         scenarios = load_grid(scenario, variations, seed=seed)
         results = _run_all(scenarios)
@@ -55,6 +69,14 @@ def simulate(scenario: Path, variations: Sequence[Variation], seed: int | None, 
     else:
         print_results(results, Console(highlight=False))
     return _end(results, scenarios)
+
+
+def _calibrate(path: Path) -> int:
+    """Measure this machine for about 5 s, and write the table; an OSError at once if it cannot be written."""
+    console = Console(stderr=True, highlight=False)
+    with path.open("w", encoding="utf-8") as file, console.status("") as status:
+        file.write(calibrate(lambda what: status.update(f"measuring {what}")))
+    return 0
 
 
 def _run_all(scenarios: Sequence[Scenario]) -> list[Result]:

@@ -45,7 +45,7 @@ cdef class Engine(Devices):
     cdef bint _await_run(self, int task) noexcept nogil
     cdef bint _redo(self, int task) noexcept nogil
     cdef bint _store_run(self, int task) noexcept nogil
-    cdef int64_t _page_time(self, int pages) noexcept nogil
+    cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil
     cdef bint _run(self, int task, int64_t ns, int purpose, int state) noexcept nogil
     cdef void _tell(self, int device, int count) noexcept nogil
     cdef void _tell_of(self, int device, int run) noexcept nogil

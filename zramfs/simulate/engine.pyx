@@ -242,7 +242,7 @@ cdef class Engine(Devices):
         if own.state == LOCKS:
             return self.lock(self.now_ns, task) and self._compress(task)
         if own.state == HAS_COMPRESSED:
-            return self._run(task, self._page_time(own.taken), PAGE, HAS_STORED)
+            return self._run(task, self._page_time(own.taken, request.kind == READ), PAGE, HAS_STORED)
         if own.state == HAS_STORED:
             self.unlock(self.now_ns, task)
             self._count_pages(own.kind_of_stream, own.taken)
@@ -267,9 +267,9 @@ cdef class Engine(Devices):
         own.state = CHOOSES
         return True
 
-    cdef int64_t _page_time(self, int pages) noexcept nogil:
-        """What it takes to store, or load, so many pages beside their compression."""
-        return <int64_t>(self.page_ns * pages + 0.5)
+    cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil:
+        """What it takes to store so many pages, once they are compressed."""
+        return 0 if is_read else <int64_t>(self.page_ns * pages + 0.5)
 
     cdef bint _run(self, int task, int64_t ns, int purpose, int state) noexcept nogil:
         """Have time of the CPU, and then go on in a state; True: no time is needed."""
@@ -382,9 +382,9 @@ cdef class Engine(Devices):
         return self._run(task, self._redo_ns(self.run_of(own.device, own.run), own.cpu), REDO, HAS_REDONE)
 
     cdef bint _store_run(self, int task) noexcept nogil:
-        """Store, or load, the pages of a run that the task has waited for."""
-        cdef Task *own = &self.tasks[task]
-        return self._run(task, self._page_time(self.run_of(own.device, own.run).pages), PAGE, ENDS_RUN)
+        """Store the pages of a run that the task has waited for."""
+        cdef Run *run = self.run_of(self.tasks[task].device, self.tasks[task].run)
+        return self._run(task, self._page_time(run.pages, run.is_read), PAGE, ENDS_RUN)
 
     cdef int64_t _redo_ns(self, const Run *run, int cpu) noexcept nogil:
         """How long a CPU takes for those pages of a run that the device did not do."""
@@ -425,27 +425,25 @@ cdef class Engine(Devices):
             self.now_ns,
             cpu,
             self.work_base[device] + run,
-            <int64_t>self.completion_ns + self._redo_ns(told, cpu) + self._page_time(told.pages),
+            <int64_t>self.completion_ns + self._redo_ns(told, cpu) + self._page_time(told.pages, told.is_read),
         )
 
     cdef void _on_work_done(self, int work) noexcept nogil:
         """A run is finished: its pages are stored."""
-        cdef int device = 0
-        cdef int request
-        cdef int run
-        cdef int64_t completion_ns = <int64_t>self.completion_ns
-        cdef int64_t page_ns
         cdef int64_t began_ns = self.now_ns - self.cpus.works[work].ns
+        cdef int64_t completed_ns = began_ns + <int64_t>self.completion_ns
+        cdef int64_t redone_ns
+        cdef int device = 0
+        cdef Run run
         while self.work_base[device + 1] <= work:
             device += 1
-        run = work - self.work_base[device]
-        request = self.run_of(device, run).request
-        page_ns = self._page_time(self.run_of(device, run).pages)
-        self.cpus.charge(COMPLETION, began_ns, began_ns + completion_ns)
-        self.cpus.charge(REDO, began_ns + completion_ns, self.now_ns - page_ns)
-        self.cpus.charge(PAGE, self.now_ns - page_ns, self.now_ns)
-        self._release(device, run)
-        self.end_part(self.now_ns, request)
+        run = self.run_of(device, work - self.work_base[device])[0]
+        redone_ns = self.now_ns - self._page_time(run.pages, run.is_read)
+        self.cpus.charge(COMPLETION, began_ns, completed_ns)
+        self.cpus.charge(REDO, completed_ns, redone_ns)
+        self.cpus.charge(PAGE, redone_ns, self.now_ns)
+        self._release(device, work - self.work_base[device])
+        self.end_part(self.now_ns, run.request)
 
     cdef void _count_pages(self, int kind, int pages) noexcept nogil:
         if self.is_measured:

@@ -85,8 +85,9 @@ class CpuGroup:
 class Costs:
     """What a CPU spends beside compressing and decompressing; the same on every CPU.
 
-    `request`: once for each request. `page`: for each page that is stored or loaded (allocation, copy, slot). `wake`:
-    each time that a task goes on after it has slept. `completion`: for each run that a device has told of.
+    `request`: once for each request. `page`: for each page that is stored (allocation, copy, slot); what loading one
+    takes is part of decompressing it. `wake`: each time that a task goes on after it has slept. `completion`: for each
+    run that a device has told of.
     """
 
     request: Cost
