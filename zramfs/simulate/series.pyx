@@ -52,7 +52,7 @@ cdef class LevelSeries:
         if now_ns > self.changed_ns:
             self._advance(now_ns)
         means, maxima = [], []
-        for interval in range(min(<int64_t>INTERVALS, -(-self.changed_ns // self.interval_ns))):
+        for interval in range((self.changed_ns + self.interval_ns - 1) // self.interval_ns):
             begin_ns = interval * self.interval_ns
             means.append(self.areas[interval] / min(self.interval_ns, self.changed_ns - begin_ns))
             maxima.append(self.maxima[interval])
