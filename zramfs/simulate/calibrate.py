@@ -62,7 +62,7 @@ def calibrate(on_progress: Callable[[str], None]) -> str:
 def measure_algorithm(name: str) -> AlgorithmCosts:
     """Time runs and requests of an algorithm with its default parameters.
 
-    A write of n pages takes request + n × (compress + page), a read request + n × decompress: of 1 and of 32 pages
+    A write of n pages takes request + n (compress + page), a read request + n decompress: of 1 and of 32 pages
     follows what a page takes, and what a request does.
     """
     with _disk(name) as disk:

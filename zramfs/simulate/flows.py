@@ -1,6 +1,6 @@
 """Cuts the loads of a scenario into flows: requests of one kind that one set of tasks works on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zramfs.simulate.scenario import (
     ClosedLoad,
@@ -27,7 +27,8 @@ _NS_PER_S = 1_000_000_000
 class Flow:
     """What the engine is loaded with. `cpus`: that of each task. `gap_ns`: the mean between arrivals; 0: it is closed.
 
-    `trace`: arrivals at its times, divided by `speed`, instead.
+    `trace`: arrivals at its times, divided by `speed`, instead. `requests`: how many there are, 0: no end. `after`: the
+    load that has to end before; -1: none.
     """
 
     load: int
@@ -42,6 +43,8 @@ class Flow:
     burst: int = 1
     trace: Trace | None = None
     speed: float = 1.0
+    requests: int = 0
+    after: int = -1
 
     @property
     def is_open(self) -> bool:
@@ -52,9 +55,11 @@ class Flow:
 def flows_of(scenario: Scenario) -> list[Flow]:
     """Return the flows of all loads. Tasks get CPUs in turn, each load going on where the one before ended."""
     flows: list[Flow] = []
+    names = [load.name for load in scenario.loads]
     for number, load in enumerate(scenario.loads):
         begun = sum(len(flow.cpus) for flow in flows)
-        flows += _flows_of_load(load, number, scenario.machine, begun)
+        after = names.index(load.after) if load.after else -1
+        flows += [replace(flow, after=after) for flow in _flows_of_load(load, number, scenario.machine, begun)]
     return flows
 
 
@@ -71,7 +76,16 @@ def _flows_of_load(load: Load, number: int, machine: Machine, begun: int) -> lis
             return [_open(load, number, cpus(begun, load.tasks))]
         case ReplayLoad():
             own = cpus(begun, load.tasks)
-            return [Flow(load=number, cpus=own, depth=load.depth, trace=load.trace, speed=load.speed)]
+            return [
+                Flow(
+                    load=number,
+                    cpus=own,
+                    depth=load.depth,
+                    trace=load.trace,
+                    speed=load.speed,
+                    requests=len(load.trace),
+                )
+            ]
         case ReclaimLoad():
             reclaimers = cpus(begun, load.reclaimers)
             return _reclaim(load, number, reclaimers, cpus(begun + load.reclaimers, load.faulters))
@@ -104,6 +118,7 @@ def _closed(load: ClosedLoad, number: int, cpus: tuple[int, ...]) -> Flow:
         think_ns=load.think_us * _NS_PER_US,
         thinks_exponentially=load.think is Distribution.EXPONENTIAL,
         in_batches=load.in_batches,
+        requests=load.requests,
     )
 
 
@@ -116,6 +131,7 @@ def _open(load: OpenLoad, number: int, cpus: tuple[int, ...]) -> Flow:
         kind=_kind(load.operation, is_async=load.is_async),
         gap_ns=_NS_PER_S / load.rate_per_s * load.burst,
         burst=load.burst,
+        requests=load.requests,
     )
 
 

@@ -70,13 +70,14 @@ DEVICE_KEYS: Final[Mapping[str, Parse]] = {
 
 _TASKS: Final = whole(1, 65_536)
 _DEPTH: Final = whole(1, 4096)
-_COMMON: Final[Mapping[str, Parse]] = {"kind": text, "name": text, "group": text}
+_COMMON: Final[Mapping[str, Parse]] = {"kind": text, "name": text, "group": text, "after": text}
 _REQUESTS: Final[Mapping[str, Parse]] = {
     "tasks": _TASKS,
     "depth": _DEPTH,
     "operation": choice(Operation),
     "size": whole_pages,
     "async": boolean,
+    "requests": whole(1, 1 << 62),
 }
 
 LOAD_KEYS: Final[Mapping[str, Mapping[str, Parse]]] = {

@@ -1,5 +1,6 @@
 """Makes Loads of the [[loads]] tables of a scenario."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,3 +94,18 @@ def _require_few(where: str, load: Load) -> None:
         in_flight = load.tasks * load.depth
     if in_flight > MOST_REQUESTS:
         raise InvalidValue(f"{where}: {in_flight:,} requests in flight are too many: there may be {MOST_REQUESTS:,}")
+
+
+def require_order(where: str, load: Load, loads: Sequence[Load]) -> None:
+    """Follow `after` from a load to one that begins at once; InvalidValue if it ends nowhere, or in a cycle of waits."""
+    by_name = {each.name: each for each in loads}
+    way = [load.name]
+    while load.after:
+        if load.after not in by_name:
+            raise InvalidValue(f"{where}: no load {load.after!r}{did_you_mean(load.after, by_name)}")
+        load = by_name[load.after]
+        way.append(load.name)
+        if load.name in way[:-1]:
+            raise InvalidValue(f"{where}: a cycle of waits: {' waits for '.join(way)}")
+        if not isinstance(load, ReplayLoad) and not getattr(load, "requests", 0):
+            raise InvalidValue(f"{where}: {load.name} never ends: give it requests")

@@ -21,7 +21,7 @@ from zramfs.simulate.keys import (
     SCHEDULER_KEYS,
     STREAM_KEYS,
 )
-from zramfs.simulate.loads import read_load
+from zramfs.simulate.loads import read_load, require_order
 from zramfs.simulate.machines import load_machine, parse_toml, read_text
 from zramfs.simulate.scenario import (
     Cost,
@@ -240,6 +240,8 @@ def _read_loads(value: Any, machine: Machine, folder: Path) -> tuple[Load, ...]:
         raise InvalidValue("loads: they must be one or more [[loads]] tables")
     loads = tuple(read_load(f"loads.{number}", each, machine, folder) for number, each in enumerate(value))
     _require_distinct("loads", [load.name for load in loads])
+    for number, load in enumerate(loads):
+        require_order(f"loads.{number}.after", load, loads)
     return loads
 
 

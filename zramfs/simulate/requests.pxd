@@ -65,6 +65,7 @@ cdef struct Task:
 
 cdef struct Flow:
     int load
+    int after               # a load that has to end before, or NOBODY
     int depth
     int pages
     int kind
@@ -83,6 +84,9 @@ cdef struct Flow:
     const uint8_t *trace_kinds
     int64_t trace_count, trace_place
     double speed
+    int64_t origin_ns       # when it began
+    uint64_t limit          # of requests; 0: none
+    uint64_t due            # that have become due, of a closed flow
     uint64_t submitted, ended, dropped
 
 cdef class Requests:
@@ -103,6 +107,8 @@ cdef class Requests:
     cdef int _set_up_task(self, int number, int flow, int cpu, int first_request) except -1
     cdef int _take_request(self, int64_t now_ns, int task) noexcept nogil
     cdef int _take_arrival(self, int64_t now_ns, int task) noexcept nogil
+    cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil
+    cdef void _end_flow(self, int64_t now_ns, int flow) noexcept nogil
     cdef void end_part(self, int64_t now_ns, int request) noexcept nogil
     cdef void _end_request(self, int64_t now_ns, int request) noexcept nogil
     cdef void _count_latency(self, int64_t now_ns, const Request *request) noexcept nogil

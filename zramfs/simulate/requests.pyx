@@ -51,6 +51,7 @@ cdef class Requests:
             own.is_open, own.in_batches = flow.is_open, flow.in_batches
             own.think_ns, own.thinks_exponentially = flow.think_ns, flow.thinks_exponentially
             own.gap_ns, own.speed = flow.gap_ns, flow.speed
+            own.limit, own.after = flow.requests, flow.after
             own.random = draw_bits(&seed)
             own.first_idle = NOBODY
             if own.is_open:
@@ -90,20 +91,34 @@ cdef class Requests:
         return 0
 
     def begin(self):
-        """Let every closed request be due, and the first of the open ones arrive."""
-        cdef int number, request
-        cdef Task *task
+        """Let the flows begin that are after no other."""
+        cdef int number
         for number in range(self.task_count):
-            task = &self.tasks[number]
-            self.cpus.runners[number].cpu = task.cpu
-            if self.flows[task.flow].is_open:
-                self._be_idle(number)
-                continue
-            for request in range(task.first_request, task.first_request + self.flows[task.flow].depth):
-                self._think(0, request)
+            self.cpus.runners[number].cpu = self.tasks[number].cpu
+            self._be_idle(number)
         for number in range(self.flow_count):
-            if self.flows[number].is_open:
-                self._plan_arrival(0, number)
+            if self.flows[number].after == NOBODY:
+                self._begin_flow(0, number)
+
+    cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil:
+        """Let every request of a closed flow be due, or the first of an open one arrive."""
+        cdef Flow *own = &self.flows[flow]
+        cdef int task, request
+        own.origin_ns = now_ns
+        if own.is_open:
+            self._plan_arrival(now_ns, flow)
+            return
+        for task in range(self.task_count):
+            if self.tasks[task].flow == flow:
+                for request in range(self.tasks[task].first_request, self.tasks[task].first_request + own.depth):
+                    self._think(now_ns, request)
+
+    cdef void _end_flow(self, int64_t now_ns, int flow) noexcept nogil:
+        """Every request of a flow has ended: those begin that are after its load, of which this is the only one."""
+        cdef int other
+        for other in range(self.flow_count):
+            if self.flows[other].after == self.flows[flow].load:
+                self._begin_flow(now_ns, other)
 
     # ---- a task takes a request -------------------------------------------------------------------------------------
 
@@ -173,6 +188,8 @@ cdef class Requests:
                 task.batch_ended = 0
                 for each in range(task.first_request, task.first_request + flow.depth):
                     self._think(now_ns, each)
+        if flow.limit and flow.ended + flow.dropped == flow.limit:
+            self._end_flow(now_ns, task.flow)
 
     cdef void _count_latency(self, int64_t now_ns, const Request *request) noexcept nogil:
         cdef int batch = <int>((now_ns - self.warmup_ns) * <double>BATCHES / (self.end_ns - self.warmup_ns))
@@ -206,8 +223,10 @@ cdef class Requests:
 
     cdef void _be_due(self, int64_t now_ns, int request) noexcept nogil:
         cdef Task *task = &self.tasks[self.requests[request].task]
-        if now_ns >= self.end_ns:
+        cdef Flow *flow = &self.flows[task.flow]
+        if now_ns >= self.end_ns or (flow.limit and flow.due == flow.limit):
             return
+        flow.due += 1
         self.requests[request].arrival_ns = now_ns
         self.requests[request].next_request = NOBODY
         if task.first_due == NOBODY:
@@ -227,6 +246,8 @@ cdef class Requests:
             own.trace_place += 1
         else:
             for each in range(own.burst):
+                if own.limit and own.submitted == own.limit:
+                    break
                 self._arrive(now_ns, flow, own.pages, own.kind)
         self._plan_arrival(now_ns, flow)
 
@@ -234,9 +255,11 @@ cdef class Requests:
         cdef Flow *own = &self.flows[flow]
         cdef int64_t next_ns
         if own.gap_ns > 0:
+            if own.limit and own.submitted >= own.limit:
+                return
             next_ns = now_ns + draw_exponential(own.gap_ns, &own.random)
         elif own.trace_place < own.trace_count:
-            next_ns = max(now_ns, <int64_t>(own.trace_ns[own.trace_place] / own.speed))
+            next_ns = max(now_ns, own.origin_ns + <int64_t>(own.trace_ns[own.trace_place] / own.speed))
         else:
             return
         if next_ns < self.end_ns:

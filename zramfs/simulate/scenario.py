@@ -166,7 +166,7 @@ class ClosedLoad:
     """Tasks that each keep up to `depth` requests in flight, and begin another `think_us` after one has ended.
 
     `group`: the group of CPUs that they are bound to, "" for all. With `in_batches` all of `depth` have to end before
-    the next are begun.
+    the next are begun. `requests`: how many there are in all; 0: no end. `after`: the load that has to end before.
     """
 
     name: str
@@ -179,6 +179,8 @@ class ClosedLoad:
     think: Distribution = Distribution.EXPONENTIAL
     in_batches: bool = False
     group: str = ""
+    after: str = ""
+    requests: int = 0
 
     @property
     def pages(self) -> int:
@@ -202,6 +204,8 @@ class OpenLoad:
     is_async: bool = False
     depth: int = 1
     group: str = ""
+    after: str = ""
+    requests: int = 0
 
     @property
     def pages(self) -> int:
@@ -224,6 +228,7 @@ class ReclaimLoad:
     faulters: int = 1
     think_us: float = 100.0
     group: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -256,6 +261,7 @@ class ReplayLoad:
     tasks: int = 1
     depth: int = 1
     group: str = ""
+    after: str = ""
 
 
 Load = ClosedLoad | OpenLoad | ReclaimLoad | ReplayLoad

@@ -1,4 +1,4 @@
-"""What becomes of requests: none is lost, each page is one kind of stream's, and the same seed gives the same result."""
+"""What becomes of requests: none is lost, each page is one stream's, and the same seed gives the same result."""
 
 from dataclasses import replace
 
@@ -164,3 +164,20 @@ def test_a_batch_is_thought_about_once_and_ends_as_a_whole() -> None:
     load = ClosedLoad(name="closed", depth=8, in_batches=True, think_us=100.0, think=Distribution.FIXED)
     result = run(scenario(load, machine=machine(1, 10.0), duration_us=18_001.0))
     assert result.pages.percpu == 100 * 8
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ClosedLoad(name="first", tasks=3, depth=2, requests=100),
+        ClosedLoad(name="first", depth=8, in_batches=True, requests=100),
+        OpenLoad(name="first", rate_per_s=1e5, burst=7, requests=100),
+    ],
+)
+def test_a_load_begins_when_the_one_before_has_ended(first: ClosedLoad | OpenLoad) -> None:
+    second = OpenLoad(name="second", rate_per_s=1e6, requests=5, operation=Operation.READ, after="first")
+    result = run(scenario(first, second, duration_us=1e5))
+    assert [load.ended for load in result.loads] == [100, 5]
+    assert result.lock_waits.count == 0
+    never = OpenLoad(name="second", rate_per_s=1e6, operation=Operation.READ, after="first")
+    assert run(scenario(first, never, duration_us=500.0)).loads[1].submitted == 0

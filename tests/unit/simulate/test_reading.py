@@ -58,6 +58,28 @@ async = true
 size = "64K"
 """
 
+CYCLE = """
+kind = "closed"
+requests = 1
+after = "a"
+[[loads]]
+kind = "closed"
+name = "a"
+requests = 2
+after = "closed"
+"""
+
+ENDLESS = """
+kind = "closed"
+after = "a"
+[[loads]]
+kind = "reclaim"
+name = "a"
+[[loads]]
+kind = "closed"
+name = "b"
+"""
+
 
 def written(folder: Path, content: str) -> Path:
     path = folder / "scenario.toml"
@@ -146,6 +168,13 @@ def test_a_bad_key_gets_one_line_with_file_and_key(change: str, message: str, tm
         ('kind = "closed"', 'kind = "closed"\noperation = "read"', "loads.0.async: reads are not asynchronous"),
         ('"64K"', '"64Q"', "loads.0.size: '64Q' is not a size"),
         ('"64K"', "100", "loads.0.size: it must be a multiple of 4096 bytes"),
+        (
+            'kind = "closed"',
+            'kind = "closed"\nafter = "close"',
+            "loads.0.after: no load 'close' (did you mean closed?)",
+        ),
+        ('kind = "closed"', CYCLE, "loads.0.after: a cycle of waits: closed waits for a waits for closed"),
+        ('kind = "closed"', ENDLESS, "loads.0.after: a never ends: give it requests"),
         ("[[loads]]", "[loads]", "loads: they must be one or more [[loads]] tables"),
     ],
 )
@@ -159,7 +188,7 @@ def test_a_scenario_that_cannot_be_gets_one_line(before: str, after: str, messag
 
 def test_managed_streams_alone_need_a_device(tmp_path: Path) -> None:
     content = SMALL.replace('[[devices]]\nprofile = "iaa"\ncount = 2\n', '[streams]\npolicy = "managed"\n')
-    with pytest.raises(InvalidValue, match="streams.policy: managed streams need a device"):
+    with pytest.raises(InvalidValue, match=r"streams\.policy: managed streams need a device"):
         load_scenario(written(tmp_path, content))
 
 
@@ -169,7 +198,7 @@ def test_loads_of_one_kind_need_names(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="none.toml cannot be read: No such file"):
+    with pytest.raises(InvalidValue, match=r"none\.toml cannot be read: No such file"):
         load_scenario(tmp_path / "none.toml")
 
 
