@@ -95,7 +95,7 @@ def _run_all(scenarios: Sequence[Scenario]) -> list[Result]:
 
 def _shown_by(update: Callable[[str], None], title: str) -> Callable[[float], None]:
     def show(share: float) -> None:
-        update(f"{title}: {share:.0%}")
+        update(f"{title}: {share:.1%}")
 
     return show
 

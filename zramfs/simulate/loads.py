@@ -97,7 +97,7 @@ def _require_few(where: str, load: Load) -> None:
 
 
 def require_order(where: str, load: Load, loads: Sequence[Load]) -> None:
-    """Follow `after` from a load to one that begins at once; InvalidValue if it ends nowhere, or in a cycle of waits."""
+    """Follow `after` from a load to one that begins at once; InvalidValue if there is none, or a cycle of waits."""
     by_name = {each.name: each for each in loads}
     way = [load.name]
     while load.after:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from zramfs.simulate.result import REQUEST_CLASSES, Latency, Result
@@ -13,6 +14,7 @@ from zramfs.simulate.scenario import ReplayLoad, Scenario
 
 _SHORT = {"sync_writes": "sync write", "async_writes": "async write", "reads": "read"}
 _SHOWN = (50.0, 99.0, 99.99)
+_WIDEST = 1000
 
 
 def print_results(results: Sequence[Result], console: Console) -> None:
@@ -23,7 +25,14 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     table = _grid(results)
     for result in results:
         table.add_row(*(value for _, value in result.scenario.varied), *_cells(result, _classes(results)))
-    console.print(table)
+    _print_whole(table, console)
+
+
+def _print_whole(table: Table, console: Console) -> None:
+    """Print a table as wide as it is: a terminal that is narrower wraps its lines, and cuts nothing off."""
+    wide = console.options.update(max_width=_WIDEST)
+    width = Measurement.get(console, wide, table).maximum
+    Console(file=console.file, width=width, highlight=False).print(table)
 
 
 def _grid(results: Sequence[Result]) -> Table:
@@ -32,8 +41,8 @@ def _grid(results: Sequence[Result]) -> Table:
         table.add_column(key)
     headings = ["written\npages/s", "read\npages/s"]
     for name in _classes(results):
-        headings += [f"{_SHORT[name]}\np{percent:g} µs" for percent in _SHOWN]
-    headings += ["CPU\ns/GiB", "CPU\nused", "managed", "fallback", "lock\nwaits"]
+        headings += ["\n".join([*_SHORT[name].split(), f"p{percent:g}"]) for percent in _SHOWN]
+    headings += ["CPU\ns/GiB", "CPU\nused", "man-\naged", "fall-\nback", "lock\nwaits"]
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
@@ -49,19 +58,29 @@ def _cells(result: Result, classes: Sequence[str]) -> list[str]:
     latencies = [_us(result.latencies[name], percent) for name in classes for percent in _SHOWN]
     managed = pages.managed / pages.written if pages.written else 0.0
     return [
-        f"{result.written_pages_per_s:,.0f}" + ("*" if result.is_partial else ""),
-        f"{result.read_pages_per_s:,.0f}",
+        _count(result.written_pages_per_s) + ("*" if result.is_partial else ""),
+        _count(result.read_pages_per_s),
         *latencies,
         f"{result.cpu_seconds_per_gib:.2f}",
         f"{result.cpu_share:.0%}",
-        f"{managed:.1%}",
-        f"{pages.fallback_share:.1%}",
-        f"{result.lock_waits.count:,}",
+        f"{managed:.0%}",
+        f"{pages.fallback_share:.0%}",
+        _count(result.lock_waits.count),
     ]
 
 
 def _us(latency: Latency, percent: float) -> str:
-    return _short(latency.percentiles_us[percent]) if latency.requests else "-"
+    return _time(latency.percentiles_us[percent]) if latency.requests else "-"
+
+
+def _count(number: float) -> str:
+    """Three digits: 950, 9.39k, 12.3M."""
+    return f"{number:.3g}" if number < 999.5 else f"{number / 1e3:.3g}k" if number < 999.5e3 else f"{number / 1e6:.3g}M"
+
+
+def _time(us: float) -> str:
+    """Three digits: 5.38µs, 61.6ms, 2.1s."""
+    return f"{us:.3g}µs" if us < 999.5 else f"{us / 1e3:.3g}ms" if us < 999.5e3 else f"{us / 1e6:.3g}s"
 
 
 def _short(us: float) -> str:
@@ -73,7 +92,7 @@ def print_result(result: Result, console: Console) -> None:
     scenario = result.scenario
     console.print(f"{scenario.name}: {scenario.summary}" if scenario.summary else scenario.name, soft_wrap=True)
     console.print(f"{scenario.machine.cpus} CPUs ({scenario.machine.name}), {len(scenario.devices)} devices")
-    console.print(_latencies(result))
+    _print_whole(_latencies(result), console)
     table = Table("", "", box=None, show_header=False, pad_edge=False)
     for name, value in _figures(result):
         table.add_row(name, value)
