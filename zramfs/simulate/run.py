@@ -48,7 +48,7 @@ def run(scenario: Scenario, *, on_progress: Callable[[float], None] | None = Non
     except KeyboardInterrupt:
         is_partial = True
     except RuntimeError as error:
-        raise InvalidValue(f"{scenario.name}: {error}") from error
+        raise InvalidValue(f"{scenario.name}: loads: {error}") from error
     return _result_of(scenario, engine, is_partial=is_partial, wall_s=perf_counter() - began_s)
 
 

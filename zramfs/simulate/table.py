@@ -102,11 +102,11 @@ def print_result(result: Result, console: Console) -> None:
 def _latencies(result: Result) -> Table:
     percentiles = [f"p{percent:g}" for percent in next(iter(result.latencies.values())).percentiles_us]
     table = Table("µs", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("requests", "mean", "95 %", *percentiles, "max"):
+    for heading in ("requests", "mean", "± 95 %", *percentiles, "max"):
         table.add_column(heading, justify="right")
     for name, latency in result.latencies.items():
         if latency.requests:
-            error = f"±{_short(latency.mean_error_us)}" if latency.mean_error_us else "-"
+            error = _short(latency.mean_error_us) if latency.mean_error_us else "-"
             figures = [_short(us) for us in (*latency.percentiles_us.values(), latency.max_us)]
             table.add_row(_SHORT[name], f"{latency.requests:,}", _short(latency.mean_us), error, *figures)
     return table
