@@ -9,7 +9,7 @@ interrupts stops any task, also one that keeps its CPU, and is done in its order
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
-from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, EventHeap, schedule
+from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, schedule
 
 
 cdef class Cpus:
@@ -82,7 +82,7 @@ cdef class Cpus:
         self.runners[runner].purpose = POLL
 
     cdef bint has_to_yield(self, int runner) noexcept nogil:
-        """Whether others are to have the CPU, as soon as its task lets them; then it goes on later, without a segment."""
+        """Whether others are to have the CPU as soon as its task lets them: it goes on later, without a segment."""
         if not self._is_due(&self.cpus[self.runners[runner].cpu]):
             return False
         self.run_for(runner, 0, REQUEST)

@@ -12,7 +12,7 @@ from zramfs.accel.descriptor cimport FAULT_CORRUPT, FAULT_TIMEOUT, NO_FAULT
 from zramfs.accel.injector cimport FaultInjector
 from zramfs.accel.timeline cimport Costs, Timeline, costs_of
 from zramfs.clock cimport NEVER_NS
-from zramfs.simulate.heap cimport INTERRUPT, NOBODY, RUN_TIMEOUT, EventHeap, schedule
+from zramfs.simulate.heap cimport INTERRUPT, RUN_TIMEOUT, schedule
 from zramfs.simulate.series cimport LevelSeries
 
 cdef enum:
@@ -135,7 +135,7 @@ cdef class SimulatedDevice:
         self.free_run_count += 1
 
     cdef int take_interrupt(self, int64_t now_ns, int64_t scheduled_ns) noexcept nogil:
-        """How many runs the driver is told of now: they are in `told`. 0 for an interrupt that comes at another time."""
+        """How many runs the driver is told of now: they are in `told`. 0 for an interrupt that is void."""
         cdef int count = 0
         cdef int place
         if scheduled_ns != self.interrupt_ns:

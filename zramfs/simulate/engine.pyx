@@ -6,7 +6,7 @@ task's CPU, or given to a device, whose time is that of the emulator's `timeline
 time of its CPU, or sleeps: `State` says where it goes on. What a device has done for a request whose task did not wait
 is stored by an interrupt of the CPU of that task.
 
-Where software does pages again that a device failed to do, no stream is locked: zramfs has contexts of its own for that.
+Where software does pages again that a device failed to do, no stream is locked: zramfs has contexts for that.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -58,7 +58,7 @@ from zramfs.simulate.requests cimport (
     Task,
 )
 from zramfs.zcomp cimport rule
-from zramfs.zcomp.rule cimport ALL_MANAGED, ALL_PERCPU, AUTO, TO_FALLBACK, TO_MANAGED, TO_PERCPU, TO_POLLED, TO_WAIT
+from zramfs.zcomp.rule cimport ALL_MANAGED, ALL_PERCPU, AUTO, TO_MANAGED, TO_PERCPU, TO_POLLED, TO_WAIT
 
 from zramfs.contracts import StreamPolicy
 from zramfs.simulate.scenario import Distribution, ManagedKind

@@ -88,6 +88,6 @@ cdef class LatencyHistogram:
 
 
 def students_t(int degrees):
-    """The 97.5 % quantile of Student's t, to 4 thousandths for 9 degrees or more (its expansion around the normal's)."""
+    """The 97.5 % quantile of Student's t, to 4 thousandths for 9 degrees or more (by its expansion)."""
     z = 1.959964
     return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)

@@ -2,13 +2,13 @@
 """The loads: requests begin, wait for their tasks, and end. How a task does its work is the `engine`'s.
 
 A closed flow's task has as many requests as its depth, each of which is due again when its user has thought. An open
-flow's arrivals wait in one queue for tasks that have a request to spare; the one that has been idle for longest is woken.
+flow's arrivals wait in one queue for tasks that have a request to spare; the one that is idle for longest is woken.
 """
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from zramfs.simulate.cpus cimport WAKE, Cpus
+from zramfs.simulate.cpus cimport WAKE
 from zramfs.simulate.draws cimport draw_bits, draw_exponential
 from zramfs.simulate.heap cimport ARRIVAL, NOBODY, THOUGHT, schedule
 from zramfs.simulate.histogram cimport BATCHES, LatencyHistogram
@@ -47,7 +47,8 @@ cdef class Requests:
         cdef Flow *own
         for number, flow in enumerate(flows):
             own = &self.flows[number]
-            own.load, own.depth, own.pages, own.kind, own.burst = flow.load, flow.depth, flow.pages, flow.kind, flow.burst
+            own.load, own.depth, own.burst = flow.load, flow.depth, flow.burst
+            own.pages, own.kind = flow.pages, flow.kind
             own.is_open, own.in_batches = flow.is_open, flow.in_batches
             own.think_ns, own.thinks_exponentially = flow.think_ns, flow.thinks_exponentially
             own.gap_ns, own.speed = flow.gap_ns, flow.speed
