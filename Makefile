@@ -1,6 +1,6 @@
 # zramfs: `make demo` and `make test` work as the first command after a clone (Debian 12, root or sudo).
 
-.PHONY: help setup demo test test-long sanitize check format bench clean
+.PHONY: help setup demo test test-long sanitize check format bench bench-simulate clean
 
 # Which builds `make sanitize` makes and runs: thread, address, debug.
 BUILDS ?= thread address debug
@@ -20,6 +20,7 @@ help:
 	@echo 'make check   format, lint and types'
 	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes;'
 	@echo '             BASE=DIR: another checkout beside it; TRANSPORT=dev or uring)'
+	@echo 'make bench-simulate   a million requests in virtual time: how many events a second'
 	@echo 'make clean   remove .venv and what was built'
 
 setup:
@@ -53,6 +54,9 @@ format: setup
 bench:
 	@scripts/setup.sh nbdkit libnbd-bin
 	@$(SUDO) env QUICK=$(QUICK) .venv/bin/python scripts/bench $(if $(BASE),--base $(BASE)) $(if $(TRANSPORT),--transport $(TRANSPORT))
+
+bench-simulate: setup
+	@.venv/bin/python scripts/bench_simulate.py
 
 clean:
 	rm -rf .venv build *.egg-info

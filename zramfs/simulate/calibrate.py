@@ -1,0 +1,191 @@
+"""Measures what software costs on a CPU of this machine, and writes the table of a machine for scenarios.
+
+Pages are of 2,400 random bytes and 1,696 zeros, as `block/drive` writes them. Requests are submitted to a disk in this
+process, by one thread: what FUSE and the system add to a request is not in it.
+"""
+
+import os
+import random
+import statistics
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import perf_counter_ns
+from typing import Final, NamedTuple
+
+from zramfs import __version__
+from zramfs.backends.registry import backend_names, load_backend
+from zramfs.block.disk import Disk
+from zramfs.block.drive import Loop
+from zramfs.block.layer import BlockLayer
+from zramfs.block.slots import Codecs, SlotTable
+from zramfs.codec.run import RunCompressor
+from zramfs.contracts import AlgorithmParams, StreamPolicy
+from zramfs.units import PAGE_SIZE
+from zramfs.zcomp.zcomp import Zcomp
+
+_RUN_PAGES: Final = 32
+_DISK_PAGES: Final = 512
+_FILLING_REQUESTS: Final = 8 * _DISK_PAGES // _RUN_PAGES
+"""At random places: one page in 3,000 stays unwritten."""
+
+_REPEATS: Final = 9
+_ENOUGH_NS: Final = 15_000_000
+"""How long each thing is done, each time it is measured."""
+
+_SWITCHES: Final = 2000
+
+_RECEIVER: Final = 1
+"""The channel of the thread that measures; 0 is an event loop's."""
+
+
+class AlgorithmCosts(NamedTuple):
+    """What a page takes, in µs; `request` and `page` are those of its disk."""
+
+    compress: float
+    decompress: float
+    request: float
+    page: float
+
+
+def calibrate(on_progress: Callable[[str], None]) -> str:
+    """Measure every algorithm of the package, in about a second each; the machine's TOML."""
+    measured: dict[str, AlgorithmCosts] = {}
+    for name in backend_names():
+        on_progress(name)
+        measured[name] = measure_algorithm(name)
+    on_progress("wake-ups")
+    return format_machine(measured, measure_wake_us())
+
+
+def measure_algorithm(name: str) -> AlgorithmCosts:
+    """Time runs and requests of an algorithm with its default parameters.
+
+    A write of n pages takes request + n (compress + page), a read request + n decompress: of 1 and of 32 pages
+    follows what a page takes, and what a request does.
+    """
+    with _disk(name) as disk:
+        Loop(disk, _RECEIVER, "write", pages=_DISK_PAGES, size_pages=_RUN_PAGES).run(_FILLING_REQUESTS)
+        one, many = (_request_us(disk, "write", pages) for pages in (1, _RUN_PAGES))
+        read_one, read_many = (_request_us(disk, "read", pages) for pages in (1, _RUN_PAGES))
+    compress = _compress_us(name)
+    written = (many - one) / (_RUN_PAGES - 1)
+    return AlgorithmCosts(
+        compress=compress,
+        decompress=(read_many - read_one) / (_RUN_PAGES - 1),
+        request=max(0.0, one - written),
+        page=max(0.0, written - compress),
+    )
+
+
+@contextmanager
+def _disk(name: str) -> Iterator[Disk]:
+    layer = BlockLayer(receivers=1)
+    backend = load_backend(name)
+    zcomp = Zcomp(backend, policy=StreamPolicy.PERCPU)
+    params = backend.setup_params(AlgorithmParams(), accelerator=None)
+    table = SlotTable(_DISK_PAGES, channel_count=layer.channel_count)
+    disk = Disk("zram0", layer)
+    disk.open(table, zcomp, [Codecs(backend.create_context(params)) for _ in range(layer.channel_count)])
+    try:
+        yield disk
+    finally:
+        disk.close()
+        zcomp.close()
+        table.close()
+        backend.release_params(params)
+        layer.close()
+
+
+def _request_us(disk: Disk, operation: str, pages: int) -> float:
+    """The median time of a request, all of its pages being there."""
+    loop = Loop(disk, _RECEIVER, operation, pages=_DISK_PAGES, size_pages=pages)
+    loop.run(16)
+    count = max(4, _ENOUGH_NS * 16 // max(1, loop.took_ns))
+    times = []
+    for _ in range(_REPEATS):
+        loop.run(count)
+        times.append(loop.took_ns / count / 1000)
+    return statistics.median(times)
+
+
+def _compress_us(name: str) -> float:
+    backend = load_backend(name)
+    params = backend.setup_params(AlgorithmParams(), accelerator=None)
+    compressor = RunCompressor(backend.create_context(params), _RUN_PAGES)
+    make = random.Random(1).randbytes  # noqa: S311 - pages of a measurement
+    source = b"".join(make(2400) + bytes(PAGE_SIZE - 2400) for _ in range(_RUN_PAGES))
+    times = []
+    for _ in range(_REPEATS):
+        runs, began_ns = 0, perf_counter_ns()
+        while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
+            compressor.compress(source, 0, _RUN_PAGES)
+            runs += 1
+        times.append(took_ns / runs / _RUN_PAGES / 1000)
+    backend.release_params(params)
+    return statistics.median(times)
+
+
+def measure_wake_us() -> float:
+    """Half of what two threads on one CPU take to wake each other by a pipe, the calls and Python's part included."""
+    there, back = os.pipe(), os.pipe()
+    cpus = os.sched_getaffinity(0)
+
+    def answer() -> None:
+        for _ in range(_SWITCHES):
+            os.read(there[0], 1)
+            os.write(back[1], b"x")
+
+    other = threading.Thread(target=answer)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        other.start()  # which inherits the CPU
+        began_ns = perf_counter_ns()
+        for _ in range(_SWITCHES):
+            os.write(there[1], b"x")
+            os.read(back[0], 1)
+        took_ns = perf_counter_ns() - began_ns
+        other.join()
+    finally:
+        os.sched_setaffinity(0, cpus)
+        for fd in (*there, *back):
+            os.close(fd)
+    return took_ns / _SWITCHES / 2 / 1000
+
+
+def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float) -> str:
+    """Write a machine's table; request and page are those of lz4, or of the first algorithm."""
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    base = measured.get("lz4") or next(iter(measured.values()))
+    source = f"zramfs {__version__} simulate --calibrate, {when}"
+    cpus = len(os.sched_getaffinity(0))
+    lines = [
+        "# What software costs on this machine, as measured; docs/simulate.md says how.",
+        "",
+        f'summary = "{processor_name()}, {cpus} CPUs"',
+        "",
+        "[[groups]]",
+        'name = "cpu"',
+        f"count = {cpus}",
+    ]
+    for name, costs in measured.items():
+        lines += _entry(f"groups.compress.{name}", costs.compress, "measured", f"{source}: runs of 32 pages")
+    for name, costs in measured.items():
+        lines += _entry(f"groups.decompress.{name}", costs.decompress, "measured", f"{source}: reads of 32 pages and 1")
+    lines += _entry("costs.request", base.request, "measured", f"{source}: without FUSE and the system's part")
+    lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
+    lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")
+    lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")
+    return "\n".join(lines) + "\n"
+
+
+def _entry(table: str, us: float, basis: str, source: str) -> list[str]:
+    return ["", f"[{table}]", f"us = {us:.3f}", f'basis = "{basis}"', f'source = "{source}"']
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it, without what TOML would have to escape."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - no path of ours
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return "".join(letter for letter in (names or ["a machine"])[0] if letter.isalnum() or letter in " ()-@.")

@@ -1,0 +1,189 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""CPUs and the tasks that share them, in virtual time.
+
+A task is bound to a CPU. Tasks run first come, first served, for a quantum while others wait; whoever wakes up may
+preempt, if the scenario says so: then it runs at once, and the one that ran goes to the end of the queue. Work of
+interrupts stops any task, also one that keeps its CPU, and is done in its order. Nothing migrates.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
+
+from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, schedule
+
+
+cdef class Cpus:
+    """So many CPUs, with room for so many runners and works; `engine` gives the heap, and says who runs where."""
+
+    def __cinit__(self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts):
+        cdef int number
+        self.cpus = <Cpu *>calloc(cpus, sizeof(Cpu))
+        self.runners = <Runner *>calloc(max(runners, 1), sizeof(Runner))
+        self.works = <Work *>calloc(max(works, 1), sizeof(Work))
+        if not (self.cpus and self.runners and self.works):
+            raise MemoryError
+        self.quantum_ns = quantum_ns
+        self.wakeup_preempts = wakeup_preempts
+        for number in range(cpus):
+            self.cpus[number].current = self.cpus[number].working = NOBODY
+            self.cpus[number].first_ready = self.cpus[number].first_work = NOBODY
+
+    def __dealloc__(self):
+        free(self.cpus)
+        free(self.runners)
+        free(self.works)
+
+    # ---- from anywhere ----------------------------------------------------------------------------------------------
+
+    cdef void wake(self, int64_t now_ns, int runner) noexcept nogil:
+        """Let a task that sleeps, and has a segment to run, be ready."""
+        cdef Cpu *cpu = &self.cpus[self.runners[runner].cpu]
+        cdef bint was_alone = cpu.first_ready == NOBODY
+        if self.wakeup_preempts:
+            self._put_first(cpu, runner)
+            cpu.is_preempted = True
+        else:
+            self._put_last(cpu, runner)
+        if cpu.is_stepping or cpu.working != NOBODY:
+            return
+        if cpu.current == NOBODY:
+            self.resume(now_ns, self.runners[runner].cpu)
+        elif not self.runners[cpu.current].keeps_cpu and (self.wakeup_preempts or (was_alone and self.quantum_ns)):
+            self._account(now_ns, cpu)
+            self.resume(now_ns, self.runners[runner].cpu)
+
+    cdef void add_work(self, int64_t now_ns, int cpu, int work, int64_t ns) noexcept nogil:
+        """Interrupt a CPU, for so long."""
+        cdef Cpu *own = &self.cpus[cpu]
+        self.works[work].ns = ns
+        self.works[work].next = NOBODY
+        if own.first_work == NOBODY:
+            own.first_work = work
+        else:
+            self.works[own.last_work].next = work
+        own.last_work = work
+        if own.is_stepping or own.working != NOBODY:
+            return
+        if own.current != NOBODY:
+            self._account(now_ns, own)
+        self.resume(now_ns, cpu)
+
+    # ---- by the task that its CPU runs, after SEGMENT_DONE ----------------------------------------------------------
+
+    cdef void run_for(self, int runner, int64_t ns, int purpose) noexcept nogil:
+        """Let its next segment be this; also of a task that sleeps, for when it wakes up."""
+        self.runners[runner].remaining_ns = ns
+        self.runners[runner].poll_until_ns = 0
+        self.runners[runner].purpose = purpose
+
+    cdef void poll_until(self, int runner, int64_t until_ns) noexcept nogil:
+        """Likewise, to hold its CPU until then."""
+        self.runners[runner].poll_until_ns = until_ns
+        self.runners[runner].purpose = POLL
+
+    cdef bint has_to_yield(self, int runner) noexcept nogil:
+        """Whether others are to have the CPU as soon as its task lets them: it goes on later, without a segment."""
+        if not self._is_due(&self.cpus[self.runners[runner].cpu]):
+            return False
+        self.run_for(runner, 0, REQUEST)
+        return True
+
+    cdef void sleep(self, int runner) noexcept nogil:
+        """Give the CPU up."""
+        self.cpus[self.runners[runner].cpu].current = NOBODY
+
+    # ---- by the engine ----------------------------------------------------------------------------------------------
+
+    cdef int on_event(self, int64_t now_ns, int cpu, int64_t generation, int *subject) noexcept nogil:
+        """What has happened (a Happened), and to which runner or work; but for NOTHING, `resume` has to follow."""
+        cdef Cpu *own = &self.cpus[cpu]
+        if generation != own.generation:
+            return NOTHING
+        if own.working != NOBODY:
+            subject[0] = own.working
+            own.working = NOBODY
+            own.is_stepping = True
+            return WORK_DONE
+        self._account(now_ns, own)
+        if self.runners[own.current].remaining_ns > 0:
+            self.resume(now_ns, cpu)
+            return NOTHING
+        subject[0] = own.current
+        own.is_stepping = True
+        return SEGMENT_DONE
+
+    cdef void resume(self, int64_t now_ns, int cpu) noexcept nogil:
+        """Let a CPU go on: with work, with its runner, or with the next one that is ready."""
+        cdef Cpu *own = &self.cpus[cpu]
+        cdef int64_t ns
+        own.is_stepping = False
+        own.began_ns = now_ns
+        own.generation += 1
+        if own.first_work != NOBODY:
+            own.working = own.first_work
+            own.first_work = self.works[own.working].next
+            ns = self.works[own.working].ns
+        else:
+            ns = self._choose_runner(now_ns, own)
+        if ns >= 0:
+            schedule(self.heap, now_ns + ns, CPU_EVENT, cpu, own.generation)
+
+    cdef int64_t _choose_runner(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
+        """How long the runner may go on, which may be another one now; -1: there is none."""
+        cdef Runner *runner
+        cdef int64_t ns
+        if self._is_due(cpu):
+            self._put_last(cpu, cpu.current)
+            cpu.current = NOBODY
+        if cpu.current == NOBODY:
+            if cpu.first_ready == NOBODY:
+                return -1
+            cpu.current = cpu.first_ready
+            cpu.first_ready = self.runners[cpu.current].next_ready
+            cpu.is_preempted = False
+            self.runners[cpu.current].ran_ns = 0
+        runner = &self.runners[cpu.current]
+        ns = runner.remaining_ns if not runner.poll_until_ns else max(runner.poll_until_ns - now_ns, <int64_t>0)
+        if self.quantum_ns and cpu.first_ready != NOBODY and not runner.keeps_cpu:
+            ns = min(ns, max(self.quantum_ns - runner.ran_ns, <int64_t>0))
+        return ns
+
+    cdef bint _is_due(self, const Cpu *cpu) noexcept nogil:
+        """Whether the runner has to give way."""
+        if cpu.current == NOBODY or cpu.first_ready == NOBODY or self.runners[cpu.current].keeps_cpu:
+            return False
+        return cpu.is_preempted or (self.quantum_ns > 0 and self.runners[cpu.current].ran_ns >= self.quantum_ns)
+
+    cdef void _account(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
+        """Note what the runner of a CPU has done since it began."""
+        cdef Runner *runner = &self.runners[cpu.current]
+        cdef int64_t ns = now_ns - cpu.began_ns
+        self.charge(runner.purpose, cpu.began_ns, now_ns)
+        runner.ran_ns += ns
+        runner.remaining_ns = runner.remaining_ns - ns if not runner.poll_until_ns else runner.poll_until_ns - now_ns
+        cpu.began_ns = now_ns
+
+    cdef void charge(self, int purpose, int64_t from_ns, int64_t until_ns) noexcept nogil:
+        """Count CPU time, as far as it is measured."""
+        from_ns = max(from_ns, self.from_ns)
+        until_ns = min(until_ns, self.until_ns)
+        if until_ns > from_ns:
+            self.used_ns[purpose] += until_ns - from_ns
+
+    cdef void _put_first(self, Cpu *cpu, int runner) noexcept nogil:
+        self.runners[runner].next_ready = cpu.first_ready
+        if cpu.first_ready == NOBODY:
+            cpu.last_ready = runner
+        cpu.first_ready = runner
+
+    cdef void _put_last(self, Cpu *cpu, int runner) noexcept nogil:
+        self.runners[runner].next_ready = NOBODY
+        if cpu.first_ready == NOBODY:
+            cpu.first_ready = runner
+        else:
+            self.runners[cpu.last_ready].next_ready = runner
+        cpu.last_ready = runner
+
+    def used(self):
+        """CPU time in ns by Purpose."""
+        return [self.used_ns[<int>purpose] for purpose in range(PURPOSES)]

@@ -1,0 +1,109 @@
+"""The keys of a scenario's tables, and how each is read; docs/simulate.md says what they mean."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from zramfs.accel.settings import SETTINGS
+from zramfs.contracts import StreamPolicy
+from zramfs.simulate.fields import Parse, boolean, choice, periods_ms, real, text, whole, whole_pages
+from zramfs.simulate.scenario import Distribution, ManagedKind, Operation, PercpuKind, Spread
+
+MOST_CPUS: Final = 4096
+MOST_DEVICES: Final = 64
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+TOP_KEYS: Final[Mapping[str, Parse]] = {
+    "summary": text,
+    "seed": whole(0, (1 << 63) - 1),
+    "duration_ms": real(most=3.6e9, is_positive=True),
+    "warmup_ms": real(most=3.6e9),
+    "algorithm": text,
+    "service": choice(Distribution),
+}
+SCENARIO_KEYS: Final[Mapping[str, Parse]] = {
+    **TOP_KEYS,
+    **dict.fromkeys(("machine", "costs", "scheduler", "streams", "devices", "loads"), _any),
+}
+"""Likewise, and the tables, which are read by themselves."""
+
+MACHINE_KEYS: Final[Mapping[str, Parse]] = {"table": text, "cpus": whole(1, MOST_CPUS), "groups": _any}
+_CPU_COST: Final = real(most=1e6, is_positive=True)
+GROUP_KEYS: Final[Mapping[str, Parse]] = {
+    "name": text,
+    "count": whole(1, MOST_CPUS),
+    "like": text,
+    "compress_us": _CPU_COST,
+    "decompress_us": _CPU_COST,
+}
+COST_KEYS: Final[Mapping[str, Parse]] = {
+    "compress_us": _CPU_COST,
+    "decompress_us": _CPU_COST,
+    "request_us": real(most=1e6),
+    "page_us": real(most=1e6),
+    "wake_us": real(most=1e6),
+    "completion_us": real(most=1e6),
+    "source": text,
+}
+SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {"quantum_us": real(most=1e9), "wakeup_preempts": boolean}
+STREAM_KEYS: Final[Mapping[str, Parse]] = {
+    "policy": choice(StreamPolicy),
+    "percpu": choice(PercpuKind),
+    "managed": choice(ManagedKind),
+    "spread": choice(Spread),
+    "percpu_run_pages": whole(1, 256),
+    "fallback_run_pages": whole(1, 256),
+    "run_pages": whole(1, 256),
+    "device_reads": boolean,
+}
+DEVICE_KEYS: Final[Mapping[str, Parse]] = {
+    "name": text,
+    "profile": text,
+    "count": whole(1, MOST_DEVICES),
+    "offline_ms": periods_ms,
+    "decompress_page_ns": real(most=1e9),
+    **dict.fromkeys(SETTINGS, _any),
+}
+
+_TASKS: Final = whole(1, 65_536)
+_DEPTH: Final = whole(1, 4096)
+_COMMON: Final[Mapping[str, Parse]] = {"kind": text, "name": text, "group": text, "after": text}
+_REQUESTS: Final[Mapping[str, Parse]] = {
+    "tasks": _TASKS,
+    "depth": _DEPTH,
+    "operation": choice(Operation),
+    "size": whole_pages,
+    "async": boolean,
+    "requests": whole(1, 1 << 62),
+}
+
+LOAD_KEYS: Final[Mapping[str, Mapping[str, Parse]]] = {
+    "closed": {
+        **_COMMON,
+        **_REQUESTS,
+        "think_us": real(most=1e9),
+        "think": choice(Distribution),
+        "in_batches": boolean,
+    },
+    "open": {**_COMMON, **_REQUESTS, "rate_per_s": real(most=1e9, is_positive=True), "burst": whole(1, 65_536)},
+    "reclaim": {
+        **_COMMON,
+        "reclaimers": whole(0, 65_536),
+        "batch": _DEPTH,
+        "pause_us": real(most=1e9),
+        "faulters": whole(0, 65_536),
+        "think_us": real(most=1e9),
+    },
+    "replay": {
+        **_COMMON,
+        "tasks": _TASKS,
+        "depth": _DEPTH,
+        "path": text,
+        "format": text,
+        "speed": real(most=1e6, is_positive=True),
+    },
+}
+"""The keys of each kind of load."""

@@ -1,0 +1,250 @@
+"""Makes a Scenario of TOML. What is wrong is one InvalidValue, with the file and the key."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from zramfs.accel.profile import Profile, load_profile
+from zramfs.accel.settings import SETTINGS
+from zramfs.contracts import StreamPolicy
+from zramfs.errors import InvalidValue
+from zramfs.simulate.fields import read_table, require
+from zramfs.simulate.keys import (
+    COST_KEYS,
+    DEVICE_KEYS,
+    GROUP_KEYS,
+    MACHINE_KEYS,
+    MOST_DEVICES,
+    SCENARIO_KEYS,
+    SCHEDULER_KEYS,
+    STREAM_KEYS,
+)
+from zramfs.simulate.loads import read_load, require_order
+from zramfs.simulate.machines import load_machine, parse_toml, read_text
+from zramfs.simulate.scenario import (
+    Cost,
+    CpuGroup,
+    Device,
+    Distribution,
+    Load,
+    Machine,
+    ReplayLoad,
+    Scenario,
+    Scheduler,
+    Streams,
+)
+from zramfs.simulate.vary import Variation, vary
+
+_US_PER_MS: Final = 1000.0
+_REPLAY_TAIL_US: Final = 1000.0
+"""How long a replay goes on after its last arrival, unless a duration is given."""
+
+
+def load_scenario(path: Path | str, *, seed: int | None = None) -> Scenario:
+    """Read a scenario from a file; `seed` takes the place of its own.
+
+    InvalidValue says in one line what is wrong. Paths in it are relative to its folder.
+    """
+    return load_grid(path, (), seed=seed)[0]
+
+
+def load_grid(path: Path | str, variations: Sequence[Variation], *, seed: int | None = None) -> list[Scenario]:
+    """Likewise, a scenario for each combination of the values that are varied."""
+    path = Path(path)
+    content = read_text(path)
+    try:
+        table = parse_toml(content) | ({} if seed is None else {"seed": seed})
+        return [read_scenario(path, varied, values) for varied, values in vary(table, variations)]
+    except InvalidValue as error:
+        raise InvalidValue(f"{path}: {error}") from error
+
+
+def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str, str], ...] = ()) -> Scenario:
+    """Make a scenario of a table; InvalidValue begins with the key."""
+    given = read_table("", dict(table), SCENARIO_KEYS)
+    require("the scenario", given, "machine", "loads")
+    algorithm = given.get("algorithm", "lz4")
+    machine = _with_costs(_read_machine(given["machine"], path.parent), given.get("costs", {}), algorithm)
+    streams = Streams(**read_table("streams", given.get("streams", {}), STREAM_KEYS))
+    devices = _read_devices(given.get("devices", []), path.parent)
+    loads = _read_loads(given["loads"], machine, path.parent)
+    _require_algorithm(machine, algorithm)
+    _require_devices(streams, devices)
+    return Scenario(
+        name=path.name.removesuffix(".toml"),
+        summary=given.get("summary", ""),
+        machine=machine,
+        algorithm=algorithm,
+        devices=devices,
+        streams=streams,
+        scheduler=Scheduler(**read_table("scheduler", given.get("scheduler", {}), SCHEDULER_KEYS)),
+        loads=loads,
+        service=given.get("service", Distribution.FIXED),
+        seed=given.get("seed", 1),
+        varied=varied,
+        **_read_times(given, loads),
+    )
+
+
+def _read_times(given: Mapping[str, Any], loads: Sequence[Load]) -> dict[str, float]:
+    """A replay lasts as long as its recording, everything else a second, unless the scenario says so."""
+    warmup_us = given.get("warmup_ms", 0.0) * _US_PER_MS
+    ends_us = [load.trace.arrivals_ns[-1] / load.speed / 1000 for load in loads if isinstance(load, ReplayLoad)]
+    duration_us = max(ends_us) + _REPLAY_TAIL_US if ends_us else 1_000_000.0
+    if "duration_ms" in given:
+        duration_us = given["duration_ms"] * _US_PER_MS
+    if warmup_us >= duration_us:
+        raise InvalidValue(f"warmup_ms: it must be less than the duration, which is {duration_us / _US_PER_MS:g} ms")
+    return {"duration_us": duration_us, "warmup_us": warmup_us}
+
+
+# ---- the machine -----------------------------------------------------------------------------------------------------
+
+
+def _read_machine(value: Any, folder: Path) -> Machine:
+    given = read_table("machine", value, MACHINE_KEYS)
+    if "groups" not in given:
+        require("machine", given, "table")
+    machine = _named("machine.table", given["table"], folder) if "table" in given else None
+    if "groups" in given:
+        machine = _compose(given["groups"], machine, folder)
+    assert machine is not None  # noqa: S101 - one of the two is required
+    if "cpus" not in given:
+        return machine
+    if len(machine.groups) > 1:
+        raise InvalidValue("machine.cpus: there are several groups of CPUs: give the count of each")
+    return replace(machine, groups=(replace(machine.groups[0], count=given["cpus"]),))
+
+
+def _named(key: str, name: str, folder: Path) -> Machine:
+    try:
+        return load_machine(name, folder)
+    except InvalidValue as error:
+        raise InvalidValue(f"{key}: {error}") from error
+
+
+def _compose(value: Any, base: Machine | None, folder: Path) -> Machine:
+    """Make a machine of groups that are each like a table's; its other costs are those of the base, or of the first."""
+    if not isinstance(value, list) or not value:
+        raise InvalidValue("machine.groups: it must be one or more [[machine.groups]] tables")
+    made: list[tuple[CpuGroup, Machine]] = []
+    for number, each in enumerate(value):
+        where = f"machine.groups.{number}"
+        given = read_table(where, each, GROUP_KEYS)
+        require(where, given, "count", "like")
+        like = _named(f"{where}.like", given["like"], folder)
+        if len(like.groups) > 1:
+            raise InvalidValue(f"{where}.like: {like.name} has several groups")
+        name = given.get("name", like.name)
+        made.append((replace(like.groups[0], name=name, count=given["count"]), like))
+    _require_distinct("machine.groups", [group.name for group, _ in made])
+    names = " + ".join(f"{group.count} {like.name}" for group, like in made)
+    costs = (base or made[0][1]).costs
+    return Machine(name=names, summary=names, groups=tuple(group for group, _ in made), costs=costs)
+
+
+def _with_costs(machine: Machine, value: Any, algorithm: str) -> Machine:
+    """Put the scenario's own costs in the place of the table's."""
+    given = read_table("costs", value, COST_KEYS)
+    source = given.pop("source", "by the scenario")
+    own = {key.removesuffix("_us"): Cost(us, "given", source) for key, us in given.items()}
+    groups = tuple(
+        replace(
+            group,
+            compress={**group.compress, **({algorithm: own["compress"]} if "compress" in own else {})},
+            decompress={**group.decompress, **({algorithm: own["decompress"]} if "decompress" in own else {})},
+        )
+        for group in machine.groups
+    )
+    others = {name: cost for name, cost in own.items() if name not in ("compress", "decompress")}
+    return replace(machine, groups=groups, costs=replace(machine.costs, **others))
+
+
+def _require_algorithm(machine: Machine, algorithm: str) -> None:
+    for group in machine.groups:
+        both = sorted(group.compress.keys() & group.decompress.keys())
+        if algorithm not in both:
+            raise InvalidValue(
+                f"algorithm: {machine.name} has no times of {algorithm!r}: there are {', '.join(both)},"
+                " or give costs.compress_us and costs.decompress_us"
+            )
+
+
+# ---- devices ---------------------------------------------------------------------------------------------------------
+
+
+def _read_devices(value: Any, folder: Path) -> tuple[Device, ...]:
+    if not isinstance(value, list):
+        raise InvalidValue("devices: they must be [[devices]] tables")
+    devices = [
+        device for number, each in enumerate(value) for device in _read_device(f"devices.{number}", each, folder)
+    ]
+    if len(devices) > MOST_DEVICES:
+        raise InvalidValue(f"devices: {len(devices)} are too many: there may be {MOST_DEVICES}")
+    _require_distinct("devices", [device.name for device in devices])
+    return tuple(devices)
+
+
+def _read_device(where: str, value: Any, folder: Path) -> list[Device]:
+    """Make as many devices as `count` says."""
+    given = read_table(where, value, DEVICE_KEYS)
+    require(where, given, "profile")
+    profile = _profile(where, given["profile"], folder)
+    for key in SETTINGS:
+        if key in given:
+            profile = _with_setting(where, profile, key, given[key])
+    count = given.get("count", 1)
+    name = given.get("name", profile.name)
+    return [
+        Device(
+            name=f"{name}{number}" if count > 1 else name,
+            profile=profile,
+            offline_us=given.get("offline_ms", ()),
+            decompress_page_us=given["decompress_page_ns"] / 1000 if "decompress_page_ns" in given else -1.0,
+        )
+        for number in range(count)
+    ]
+
+
+def _profile(where: str, name: str, folder: Path) -> Profile:
+    is_path = "/" in name or name.endswith(".toml")
+    try:
+        return load_profile(str(folder / name) if is_path else name)
+    except InvalidValue as error:
+        raise InvalidValue(f"{where}.profile: {error}") from error
+
+
+def _with_setting(where: str, profile: Profile, key: str, value: Any) -> Profile:
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        raise InvalidValue(f"{where}.{key}: it must be a number or text, not {value!r}")
+    try:
+        return profile.with_setting(key, str(value))
+    except InvalidValue as error:
+        raise InvalidValue(f"{where}.{key}: {str(error).rpartition(f'{key}: ')[2]}") from error
+
+
+def _require_devices(streams: Streams, devices: Sequence[Device]) -> None:
+    if streams.policy is StreamPolicy.MANAGED and not devices:
+        raise InvalidValue("streams.policy: managed streams need a device: add [[devices]]")
+    if streams.device_reads and not any(device.can_decompress for device in devices):
+        raise InvalidValue("streams.device_reads: no device decompresses: give one decompress_page_ns")
+
+
+# ---- loads -----------------------------------------------------------------------------------------------------------
+
+
+def _read_loads(value: Any, machine: Machine, folder: Path) -> tuple[Load, ...]:
+    if not isinstance(value, list) or not value:
+        raise InvalidValue("loads: they must be one or more [[loads]] tables")
+    loads = tuple(read_load(f"loads.{number}", each, machine, folder) for number, each in enumerate(value))
+    _require_distinct("loads", [load.name for load in loads])
+    for number, load in enumerate(loads):
+        require_order(f"loads.{number}.after", load, loads)
+    return loads
+
+
+def _require_distinct(key: str, names: Sequence[str]) -> None:
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise InvalidValue(f"{key}: two have the name {repeated[0]!r}: give each its own")

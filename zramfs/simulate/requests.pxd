@@ -1,0 +1,123 @@
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from zramfs.simulate.cpus cimport Cpus
+from zramfs.simulate.heap cimport EventHeap
+from zramfs.simulate.histogram cimport LatencyHistogram
+
+cdef enum:
+    MOST_WAITING = 65536    # arrivals of an open flow that wait for a task
+
+# Kinds of request: `flows`.
+cdef enum RequestKind:
+    SYNC_WRITE
+    ASYNC_WRITE
+    READ
+    KINDS
+
+# Where a task goes on when its segment is done, or when it is woken up.
+cdef enum State:
+    TAKES                   # takes its next request
+    CHOOSES                 # a stream, for the next pages of its request
+    LOCKS                   # a stream of its CPU
+    HAS_COMPRESSED          # or decompressed; the stream is locked
+    HAS_STORED              # likewise, and the pages are in the pool, or loaded
+    HAS_SUBMITTED           # a run, and goes on without it
+    AWAITS                  # the end of its run
+    HAS_POLLED              # and the run is ready
+    COMPLETES               # its run: pays for the completion
+    REDOES                  # pages of its run in software
+    HAS_REDONE
+    ENDS_RUN                # its pages are stored: the descriptors are given back
+
+cdef struct Arrival:
+    int64_t at_ns
+    int pages
+    int kind
+
+cdef struct Request:
+    int64_t arrival_ns
+    int task
+    int next_request
+    int kind
+    int pages
+    int left                # pages that no stream has yet
+    int parts               # runs in flight, and one while its task works on it
+
+cdef struct Task:
+    int flow
+    int cpu
+    int state
+    int request             # that it works on, or NOBODY
+    int first_request       # of its own: as many as the flow's depth
+    int first_free          # of an open flow's
+    int first_due, last_due # of a closed flow's, that may begin
+    int batch_ended         # of a batch's requests
+    int next_idle
+    int next_waiting        # for a lock, or for a descriptor
+    int kind_of_stream      # a StreamKind
+    int taken               # pages that it has in hand
+    int device, run         # that it has in hand
+    int64_t since_ns        # when it began to wait for a lock
+    bint is_asleep
+    bint is_idle            # in the list of its flow
+    bint is_called          # by those who have a descriptor for it
+    bint is_told            # of its run
+
+cdef struct Flow:
+    int load
+    int after               # a load that has to end before, or NOBODY
+    int depth
+    int pages
+    int kind
+    int burst
+    bint is_open
+    bint in_batches
+    bint thinks_exponentially
+    double think_ns
+    double gap_ns
+    uint64_t random
+    int first_idle, last_idle
+    Arrival *waiting        # circular, MOST_WAITING; of an open flow
+    int64_t first_waiting, waiting_count
+    const int64_t *trace_ns # or NULL
+    const int *trace_pages
+    const uint8_t *trace_kinds
+    int64_t trace_count, trace_place
+    double speed
+    int64_t origin_ns       # when it began
+    uint64_t limit          # of requests; 0: none
+    uint64_t due            # that have become due, of a closed flow
+    uint64_t submitted, ended, dropped
+
+cdef class Requests:
+    cdef EventHeap heap
+    cdef readonly Cpus cpus
+    cdef Flow *flows
+    cdef Task *tasks
+    cdef Request *requests
+    cdef int flow_count, task_count
+    cdef list kept                          # what the pointers of the flows point into
+    cdef int64_t warmup_ns, end_ns
+    cdef int64_t wake_ns
+    cdef bint is_measured
+    cdef readonly list latencies            # LatencyHistogram by RequestKind
+    cdef LatencyHistogram sync_writes, async_writes, reads
+
+    cdef int _set_trace(self, Flow *flow, trace) except -1
+    cdef int _set_up_task(self, int number, int flow, int cpu, int first_request) except -1
+    cdef int _take_request(self, int64_t now_ns, int task) noexcept nogil
+    cdef int _take_arrival(self, int64_t now_ns, int task) noexcept nogil
+    cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil
+    cdef void _end_flow(self, int64_t now_ns, int flow) noexcept nogil
+    cdef void end_part(self, int64_t now_ns, int request) noexcept nogil
+    cdef void _end_request(self, int64_t now_ns, int request) noexcept nogil
+    cdef void _count_latency(self, int64_t now_ns, const Request *request) noexcept nogil
+    cdef void _think(self, int64_t now_ns, int request) noexcept nogil
+    cdef void _be_due(self, int64_t now_ns, int request) noexcept nogil
+    cdef void on_thought(self, int64_t now_ns, int request) noexcept nogil
+    cdef void _be_idle(self, int task) noexcept nogil
+    cdef void on_arrival(self, int64_t now_ns, int flow) noexcept nogil
+    cdef void _plan_arrival(self, int64_t now_ns, int flow) noexcept nogil
+    cdef void _arrive(self, int64_t now_ns, int flow, int pages, int kind) noexcept nogil
+    cdef void wake(self, int64_t now_ns, int task) noexcept nogil
+    cdef void sleep(self, int task, int state) noexcept nogil
