@@ -1,8 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Keeps CPUs from halting while requests come closely: a thread of the lowest priority (SCHED_IDLE) for each.
+"""Tells whether a CPU is idle: a thread of the lowest priority (SCHED_IDLE) for each, which runs there for a moment.
 
-To leave HLT costs a virtual machine about 10 µs, as much as a request. The scheduler takes a CPU on which only such
-threads run for an idle one, and lets everybody else have it at once.
+The scheduler takes a CPU on which only such threads run for an idle one, and lets everybody else have it at once.
 """
 
 import os
@@ -73,10 +72,6 @@ cdef class Awake:
     def see(self, int cpu, int64_t now_ns):
         """Let a CPU's thread have run now (tests)."""
         poke_i64(&self.lamps[cpu].seen_ns, now_ns)
-
-    def kept_until_ns(self, int cpu):
-        """Return until when a CPU is to be kept awake (tests)."""
-        return peek_i64(&self.lamps[cpu].until_ns)
 
     def is_burning(self, int cpu):
         """Whether the CPU's thread does not sleep."""

@@ -26,11 +26,9 @@ cdef struct Seat:
 cdef class Placement:
     cdef readonly int count
     cdef Awake awake            # None: every thread stays at home
-    cdef int64_t busy_poll_ns
     cdef Seat *seats
 
     cdef void arrive(self, int queue, uint32_t caller, bint is_together, int64_t now_ns) noexcept nogil
-    cdef bint pays(self, Seat *seat, int64_t now_ns) noexcept nogil
     cdef bint is_away(self, int queue) noexcept nogil
     cdef bint is_due(self, int queue, int64_t now_ns) noexcept nogil
     cdef bint review(self, int queue, int64_t now_ns, int64_t awake_ns) noexcept nogil

@@ -35,9 +35,8 @@ cdef class Placement:
         if self.seats == NULL:
             raise MemoryError
 
-    def __init__(self, homes, Awake awake, int busy_poll_us):
+    def __init__(self, homes, Awake awake):
         self.awake = awake
-        self.busy_poll_ns = busy_poll_us * 1000
         for queue, home in enumerate(homes):
             self.seats[<int>queue].home = self.seats[<int>queue].cpu = home
 
@@ -62,23 +61,9 @@ cdef class Placement:
         if seat.caller != caller:
             poke_u32(&seat.caller, caller)
             poke_i64(&seat.caller_since_ns, now_ns)
-        elif self.pays(seat, now_ns):
-            self.awake.keep(seat.home, now_ns, now_ns + self.busy_poll_ns)
         poke_i64(&seat.last_ns, now_ns)
         seat.requests += 1
         seat.together += is_together
-
-    cdef bint pays(self, Seat *seat, int64_t now_ns) noexcept nogil:
-        """Whether to keep a queue's CPU awake: requests of a single caller come closely.
-
-        Several callers are the scheduler's to spread, and it pulls them only to a CPU that has nothing to run: four psync
-        writers were all on one of two CPUs for seconds, at 65k writes a second instead of 90k.
-        """
-        return (
-            seat.home >= 0
-            and now_ns - seat.last_ns < self.busy_poll_ns
-            and now_ns - seat.caller_since_ns >= WINDOW_NS
-        )
 
     cdef bint is_away(self, int queue) noexcept nogil:
         return self.seats[queue].cpu != self.seats[queue].home

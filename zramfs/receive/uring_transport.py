@@ -127,4 +127,4 @@ def _make_placement(busy_poll_us: int) -> tuple[Awake | None, Placement]:
     allowed = os.sched_getaffinity(0)
     homes = [cpu if cpu in allowed else -1 for cpu in range(queue_count())]
     awake = Awake([cpu for cpu in homes if cpu >= 0]) if busy_poll_us and len(allowed) > 1 else None
-    return awake, Placement(homes, awake, busy_poll_us)
+    return awake, Placement(homes, awake)

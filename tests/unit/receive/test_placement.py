@@ -14,7 +14,7 @@ class Machine:
 
     def __init__(self, cpus: int = 2, *, homes: tuple[int, ...] | None = None, idle: set[int] | None = None) -> None:
         self.awake = Awake(range(cpus), starts=False)
-        self.placement = Placement(homes or tuple(range(cpus)), self.awake, 50)
+        self.placement = Placement(homes or tuple(range(cpus)), self.awake)
         self.idle = set(range(cpus)) if idle is None else idle
         self.now_ns = 10**12
         self.awake_ns = 0
@@ -65,7 +65,7 @@ def test_the_first_idle_cpu_is_taken() -> None:
 
 
 def test_nobody_leaves_without_a_look_at_idle_cpus() -> None:
-    placement = Placement((0, 1), None, 0)
+    placement = Placement((0, 1), None)
     for now_ns in range(10**9, 10**9 + 100 * MS, MS):
         placement.note(0, CALLER, now_ns, is_together=True, times=40)
         assert placement.look_back(0, now_ns, now_ns) is None
@@ -105,21 +105,6 @@ def test_threads_stay_away_while_nothing_comes(away: Machine) -> None:
     away.now_ns += 1000 * MS
     away.awake_ns += 1000 * MS
     assert away.look_back() is None
-
-
-def test_a_cpu_is_kept_awake_for_a_single_caller_whose_requests_come_closely() -> None:
-    machine = Machine()
-    machine.turns(2, deep=False)
-    assert machine.awake.kept_until_ns(0) == machine.now_ns + 50_000
-
-
-def test_no_cpu_is_kept_awake_for_several_callers() -> None:
-    machine = Machine()
-    for _ in range(100):
-        for caller in (CALLER, ANOTHER):
-            machine.now_ns += 10_000
-            machine.placement.note(0, caller, machine.now_ns, is_together=False)
-    assert machine.awake.kept_until_ns(0) == 0
 
 
 def test_one_guest_is_enough_for_a_cpu() -> None:
