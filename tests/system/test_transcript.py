@@ -11,6 +11,9 @@ from transcript import Disk, Script, store_when_closed
 
 Mount = Callable[..., Mounted]
 
+ABI = ("--zram-abi", "6.18")
+"""The kernel that the answers were compared with; another one may answer otherwise."""
+
 KERNEL_CONTROL = Path("/sys/class/zram-control")
 
 
@@ -110,7 +113,7 @@ def kernel_disk() -> Iterator[Disk]:
 
 
 def test_transcript_differs_from_the_kernels_only_as_listed(mount: Mount, kernel_disk: Disk) -> None:
-    path = mount(size=None).path
+    path = mount(*ABI, size=None).path
     our_disk = Disk(0, path / "sys/block/zram0", path / "zram0", path / "sys/class/zram-control")
     kernel = Script(kernel_disk, shown_for_comparison).run()
     ours = Script(our_disk, shown_for_comparison).run()
@@ -123,6 +126,6 @@ def test_transcript_differs_from_the_kernels_only_as_listed(mount: Mount, kernel
 
 
 def test_attributes_that_the_kernel_has_and_ours_have_not_are_listed(mount: Mount, kernel_disk: Disk) -> None:
-    ours = mount(size=None).path / "sys/block/zram0"
+    ours = mount(*ABI, size=None).path / "sys/block/zram0"
     missing = {entry.name for entry in kernel_disk.attributes.iterdir()} - {entry.name for entry in ours.iterdir()}
     assert missing <= MISSING

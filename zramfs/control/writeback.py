@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from zramfs.contracts import Attribute, ControlTree
+from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
 from zramfs.control.values import parse_parameters, parse_path, parse_unsigned, parse_within
 from zramfs.device.device import ZramDevice
@@ -31,7 +31,7 @@ class WritebackAttributes:
 
     def tree(self) -> ControlTree:
         """Return the family's files."""
-        return {
+        tree: dict[str, Attribute | Link | ControlTree] = {
             "backing_dev": Attribute(mode=READ_WRITE, show=self.show_backing_dev, store=self.store_backing_dev),
             "writeback": Attribute(mode=WRITE_ONLY, store=self.store_writeback),
             "writeback_limit": Attribute(
@@ -40,11 +40,13 @@ class WritebackAttributes:
             "writeback_limit_enable": Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.is_limited:d}\n", store=self.store_limit_enable
             ),
-            "writeback_batch_size": Attribute(
-                mode=READ_WRITE, show=lambda: f"{self._writeback.batch_pages}\n", store=self.store_batch_size
-            ),
             "bd_stat": Attribute(mode=READ_ONLY, show=self.show_bd_stat),
         }
+        if self._device.abi.has_batch_size:
+            tree["writeback_batch_size"] = Attribute(
+                mode=READ_WRITE, show=lambda: f"{self._writeback.batch_pages}\n", store=self.store_batch_size
+            )
+        return tree
 
     def show_backing_dev(self) -> str:
         """backing_dev_show: a path, or none."""

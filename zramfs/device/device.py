@@ -11,11 +11,12 @@ from typing import Final
 
 import trio
 
+from zramfs.abi import NEWEST, ZramAbi
 from zramfs.block.disk import Disk
 from zramfs.block.request import Request
 from zramfs.block.scan import describe_some, described_bytes, mark_idle_some
 from zramfs.block.slots import Codecs, SlotTable
-from zramfs.contracts import Accelerator, Backend, StreamPolicy
+from zramfs.contracts import Accelerator, AlgorithmParams, Backend, StreamPolicy
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, codecs_of_channels, release_secondaries
 from zramfs.device.lineage import OwnMount
 from zramfs.device.recompression import Recompression, recompress
@@ -42,6 +43,8 @@ class DeviceConfig:
     accelerator: Accelerator | None
     mem_limit_pages: int = 0
     policy: StreamPolicy = StreamPolicy.AUTO
+    abi: ZramAbi = NEWEST
+    """Which kernel's rules it keeps; reset leaves that as it is."""
 
 
 class ZramDevice:
@@ -100,6 +103,11 @@ class ZramDevice:
     def backend(self) -> Backend:
         """The primary algorithm, in use or that will be."""
         return self.algorithms.backends[PRIMARY]
+
+    @property
+    def abi(self) -> ZramAbi:
+        """Which kernel's rules it keeps."""
+        return self._config.abi
 
     @property
     def policy(self) -> StreamPolicy:
@@ -216,6 +224,8 @@ class ZramDevice:
         if self.is_initialised:
             raise DeviceBusy(f"{self.name} is initialised: its algorithms cannot change")
         self.algorithms.choose(priority, backend)
+        if self.abi.resets_params_with_algorithm:
+            self.algorithms.set_params(priority, AlgorithmParams())
 
     def set_policy(self, policy: StreamPolicy) -> None:
         """Choose which streams writes use, from the next write on."""
