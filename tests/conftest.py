@@ -105,6 +105,7 @@ async def _open_device(
     abi: ZramAbi = NEWEST,
     mem_limit_pages: int = 0,
     backing: Path | None = None,
+    compressed_writeback: bool = False,
     secondaries: Mapping[int, Backend] | None = None,
     receivers: int = 0,
     crew: int = 0,
@@ -125,6 +126,7 @@ async def _open_device(
             device.set_backend(secondary, priority)
         if backing is not None:
             await device.choose_backing(str(backing))
+        device.compress_writeback(wanted=compressed_writeback)
         device.initialise(pages * PAGE_SIZE)
         try:
             yield device

@@ -27,6 +27,7 @@ MODES = {
     "writeback_limit": 0o644,
     "writeback_limit_enable": 0o644,
     "writeback_batch_size": 0o644,
+    "compressed_writeback": 0o644,
     "bd_stat": 0o444,
     "mm_stat": 0o444,
     "io_stat": 0o444,

@@ -66,14 +66,10 @@ def _words_with_values(text: str) -> list[tuple[str, str]]:
 
 def _one_priority(secondaries: Mapping[int, Backend], chosen: int | None, name: str | None) -> tuple[int, int]:
     """Return the priority to try, as one before the next: #1 unless told otherwise; InvalidValue if that is none."""
+    named = [each for each in sorted(secondaries) if name in (None, secondaries[each].name)]
     if chosen is None:
-        chosen = (
-            _FIRST
-            if name is None
-            else next((each for each in sorted(secondaries) if secondaries[each].name == name), 0)
-        )
-    backend = secondaries.get(chosen)
-    if backend is None or name not in (None, backend.name):
+        chosen = named[0] if named and name is not None else _FIRST
+    if chosen not in named:
         raise InvalidValue("there is no such algorithm of recompression")
     return chosen, chosen + 1
 

@@ -12,6 +12,8 @@ _U16_MAX: Final = (1 << 16) - 1
 _U32_MAX: Final = (1 << 32) - 1
 _MAX_NAME_BYTES: Final = 128  # CRYPTO_MAX_ALG_NAME
 _INT_MAX: Final = (1 << 31) - 1
+_TRUE: Final = ("1", "y", "t", "e", "on")
+_FALSE: Final = ("0", "n", "f", "d", "of")
 _UNSIGNED: Final = re.compile(r"\+?([0-9]+)\n?")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+\n?", re.ASCII)
 _PARAMETER: Final = re.compile(r'(?:"[^"]*(?:"|$)|[^\s"])+', re.ASCII)
@@ -63,6 +65,16 @@ def parse_age(text: str) -> int:
     if age_s is None or age_s > _U32_MAX:
         raise InvalidValue(f"{text!r} is not an age in seconds")
     return age_s
+
+
+def parse_bool(text: str) -> bool:
+    """Read a bool as kstrtobool() does: by its first letter, of which `o` needs another one."""
+    begin = text[:2].lower() if text[:1] in ("o", "O") else text[:1].lower()
+    if begin in _TRUE:
+        return True
+    if begin in _FALSE:
+        return False
+    raise InvalidValue(f"{text!r} is neither true nor false")
 
 
 def parse_flag_u16(text: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Final
 
 from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
-from zramfs.control.values import parse_parameters, parse_path, parse_unsigned, parse_within
+from zramfs.control.values import parse_bool, parse_parameters, parse_path, parse_unsigned, parse_within
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import Selection
 from zramfs.errors import InvalidValue, NoBackingDevice, NotInitialised, ValueOutOfRange
@@ -46,6 +46,10 @@ class WritebackAttributes:
             tree["writeback_batch_size"] = Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.batch_pages}\n", store=self.store_batch_size
             )
+        if self._device.abi.has_compressed_writeback:
+            tree["compressed_writeback"] = Attribute(
+                mode=READ_WRITE, show=lambda: f"{self._writeback.is_compressed:d}\n", store=self.store_compressed
+            )
         return tree
 
     def show_backing_dev(self) -> str:
@@ -71,6 +75,10 @@ class WritebackAttributes:
         if batch_pages == 0:
             raise InvalidValue("a batch has at least a page")
         self._writeback.batch_pages = batch_pages
+
+    async def store_compressed(self, text: str) -> None:
+        """compressed_writeback_store: a bool; EBUSY once initialised."""
+        self._device.compress_writeback(wanted=parse_bool(text))
 
     def show_bd_stat(self) -> str:
         """bd_stat_show: pages there, read and written."""

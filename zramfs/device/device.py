@@ -77,7 +77,7 @@ class ZramDevice:
         self.active_algorithms: Mapping[int, ActiveAlgorithm] = {}
         """Those set up, by priority; none until it is initialised."""
         self._secondary_streams: Mapping[int, PercpuStream] = {}
-        self.writeback = Writeback(own_mount or OwnMount())
+        self.writeback = Writeback(own_mount or OwnMount(), remembers_objects=config.abi.keeps_marks_of_written_back)
         """Its backing device, and what may be written to it."""
         self._post_processing = trio.Lock()
         self._interruption = trio.CancelScope()
@@ -264,6 +264,12 @@ class ZramDevice:
             if self.is_initialised:
                 raise DeviceBusy(f"{self.name} is initialised: its backing device cannot change")
             await self.writeback.choose_backing(path)
+
+    def compress_writeback(self, *, wanted: bool) -> None:
+        """Have objects written back as they are, or decompressed; only before the device is initialised."""
+        if self.is_initialised:
+            raise DeviceBusy(f"{self.name} is initialised: its pages are written back in one form")
+        self.writeback.is_compressed = wanted
 
     async def write_back(self, selections: Sequence[Selection]) -> None:
         """Move the selected pages to the backing device (`Writeback.write_back`)."""
