@@ -51,18 +51,19 @@ DIFFERENCES = (
     ),
     Difference(_EVERYWHERE, "queue/rotational <- '0'", "ok(1)", "EACCES", "as above"),
     Difference(
-        "parameters",
-        "lz4 with level=-3: disksize <- '1M'",
-        "ok(2)",
-        "EINVAL",
-        "what has no effect is refused, before data depends on it",
-    ),
-    Difference(
-        "parameters", "lz4 with dict=/etc/passwd: disksize <- '1M'", "ok(2)", "EINVAL", "only our zstd has dictionaries"
-    ),
-    Difference(
         "initialised written", "idle <- '5'", "EINVAL", "ok(1)", "ours has access times always", depends_on_build=True
     ),
+    *(
+        Difference(
+            "unusual", f"truncate to {size}", "EINVAL", "None", "nothing happens: dd and a shell's > must not fail"
+        )
+        for size in (0, 4096, 16781312, 16785408)
+    ),
+    Difference("unusual", "FIBMAP", "ENOTTY", "ok", "the kernel answers for FUSE: block 0"),
+    Difference(
+        "unusual", "write with O_APPEND", "4096", "ENOSPC", "the kernel lets a file's O_APPEND begin at its end"
+    ),
+    Difference("unusual", "write with RWF_APPEND", "4096", "ENOSPC", "as above"),
     Difference("writing", "write 512 bytes", "EINVAL", "512", "a file takes what a block device does not: any length"),
 )
 

@@ -33,7 +33,7 @@ class AlgorithmAttributes:
             "recomp_algorithm": Attribute(
                 mode=READ_WRITE, show=self.show_recomp_algorithm, store=self.store_recomp_algorithm
             ),
-            "algorithm_params": Attribute(mode=WRITE_ONLY, store=self.store_algorithm_params),
+            "algorithm_params": Attribute(mode=WRITE_ONLY, store_at=self.store_algorithm_params),
             "algorithm_stat": Attribute(mode=READ_ONLY, show=self.show_algorithm_stat),
         }
 
@@ -60,11 +60,12 @@ class AlgorithmAttributes:
             raise InvalidValue(f"{priority} is not a priority from {_SECONDARY} to {PRIORITIES[-1]}")
         self._device.set_backend(load_backend(parse_name(values["algo"])), priority)
 
-    async def store_algorithm_params(self, text: str) -> None:
+    async def store_algorithm_params(self, text: str, folder: str = "") -> None:
         """algorithm_params_store: all parameters of one priority at once; what is not given is the default again.
 
         Used when the device is initialised: until then nothing tells whether the algorithm can take them
-        (zcomp_create). A dictionary is read now, once everything else is known to be right.
+        (zcomp_create). A dictionary is read now, once everything else is known to be right; `folder` is where its path
+        begins if it is relative.
         """
         values = _named_values(text)
         level, winbits = _optional_int(values.get("level")), _optional_int(values.get("deflate.winbits"))
@@ -72,7 +73,7 @@ class AlgorithmAttributes:
         if self._device.abi.fixes_params_at_init and self._device.is_initialised:
             raise DeviceBusy(f"{self._device.name} is initialised: its parameters cannot change")
         priority = self._priority(values.get("algo"), priority)
-        dictionary_path = parse_path(values["dict"]) if "dict" in values else ""
+        dictionary_path = parse_path(values["dict"], folder) if "dict" in values else ""
         params = AlgorithmParams(
             level=level,
             winbits=winbits,

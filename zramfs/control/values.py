@@ -89,15 +89,17 @@ def parse_name(text: str) -> str:
     return text.removesuffix("\n")
 
 
-def parse_path(text: str) -> str:
-    """Read the path of a file, one trailing newline ignored, whatever its bytes are: absolute, or InvalidValue.
+def parse_path(text: str, folder: str = "") -> str:
+    """Read the path of a file, one trailing newline ignored, whatever its bytes are.
 
-    The kernel takes a relative one from the writer's folder, which the daemon does not know.
+    A relative one begins in the writer's folder; InvalidValue if that is not known: the daemon has one of its own.
     """
     path = os.fsdecode(text.removesuffix("\n").encode("latin-1"))
-    if not path.startswith("/"):
-        raise InvalidValue(f"{path!r} is not an absolute path, and the daemon has a folder of its own")
-    return path
+    if path.startswith("/"):
+        return path
+    if not path or not folder:
+        raise InvalidValue(f"{path!r} is not an absolute path, and nobody knows where it begins")
+    return f"{folder}/{path}"
 
 
 def choice(names: list[str], chosen: str) -> str:

@@ -32,7 +32,7 @@ class WritebackAttributes:
     def tree(self) -> ControlTree:
         """Return the family's files."""
         tree: dict[str, Attribute | Link | ControlTree] = {
-            "backing_dev": Attribute(mode=READ_WRITE, show=self.show_backing_dev, store=self.store_backing_dev),
+            "backing_dev": Attribute(mode=READ_WRITE, show=self.show_backing_dev, store_at=self.store_backing_dev),
             "writeback": Attribute(mode=WRITE_ONLY, store=self.store_writeback),
             "writeback_limit": Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.limit_pages}\n", store=self.store_limit
@@ -57,9 +57,12 @@ class WritebackAttributes:
         backing = self._writeback.backing
         return f"{backing.path if backing is not None else 'none'}\n"
 
-    async def store_backing_dev(self, text: str) -> None:
-        """backing_dev_store: a block device; ours too: a regular file, and `none`. EBUSY once initialised."""
-        await self._device.choose_backing(None if text.removesuffix("\n") == "none" else parse_path(text))
+    async def store_backing_dev(self, text: str, folder: str = "") -> None:
+        """backing_dev_store: a block device; ours too: a regular file, and `none`. EBUSY once initialised.
+
+        `folder` is where a relative path begins.
+        """
+        await self._device.choose_backing(None if text.removesuffix("\n") == "none" else parse_path(text, folder))
 
     async def store_limit(self, text: str) -> None:
         """writeback_limit_store: a u64 of pages."""

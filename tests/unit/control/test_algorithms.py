@@ -103,6 +103,17 @@ async def test_algorithm_params_reads_the_dictionary(
     assert device.algorithms.params(0).dictionary_path == str(path)
 
 
+async def test_a_relative_dictionary_is_taken_from_the_writers_folder(
+    device: ZramDevice, attributes: AlgorithmAttributes, tmp_path: Path
+) -> None:
+    (tmp_path / "words").write_bytes(b"zspage doorbell")
+    await attributes.store_algorithm_params("dict=./words", str(tmp_path))
+    assert device.algorithms.params(0).dictionary == b"zspage doorbell"
+    with pytest.raises(ZramError) as raised:
+        await attributes.store_algorithm_params("dict=words")
+    assert raised.value.errno == errno.EINVAL
+
+
 async def test_algorithm_stat_writes_any_path_in_one_line(
     device: ZramDevice, attributes: AlgorithmAttributes, tmp_path: Path
 ) -> None:
