@@ -75,7 +75,7 @@ def test_modes_are_the_kernels(mount: Mount) -> None:
         ("idle", "5", "EINVAL"),
         ("idle", "x", "EINVAL"),
         ("backing_dev", "none\n", "ok(5)"),
-        ("backing_dev", "relative", "EINVAL"),
+        ("backing_dev", "relative", "ENOENT"),
         ("backing_dev", "/nonexistent", "ENOENT"),
         ("backing_dev", "/dev/null", "ENOTBLK"),
         ("backing_dev", "/", "ENOTBLK"),
