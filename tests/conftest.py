@@ -12,6 +12,7 @@ import trio
 from hypothesis import HealthCheck, settings
 from of_the_host import is_of_the_host
 
+from zramfs.abi import NEWEST, ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
@@ -101,8 +102,10 @@ async def _open_device(
     accelerator: str | Accelerator | None = "ideal",
     policy: StreamPolicy = StreamPolicy.AUTO,
     backend: Backend = LZ4,
+    abi: ZramAbi = NEWEST,
     mem_limit_pages: int = 0,
     backing: Path | None = None,
+    compressed_writeback: bool = False,
     secondaries: Mapping[int, Backend] | None = None,
     receivers: int = 0,
     crew: int = 0,
@@ -112,6 +115,7 @@ async def _open_device(
         accelerator = None if profile is None else EmulatedAccelerator(profile)
     config = DeviceConfig(
         backend=backend,
+        abi=abi,
         accelerator=accelerator,
         policy=policy,
         mem_limit_pages=mem_limit_pages,
@@ -122,6 +126,7 @@ async def _open_device(
             device.set_backend(secondary, priority)
         if backing is not None:
             await device.choose_backing(str(backing))
+        device.compress_writeback(wanted=compressed_writeback)
         device.initialise(pages * PAGE_SIZE)
         try:
             yield device

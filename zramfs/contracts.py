@@ -120,7 +120,8 @@ class Attribute:
     fraction of a millisecond as it is read, and `text_bytes` of ASCII in all. `show_async` stands for `show` where
     showing something also does it, and may take its time. `store` is awaited with the text of one write(2), and may
     take its time without stopping other requests. `changes_files` says that storing may take files away or change
-    their sizes: the kernel is then told before the write returns.
+    their sizes: the kernel is then told before the write returns. `store_at` stands for `store` where the text may have
+    a relative path: it is given the writer's folder as well, which is empty if nobody knows it.
     """
 
     mode: int
@@ -128,6 +129,7 @@ class Attribute:
     show_portions: Callable[[], Iterator[str]] | None = None
     text_bytes: Callable[[], int] | None = None
     store: Callable[[str], Awaitable[None]] | None = None
+    store_at: Callable[[str, str], Awaitable[None]] | None = None
     show_async: Callable[[], Awaitable[str]] | None = None
     changes_files: bool = False
 

@@ -70,14 +70,40 @@ def test_parameters_and_secondaries_hold_until_reset(
 
 
 def test_parameters_that_the_algorithm_cannot_take_are_refused_with_the_disksize(mount: Mount) -> None:
-    mounted = mount(size=None)
+    mounted = mount("--algorithm", "deflate", size=None)
     mounted.attribute("algorithm_params").write_text("level=99999")
     with pytest.raises(OSError, match="Invalid argument"):
         mounted.attribute("disksize").write_text("16M")
     assert mounted.show("initstate") == "0\n"
     mounted.attribute("algorithm_params").write_text("level=4")
     mounted.attribute("disksize").write_text("16M")
-    assert mounted.device()["algorithms"] == [{"priority": 0, "name": "lz4", "level": 4}]
+    assert mounted.device()["algorithms"] == [{"priority": 0, "name": "deflate", "level": 4, "deflate.winbits": -11}]
+
+
+@pytest.mark.parametrize("algorithm", ["lz4", "lz4hc"])
+def test_pages_are_compressed_by_a_dictionary_of_lz4(mount: Mount, tmp_path: Path, algorithm: str) -> None:
+    page = os.urandom(4096)
+    (tmp_path / "words").write_bytes(page)
+    mounted = mount("--algorithm", algorithm, size=None)
+    mounted.attribute("algorithm_params").write_text(f"dict={tmp_path}/words")
+    mounted.attribute("disksize").write_text("1M")
+    with mounted.file.open("r+b", buffering=0) as file:
+        file.write(page)
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.pread(file.fileno(), 4096, 0) == page
+    assert mounted.device()["mm_stat"]["compr_data_size"] < 100
+
+
+def test_relative_paths_begin_in_the_callers_folder(mount: Mount, tmp_path: Path) -> None:
+    (tmp_path / "words").write_bytes(b"zspage doorbell")
+    (tmp_path / "backing").write_bytes(bytes(4096))
+    mounted = mount(size=None)
+    for value, attribute in (("dict=words", "algorithm_params"), ("./backing", "backing_dev")):
+        store = f"echo {value} > {mounted.attribute(attribute)}"
+        subprocess.run(["sh", "-c", store], cwd=tmp_path, check=True)
+    assert mounted.show("algorithm_stat") == f"0 lz4 dict={tmp_path}/words\n"
+    assert mounted.show("backing_dev") == f"{tmp_path}/backing\n"
 
 
 def test_a_dictionary_may_lie_in_the_mount_itself(mount: Mount) -> None:

@@ -290,7 +290,7 @@ def sequences(seconds: float) -> Iterator[tuple[int, list[int]]]:
 @pytest.mark.timeout(TEST_SECONDS + SHORTEN_SECONDS + 90)
 @pytest.mark.parametrize("streams", STREAMS)
 def test_random_sequences_are_equal(mount: Mount, streams: str) -> None:
-    mounted = mount(*STREAMS[streams], size=None)
+    mounted = mount(*STREAMS[streams], "--zram-abi", "6.18", size=None)
     with hot_added(DISKSIZE, *ALGORITHMS) as kernel, closing(MountedZram(mounted, DISKSIZE)) as ours:
         pair = Pair(kernel, ours)
         for seed, numbers in sequences(TEST_SECONDS / len(STREAMS)):

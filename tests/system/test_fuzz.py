@@ -70,7 +70,7 @@ DOCUMENTED = {
     "reset": "EINVAL ERANGE EBUSY",
     "comp_algorithm": "EINVAL E2BIG EBUSY",
     "recomp_algorithm": "EINVAL E2BIG ERANGE EBUSY",
-    "algorithm_params": "EINVAL ERANGE",
+    "algorithm_params": "EINVAL ERANGE EBUSY",
     "recompress": "EINVAL ERANGE",
     "backing_dev": "EINVAL EBUSY ENOTBLK ENOENT ENOTDIR ENAMETOOLONG ELOOP",
     "writeback": "EINVAL ENODEV ERANGE EIO ENOSPC",

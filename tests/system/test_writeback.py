@@ -33,8 +33,11 @@ def backing_loop(backing_file: Path) -> Iterator[str]:
     subprocess.run(["losetup", "-d", attached.stdout.strip()], check=False)
 
 
-def mount_backed(mount: Mount, backing: object, *options: object, companion: bool = True) -> Mounted:
+def mount_backed(
+    mount: Mount, backing: object, *options: object, companion: bool = True, compressed: bool = False
+) -> Mounted:
     mounted = mount(*options, size=None, companion=companion)
+    assert answer(mounted, "compressed_writeback", f"{compressed:d}\n") == "ok(2)"
     assert answer(mounted, "backing_dev", f"{backing}\n").startswith("ok")
     assert answer(mounted, "disksize", "256M") == "ok(4)"
     return mounted
@@ -207,10 +210,11 @@ def test_errors_of_the_backing_device_cost_their_pages_alone(mount: Mount, backi
 
 
 @pytest.mark.parametrize("bs", ["4k", "1k", "128k"])
+@pytest.mark.parametrize("compressed", [False, True])
 def test_writeback_under_load_loses_nothing(
-    mount: Mount, backing_file: Path, fio: Callable[..., None], bs: str
+    mount: Mount, backing_file: Path, fio: Callable[..., None], bs: str, *, compressed: bool
 ) -> None:
-    mounted = mount_backed(mount, backing_file)
+    mounted = mount_backed(mount, backing_file, compressed=compressed)
     stop = threading.Event()
     answers: list[str] = []
 

@@ -3,7 +3,10 @@
 It asks the kernel's device and ours the same, by paths and system calls only; test_transcript.py compares the answers.
 """
 
+import ctypes
 import errno
+import fcntl
+import itertools
 import mmap
 import os
 import random
@@ -11,12 +14,13 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 PAGE = 4096
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 READABLE = (
     "disksize", "initstate", "comp_algorithm", "mm_stat", "io_stat", "debug_stat",
@@ -47,13 +51,33 @@ SIZES = ("4096", "1", "16777217", "1M", "1m", "64K\n", "0x10000", "010000", "8KB
 PARAMETERS = (
     ("lz4", "level=9"),
     ("lz4", "level=-3"),
+    ("lz4", "level=70000"),
+    ("lz4", "deflate.winbits=-9"),
     ("lz4", "dict=/etc/passwd"),
+    ("lz4", "level=5 dict=/etc/passwd"),
+    ("lz4", "dict=/dev/null"),
+    ("lz4", "dict=/proc/version"),
+    ("lz4", "dict=passwd"),
+    ("lz4", "dict=./nonexistent"),
+    ("lz4", "algo=lz4 priority=2 level=1"),
     ("lzo", "algo=lzo"),
     ("lzo", "level=3"),
     ("lzo", "dict=/etc/passwd deflate.winbits=5"),
     ("lzo-rle", "level=-7"),
 )
 """Of an algorithm. Only when the device is given a size does it show whether it can take them."""
+
+FOLDER = "/etc"
+"""Where the script is while it asks: relative paths begin there."""
+
+FALLOCATIONS = {
+    "keeping the size": 1, "enlarging": 0, "hole": 3, "hole that may shrink": 2, "zeros": 16,
+    "zeros keeping the size": 17, "collapse": 8, "insert": 32, "unshare": 64,
+}  # fmt: skip
+"""Modes of fallocate(2)."""
+
+FIBMAP = 1
+RWF_APPEND = 0x10
 
 
 class Disk(NamedTuple):
@@ -107,6 +131,10 @@ class Script:
         self._chance = random.Random(1)
 
     def run(self) -> dict[str, str]:
+        with chdir(FOLDER):
+            return self._run()
+
+    def _run(self) -> dict[str, str]:
         self._ask_everything()
         self._ask_block_file()
         self._ask_sizes()
@@ -116,6 +144,7 @@ class Script:
         self._ask_block_file()
         self._write()
         self._ask_everything()
+        self._ask_unusually()
         self._reach_the_limit()
         self._reset()
         self._ask_everything()
@@ -174,10 +203,56 @@ class Script:
             "truncating": os.O_WRONLY | os.O_TRUNC,
             "as a shell's >": os.O_WRONLY | os.O_TRUNC | os.O_CREAT,
             "as a shell's >>": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
+            "for direct I/O": os.O_WRONLY | os.O_DIRECT,
+            "as a new file": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
         }
         for way, flags in ways.items():
             for name in ("mem_limit", "mm_stat", "disksize"):
                 self._note(f"{name} opened {way} <- '0'", store(self._path(name), "0", flags))
+
+    def _ask_for_changes_of_names(self) -> None:
+        folder, name = self._disk.attributes, self._path("mem_limit")
+        changes: dict[str, Callable[[], object]] = {
+            "create": lambda: os.open(folder / "new", os.O_WRONLY | os.O_CREAT),
+            "mknod": lambda: os.mknod(folder / "new"),
+            "mkfifo": lambda: os.mkfifo(folder / "new"),
+            "mkdir": (folder / "new").mkdir,
+            "symlink": lambda: (folder / "new").symlink_to("x"),
+            "link": lambda: os.link(name, folder / "new"),
+            "rename": lambda: name.rename(folder / "new"),
+            "unlink": name.unlink,
+            "rmdir": (folder / "queue").rmdir,
+            "listxattr": lambda: os.listxattr(name),
+            "listxattr of the block file": lambda: os.listxattr(self._disk.block_file),
+            "truncate an attribute": lambda: os.truncate(name, 0),
+        }
+        for change, attempted in changes.items():
+            self._note(change, attempt(attempted))
+
+    def _ask_unusually(self) -> None:
+        """What hardly anybody calls. The block file holds the same afterwards."""
+        self._state = "unusual"
+        self._ask_for_changes_of_names()
+        with self._opened() as fd:
+            end = os.lseek(fd, 0, os.SEEK_END)
+            spans = {"at 200": (200, 2), "at the end": (end // PAGE - 1, 1), "across the end": (end // PAGE - 1, 2)}
+            spans |= {"behind the end": (end // PAGE, 1), "far behind it": (end // PAGE * 2, 1), "of nothing": (0, 0)}
+            for (kind, mode), (place, (first, count)) in itertools.product(FALLOCATIONS.items(), spans.items()):
+                self._note(f"fallocate {kind}, {place}", self._fallocate(fd, mode, first * PAGE, count * PAGE))
+            for size in (0, PAGE, end + PAGE, end):
+                self._note(f"truncate to {size}", attempt(lambda size=size: os.ftruncate(fd, size)))
+            self._note("FIBMAP", attempt(lambda: fcntl.ioctl(fd, FIBMAP, bytes(4)) and "ok"))
+            self._note("write with RWF_APPEND", attempt(lambda: os.pwritev(fd, [bytes(PAGE)], 0, RWF_APPEND)))
+        with self._opened(os.O_APPEND) as fd:
+            self._note("write with O_APPEND", attempt(lambda: os.write(fd, bytes(PAGE))))
+            os.fsync(fd)
+        self._note_discard(0, 1)
+
+    @staticmethod
+    def _fallocate(fd: int, mode: int, offset: int, size: int) -> str:
+        if LIBC.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(size)) == 0:
+            return "ok"
+        return errno.errorcode[ctypes.get_errno()]
 
     @contextmanager
     def _opened(self, flags: int = 0) -> Iterator[int]:

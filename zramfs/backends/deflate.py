@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from zramfs.backends.params import level_within, refuse_dictionary
 from zramfs.codec.deflate import DeflateCodec
 from zramfs.codec.run import PageCodec
 from zramfs.contracts import AlgorithmParams, Backend, BackendParams
@@ -13,14 +12,18 @@ _DEFAULT_WINBITS: Final = -11  # DEFLATE_DEF_WINBITS: raw data with a window of 
 
 
 class DeflateBackend(Backend):
-    """Deflate. `level` is zlib's, -1 to 9; `winbits` is ±9 to ±15, negative for raw data, as the kernel's default."""
+    """Deflate. `level` is zlib's, -1 to 9; `winbits` is ±9 to ±15, negative for raw data, as the kernel's default.
+
+    A dictionary is ignored, as by the kernel's.
+    """
 
     name = "deflate"
 
     def resolve_params(self, requested: AlgorithmParams) -> AlgorithmParams:
         """Put the default level and window in."""
-        refuse_dictionary(self.name, requested)
-        level = level_within(self.name, requested, default=_DEFAULT_LEVEL, least=-1, most=9)
+        level = _DEFAULT_LEVEL if requested.level is None else requested.level
+        if level not in range(-1, 10):
+            raise InvalidValue(f"{self.name} has no level {level}, but -1 to 9")
         winbits = _DEFAULT_WINBITS if requested.winbits is None else requested.winbits
         if abs(winbits) not in range(9, 16):
             raise InvalidValue(f"{self.name} has no winbits {winbits}, but 9 to 15, or -9 to -15 for raw data")

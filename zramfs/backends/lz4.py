@@ -1,28 +1,33 @@
-"""The lz4 backend: the kernel's default compressor, and the one that manages streams when it has an accelerator."""
+"""The lz4 backend: the kernel's matches, or a dictionary; the one that manages streams when it has an accelerator."""
 
 import logging
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
-from zramfs.backends.params import level_within, refuse_dictionary, refuse_winbits
-from zramfs.codec.lz4 import Lz4Codec
+from zramfs.codec.lz4 import MAX_ACCELERATION, Lz4Codec, Lz4Dictionary, Lz4DictionaryCodec
 from zramfs.codec.run import PageCodec
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
 from zramfs.errors import AcceleratorUnavailable
 
 _log: Final = logging.getLogger(__name__)
 
-_MAX_ACCELERATION: Final = 65537  # LZ4_ACCELERATION_MAX
+_DEFAULT_ACCELERATION: Final = 1  # LZ4_ACCELERATION_DEFAULT
 
 
 class Lz4Backend(Backend):
-    """LZ4 blocks. `level` is the acceleration: 1 (the default, as the kernel's) compresses best."""
+    """LZ4 blocks. `level` is the acceleration: 1 (the default, as the kernel's) compresses best.
+
+    The dictionary is raw content. What cannot be is taken for the nearest that can, as the kernel's does.
+    """
 
     name = "lz4"
 
     def setup_params(self, requested: AlgorithmParams, *, accelerator: Accelerator | None) -> BackendParams:
-        """Fix the acceleration and attach the accelerator; without one the streams are per-CPU only."""
+        """Fix the acceleration, and attach the accelerator; without one, or with a dictionary, all is per-CPU."""
         params = BackendParams(algorithm=self.resolve_params(requested))
+        if requested.dictionary:
+            why = "" if accelerator is None else "the accelerator takes no dictionary"
+            return replace(params, digest=Lz4Dictionary(requested.dictionary), manager_error=why)
         if accelerator is None:
             return params
         try:
@@ -33,9 +38,8 @@ class Lz4Backend(Backend):
 
     def resolve_params(self, requested: AlgorithmParams) -> AlgorithmParams:
         """Put the default acceleration in."""
-        refuse_dictionary(self.name, requested)
-        refuse_winbits(self.name, requested)
-        return AlgorithmParams(level=level_within(self.name, requested, default=1, least=1, most=_MAX_ACCELERATION))
+        level = _DEFAULT_ACCELERATION if requested.level is None else requested.level
+        return replace(requested, level=min(max(level, 1), MAX_ACCELERATION), winbits=None)
 
     def release_params(self, params: BackendParams) -> None:
         """Stop the accelerator."""
@@ -43,8 +47,10 @@ class Lz4Backend(Backend):
             params.manager.close()
 
     def create_context(self, params: BackendParams) -> PageCodec:
-        """Hash-table memory of one stream."""
-        return Lz4Codec(params.level)
+        """Hash-table memory of one stream; with a dictionary, liblz4's."""
+        if params.digest is None:
+            return Lz4Codec(params.level)
+        return Lz4DictionaryCodec(cast("Lz4Dictionary", params.digest), params.level)
 
 
 LZ4: Final = Lz4Backend()

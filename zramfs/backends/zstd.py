@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Final, cast
 
-from zramfs.backends.params import level_within, refuse_winbits
 from zramfs.codec.run import PageCodec
 from zramfs.codec.zstd import MAX_LEVEL, MIN_LEVEL, ZstdCodec, ZstdDictionary
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
@@ -28,10 +27,9 @@ class ZstdBackend(Backend):
             raise InvalidValue(f"{requested.dictionary_path}: {error}") from error
 
     def resolve_params(self, requested: AlgorithmParams) -> AlgorithmParams:
-        """Put the default level in."""
-        refuse_winbits(self.name, requested)
-        level = level_within(self.name, requested, default=_DEFAULT_LEVEL, least=MIN_LEVEL, most=MAX_LEVEL)
-        return replace(requested, level=level)
+        """Put the default level in, or the nearest that there is, as ZSTD_getCParams() does."""
+        level = _DEFAULT_LEVEL if requested.level is None else requested.level
+        return replace(requested, level=min(max(level, MIN_LEVEL), MAX_LEVEL), winbits=None)
 
     def create_context(self, params: BackendParams) -> PageCodec:
         """A compressor and a decompressor, which refer to the shared dictionary."""

@@ -6,12 +6,15 @@ A page that is accessed or freed by somebody else is no candidate from then on, 
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from zramfs.block.load cimport LOADED, decode_page
 from zramfs.block.slots cimport (
     IDLE,
     INCOMPRESSIBLE,
+    PAGE_BYTES,
     PENDING,
+    PRIORITY,
     PRIORITY_SHIFT,
     WRITTEN,
     Codecs,
@@ -26,11 +29,16 @@ from zramfs.block.store cimport KEPT, NO_ROOM, NOT_COMPRESSED, replace_by_block,
 from zramfs.clock cimport boot_time_s
 from zramfs.zcomp.zcomp cimport PercpuStream
 
+from collections import namedtuple
+
 from zramfs.errors import CorruptPage, ZramError
 
 cdef enum:
     CHANNEL = 0     # the event loop's
     NOT_LOOKED_AT = -1
+
+# A page in the backing device, and its block. `length` and `priority` tell of its object, where that was remembered.
+WrittenBack = namedtuple("WrittenBack", ["page", "block", "length", "priority"])
 
 
 def load_candidate(SlotTable table not None, uint64_t page, uint8_t[::1] out not None, Codecs codecs not None):
@@ -54,30 +62,50 @@ def load_candidate(SlotTable table not None, uint64_t page, uint8_t[::1] out not
 # ---- writeback --------------------------------------------------------------------------------------------------
 
 
-def commit_written_back(SlotTable table not None, uint64_t page, uint64_t block):
+def load_object(SlotTable table not None, uint64_t page, uint8_t[::1] out not None):
+    """Fill `out`, a page, with a candidate's object as it is, and zeros behind it (read_from_zspool_raw).
+
+    False if it is no candidate any more.
+    """
+    cdef Slot *slot = &table.slots[page]
+    cdef uint8_t *room = &out[0]
+    cdef bint is_candidate
+    with nogil:
+        lock_slot(table, slot)
+        is_candidate = marks_of(slot) & PENDING  # which only a page with an object is
+        if is_candidate:
+            memcpy(room, table.pool.payload(slot.value), slot.length)
+            memset(room + slot.length, 0, PAGE_BYTES - slot.length)
+        unlock_slot(slot)
+    return bool(is_candidate)
+
+
+def commit_written_back(SlotTable table not None, uint64_t page, uint64_t block, *, bint remembers):
     """Let `block`, which has the contents of a candidate, stand for its object (zram_writeback_complete).
 
-    False, and nothing is done: it is no candidate any more.
+    `remembers`: what the object was stays known, as it must if the block has the object itself. False, and nothing is
+    done: it is no candidate any more.
     """
     cdef bint is_replaced
     with nogil:
-        is_replaced = replace_by_block(table, CHANNEL, page, block)
-    return is_replaced
+        is_replaced = replace_by_block(table, CHANNEL, page, block, remembers)
+    return bool(is_replaced)
 
 
 def written_back(SlotTable table not None, uint64_t first_page, uint64_t end_page):
-    """Numbers of the pages in the range that are in the backing device, and of their blocks; that is an access."""
-    cdef uint64_t page, block
+    """Pages in the range that are in the backing device, each a WrittenBack; that is an access."""
+    cdef uint64_t page
     cdef uint32_t now_s = boot_time_s()
+    cdef Slot seen
     found = []
     for page in range(first_page, end_page):
-        if block_of(table, page, now_s, &block):
-            found.append((page, block))
+        if access_written(table, page, now_s, &seen):
+            found.append(WrittenBack(page, seen.value, seen.length, (seen.marks & PRIORITY) >> PRIORITY_SHIFT))
     return found
 
 
-cdef bint block_of(SlotTable table, uint64_t page, uint32_t now_s, uint64_t *block) noexcept nogil:
-    """Access a page that is in the backing device; False if it is not there."""
+cdef bint access_written(SlotTable table, uint64_t page, uint32_t now_s, Slot *seen) noexcept nogil:
+    """Access a page that is in the backing device, and tell of its slot; False if it is not there."""
     cdef Slot *slot = &table.slots[page]
     if table.is_group_empty(page):
         return False
@@ -85,9 +113,26 @@ cdef bint block_of(SlotTable table, uint64_t page, uint32_t now_s, uint64_t *blo
     cdef bint is_written = slot.kind == WRITTEN
     if is_written:
         slot.accessed_s = now_s
-        block[0] = slot.value
+        seen[0] = slot[0]
     unlock_slot(slot)
     return is_written
+
+
+def decompress_block(const uint8_t[::1] contents not None, written not None, Codecs codecs not None):
+    """Return the page of a WrittenBack whose block has `contents`, its object; CorruptPage if it does not decompress."""
+    cdef uint16_t length = written.length
+    cdef uint8_t priority = written.priority
+    if length == PAGE_BYTES:
+        return bytes(contents)
+    page = bytearray(PAGE_BYTES)
+    cdef const uint8_t *data = &contents[0]
+    cdef uint8_t *room = page
+    cdef int result
+    with nogil:
+        result = codecs.decompress(priority, data, length, room)
+    if result:
+        raise CorruptPage(f"page {written.page} does not decompress: it is in block {written.block}")
+    return page
 
 
 # ---- recompression ------------------------------------------------------------------------------------------------

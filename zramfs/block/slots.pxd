@@ -15,7 +15,7 @@ cdef enum Kind:
     EMPTY = 0       # never written, or discarded: reads as zeros
     SAME = 1        # `value` is the word that fills it
     STORED = 2      # `value` is the pool's handle for `length` bytes; PAGE_BYTES of them: stored raw (huge)
-    WRITTEN = 3     # `value` is the backing device's block that has the page (ZRAM_WB)
+    WRITTEN = 3     # `value` is the backing device's block that has the page (ZRAM_WB), or its object of `length` bytes
 
 cdef enum Mark:
     IDLE = 1        # not accessed since it was marked (ZRAM_IDLE)
@@ -33,7 +33,7 @@ cdef enum:
 cdef struct Slot:
     uint64_t value
     uint32_t accessed_s     # when it was last read or written, by boot_time_s()
-    uint16_t length
+    uint16_t length         # of its object, or of the one that was written back if that is to be known; otherwise 0
     uint8_t kind
     uint8_t marks
 

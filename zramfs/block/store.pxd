@@ -23,7 +23,9 @@ cdef uint64_t discard_pages(
 ) noexcept nogil
 cdef Slot exchange_slot(SlotTable table, int channel, uint64_t page, Slot *slot, Slot fresh) noexcept nogil
 cdef void free_contents(SlotTable table, Slot old) noexcept nogil
-cdef bint replace_by_block(SlotTable table, int channel, uint64_t page, uint64_t block) noexcept nogil
+cdef bint replace_by_block(
+    SlotTable table, int channel, uint64_t page, uint64_t block, bint remembers
+) noexcept nogil
 cdef int replace_by_smaller(
     SlotTable table, int channel, uint64_t page, CompressedPage *compressed, uint8_t priority, uint32_t threshold_bytes
 ) noexcept nogil

@@ -13,6 +13,7 @@ from zramfs.block.load cimport ELSEWHERE, decode_page
 from zramfs.block.slots cimport (
     EMPTY,
     GROUP_SLOTS,
+    LASTING,
     PAGE_BYTES,
     PENDING,
     PRIORITY_SHIFT,
@@ -88,12 +89,19 @@ cdef void replace_contents(SlotTable table, int channel, uint64_t page, Slot fre
     free_contents(table, exchange_slot(table, channel, page, slot, fresh))
 
 
+cdef inline uint16_t object_bytes(const Slot *slot) noexcept nogil:
+    """How much of the pool a slot's object takes: none once it is written back."""
+    return slot.length if slot.kind == STORED else 0
+
+
 cdef Slot exchange_slot(SlotTable table, int channel, uint64_t page, Slot *slot, Slot fresh) noexcept nogil:
     """Fill a slot that the caller has locked, unlock and count it; what it held is the caller's to free."""
     cdef Slot old = contents_of(slot)
     cdef StoreCounts *counts = &table.counts[channel]
     cdef bint was_used = old.kind != EMPTY
     cdef bint is_used = fresh.kind != EMPTY
+    cdef uint16_t old_bytes = object_bytes(&old)
+    cdef uint16_t fresh_bytes = object_bytes(&fresh)
     slot.value = fresh.value
     slot.accessed_s = fresh.accessed_s
     slot.length = fresh.length
@@ -102,13 +110,13 @@ cdef Slot exchange_slot(SlotTable table, int channel, uint64_t page, Slot *slot,
         count_u16(&table.group_use[page // GROUP_SLOTS], 1 if is_used else <uint16_t>-1)
         count_i64(&counts.stored_pages, <int>is_used - <int>was_used)
     unlock_slot_with(slot, fresh.marks)
-    if fresh.length != old.length:
-        count_i64(&counts.compressed_bytes, <int>fresh.length - <int>old.length)
+    if fresh_bytes != old_bytes:
+        count_i64(&counts.compressed_bytes, <int>fresh_bytes - <int>old_bytes)
     if (fresh.kind == SAME) != (old.kind == SAME):
         count_i64(&counts.same_pages, <int>(fresh.kind == SAME) - <int>(old.kind == SAME))
-    if (fresh.length == PAGE_BYTES) != (old.length == PAGE_BYTES):
-        count_i64(&counts.huge_pages, <int>(fresh.length == PAGE_BYTES) - <int>(old.length == PAGE_BYTES))
-    if fresh.length == PAGE_BYTES:
+    if (fresh_bytes == PAGE_BYTES) != (old_bytes == PAGE_BYTES):
+        count_i64(&counts.huge_pages, <int>(fresh_bytes == PAGE_BYTES) - <int>(old_bytes == PAGE_BYTES))
+    if fresh_bytes == PAGE_BYTES:
         count_u64(&counts.huge_pages_since, 1)
     return old
 
@@ -182,10 +190,13 @@ cdef uint64_t discard_pages(
     return page - first_page
 
 
-cdef bint replace_by_block(SlotTable table, int channel, uint64_t page, uint64_t block) noexcept nogil:
+cdef bint replace_by_block(
+    SlotTable table, int channel, uint64_t page, uint64_t block, bint remembers
+) noexcept nogil:
     """Let a block that has a candidate's contents stand for its object (zram_writeback_complete).
 
-    False, and nothing is done: it is no candidate any more. It is no access to the page.
+    `remembers`: the slot keeps the object's length and lasting marks. False, and nothing is done: it is no candidate any
+    more. It is no access to the page.
     """
     cdef Slot *slot = &table.slots[page]
     cdef Slot fresh
@@ -194,6 +205,9 @@ cdef bint replace_by_block(SlotTable table, int channel, uint64_t page, uint64_t
         unlock_slot(slot)
         return False
     fresh = Slot(value=block, accessed_s=slot.accessed_s, length=0, kind=WRITTEN, marks=0)
+    if remembers:
+        fresh.length = slot.length
+        fresh.marks = marks_of(slot) & LASTING
     free_contents(table, exchange_slot(table, channel, page, slot, fresh))
     return True
 

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from zramfs import __version__
+from zramfs.abi import ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import Profile
 from zramfs.block.layer import BlockLayer
@@ -53,6 +54,7 @@ class MountRequest:
     mountpoint: Path
     disksize: int | None
     backend: Backend
+    abi: ZramAbi
     mem_limit_bytes: int
     device_count: int
     profile: Profile | None
@@ -172,5 +174,6 @@ def _make_device(
         accelerator=EmulatedAccelerator(request.profile) if request.profile else None,
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
+        abi=request.abi,
     )
     return ZramDevice(name, server=server, nursery=nursery, config=config, trace=trace, own_mount=own_mount)

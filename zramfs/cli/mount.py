@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import trio
 
+from zramfs.abi import ABIS, NEWEST
 from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
 from zramfs.cli.daemonize import leave_daemon, occupy_standard_fds
@@ -25,6 +26,13 @@ from zramfs.receive.choice import URING, choose_transport
 @mountpoint_argument
 @click.option("--size", type=SIZE, help="Size of each device, such as 1G; without it they start uninitialised.")
 @click.option("--algorithm", type=ALGORITHM, default="lz4", show_default=True, help="Compression algorithm.")
+@click.option(
+    "--zram-abi",
+    type=click.Choice(list(ABIS)),
+    default=NEWEST.name,
+    show_default=True,
+    help="Behave as the zram of this version of Linux, where they differ (docs/zram-abi.md).",
+)
 @click.option("--mem-limit", type=SIZE, help="Most memory that each device may use, such as 512M.")
 @click.option("--devices", type=click.IntRange(1, 64), default=1, show_default=True, help="How many devices.")
 @click.option(
@@ -73,6 +81,7 @@ def mount(
     mountpoint: Path,
     size: int | None,
     algorithm: Backend,
+    zram_abi: str,
     mem_limit: int | None,
     devices: int,
     accelerator: Profile | None,
@@ -98,6 +107,7 @@ def mount(
         mountpoint=Path(os.path.realpath(mountpoint)),
         disksize=size,
         backend=algorithm,
+        abi=ABIS[zram_abi],
         mem_limit_bytes=mem_limit or 0,
         device_count=devices,
         profile=accelerator,

@@ -11,7 +11,7 @@ from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
 from zramfs.control.values import choice, parse_int, parse_name, parse_parameters, parse_path
 from zramfs.device.algorithms import PRIMARY, PRIORITIES
 from zramfs.device.device import ZramDevice
-from zramfs.errors import InvalidValue
+from zramfs.errors import DeviceBusy, InvalidValue
 from zramfs.foreign import printable
 
 _SECONDARY: Final = 1  # ZRAM_SECONDARY_COMP
@@ -33,7 +33,7 @@ class AlgorithmAttributes:
             "recomp_algorithm": Attribute(
                 mode=READ_WRITE, show=self.show_recomp_algorithm, store=self.store_recomp_algorithm
             ),
-            "algorithm_params": Attribute(mode=WRITE_ONLY, store=self.store_algorithm_params),
+            "algorithm_params": Attribute(mode=WRITE_ONLY, store_at=self.store_algorithm_params),
             "algorithm_stat": Attribute(mode=READ_ONLY, show=self.show_algorithm_stat),
         }
 
@@ -60,23 +60,36 @@ class AlgorithmAttributes:
             raise InvalidValue(f"{priority} is not a priority from {_SECONDARY} to {PRIORITIES[-1]}")
         self._device.set_backend(load_backend(parse_name(values["algo"])), priority)
 
-    async def store_algorithm_params(self, text: str) -> None:
+    async def store_algorithm_params(self, text: str, folder: str = "") -> None:
         """algorithm_params_store: all parameters of one priority at once; what is not given is the default again.
 
-        Allowed at any time, and used when the device is initialised: until then nothing tells whether the algorithm
-        can take them (zcomp_create). A dictionary is read now.
+        Used when the device is initialised: until then nothing tells whether the algorithm can take them
+        (zcomp_create). A dictionary is read now, once everything else is known to be right; `folder` is where its path
+        begins if it is relative.
         """
         values = _named_values(text)
-        dictionary_path = parse_path(values["dict"]) if "dict" in values else ""
+        level, winbits = _optional_int(values.get("level")), _optional_int(values.get("deflate.winbits"))
+        priority = parse_int(values["priority"]) if "priority" in values else None
+        if self._device.abi.fixes_params_at_init and self._device.is_initialised:
+            raise DeviceBusy(f"{self._device.name} is initialised: its parameters cannot change")
+        priority = self._priority(values.get("algo"), priority)
+        dictionary_path = parse_path(values["dict"], folder) if "dict" in values else ""
         params = AlgorithmParams(
-            level=_optional_int(values.get("level")),
-            winbits=_optional_int(values.get("deflate.winbits")),
+            level=level,
+            winbits=winbits,
             dictionary_path=dictionary_path,
             dictionary=await self._read_dictionary(dictionary_path) if dictionary_path else b"",
         )
-        priority = parse_int(values.get("priority", f"{PRIMARY}"))
+        self._device.algorithms.set_params(priority, params)
+
+    def _priority(self, name: str | None, priority: int | None) -> int:
+        """Return which priority is meant by `algo=` and `priority=`, either or both; InvalidValue if there is none."""
         algorithms = self._device.algorithms
-        algorithms.set_params(algorithms.priority_of(values["algo"]) if "algo" in values else priority, params)
+        if name is None:
+            return algorithms.require(PRIMARY if priority is None else priority)
+        if priority is None or not self._device.abi.checks_priority_of_algo:
+            return algorithms.priority_of(name)
+        return algorithms.require_named(priority, name)
 
     async def _read_dictionary(self, path: str) -> bytes:
         """Read a file in a thread: it may be one of this mount, for which we answer, or of a server that hangs."""
@@ -118,6 +131,8 @@ def _optional_int(text: str | None) -> int | None:
 def _read_file(path: Path) -> bytes:
     if not path.is_file():  # a pipe or a terminal would give nothing, and never end
         raise InvalidValue(f"the dictionary {str(path)!r} is not a file")
+    if path.stat().st_size == 0:  # nor does the kernel read files that do not tell their size (kernel_read_file)
+        raise InvalidValue(f"the dictionary {str(path)!r} is empty")
     return path.read_bytes()
 
 

@@ -14,6 +14,10 @@ from zramfs.pool.size_classes import HUGE_CLASS_BYTES
 _U32_MAX: Final = (1 << 32) - 1
 _U64_MAX: Final = (1 << 64) - 1
 
+_FIRST: Final = 1  # ZRAM_SECONDARY_COMP
+
+_MODES: Final = ("idle", "huge", "huge_idle")
+
 
 class RecompressAttributes:
     """The knob of recompression."""
@@ -35,8 +39,12 @@ class RecompressAttributes:
             raise InvalidValue(f"a threshold of {threshold_bytes} is not less than {HUGE_CLASS_BYTES}")
         if not self._device.is_initialised:
             raise NotInitialised(f"{self._device.name} is not initialised")
-        first, end = _priorities(self._device.secondaries, chosen, words.get("algo"))
         mode = words.get("type", "")
+        abi = self._device.abi
+        if abi.checks_recompress_type and "type" in words and mode not in _MODES:
+            raise InvalidValue(f"{mode!r} is not a type of recompression: there is {', '.join(_MODES)}")
+        priorities = _one_priority if abi.recompresses_by_one else _priorities
+        first, end = priorities(self._device.secondaries, chosen, words.get("algo"))
         await self._device.recompress(
             Recompression(
                 first_priority=first,
@@ -56,9 +64,22 @@ def _words_with_values(text: str) -> list[tuple[str, str]]:
     return words
 
 
+def _one_priority(secondaries: Mapping[int, Backend], chosen: int | None, name: str | None) -> tuple[int, int]:
+    """Return the priority to try, as one before the next: #1 unless told otherwise; InvalidValue if that is none."""
+    named = [each for each in sorted(secondaries) if name in (None, secondaries[each].name)]
+    if chosen is None:
+        chosen = named[0] if named and name is not None else _FIRST
+    if chosen not in named:
+        raise InvalidValue("there is no such algorithm of recompression")
+    return chosen, chosen + 1
+
+
 def _priorities(secondaries: Mapping[int, Backend], chosen: int | None, name: str | None) -> tuple[int, int]:
-    """Return the first priority to try, and the one behind the last; InvalidValue if there is none to try."""
-    first = max(chosen or 1, 1)
+    """Return the first priority to try, and the one behind the last; InvalidValue if there is none to try.
+
+    Until Linux 7.1: a priority too small is taken for the first.
+    """
+    first = max(chosen or _FIRST, _FIRST)
     end = max(secondaries, default=0) + 1
     if chosen is not None:
         end = min(end, first + 1)

@@ -12,6 +12,8 @@ _U16_MAX: Final = (1 << 16) - 1
 _U32_MAX: Final = (1 << 32) - 1
 _MAX_NAME_BYTES: Final = 128  # CRYPTO_MAX_ALG_NAME
 _INT_MAX: Final = (1 << 31) - 1
+_TRUE: Final = ("1", "y", "t", "e", "on")
+_FALSE: Final = ("0", "n", "f", "d", "of")
 _UNSIGNED: Final = re.compile(r"\+?([0-9]+)\n?")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+\n?", re.ASCII)
 _PARAMETER: Final = re.compile(r'(?:"[^"]*(?:"|$)|[^\s"])+', re.ASCII)
@@ -65,6 +67,16 @@ def parse_age(text: str) -> int:
     return age_s
 
 
+def parse_bool(text: str) -> bool:
+    """Read a bool as kstrtobool() does: by its first letter, of which `o` needs another one."""
+    begin = text[:2].lower() if text[:1] in ("o", "O") else text[:1].lower()
+    if begin in _TRUE:
+        return True
+    if begin in _FALSE:
+        return False
+    raise InvalidValue(f"{text!r} is neither true nor false")
+
+
 def parse_flag_u16(text: str) -> bool:
     """Read a u16 of which only zero or not counts."""
     return parse_unsigned(text, most=_U16_MAX) != 0
@@ -77,15 +89,17 @@ def parse_name(text: str) -> str:
     return text.removesuffix("\n")
 
 
-def parse_path(text: str) -> str:
-    """Read the path of a file, one trailing newline ignored, whatever its bytes are: absolute, or InvalidValue.
+def parse_path(text: str, folder: str = "") -> str:
+    """Read the path of a file, one trailing newline ignored, whatever its bytes are.
 
-    The kernel takes a relative one from the writer's folder, which the daemon does not know.
+    A relative one begins in the writer's folder; InvalidValue if that is not known: the daemon has one of its own.
     """
     path = os.fsdecode(text.removesuffix("\n").encode("latin-1"))
-    if not path.startswith("/"):
-        raise InvalidValue(f"{path!r} is not an absolute path, and the daemon has a folder of its own")
-    return path
+    if path.startswith("/"):
+        return path
+    if not path or not folder:
+        raise InvalidValue(f"{path!r} is not an absolute path, and nobody knows where it begins")
+    return f"{folder}/{path}"
 
 
 def choice(names: list[str], chosen: str) -> str:

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from zramfs.contracts import Attribute, ControlTree
+from zramfs.contracts import Attribute, ControlTree, Link
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
-from zramfs.control.values import parse_parameters, parse_path, parse_unsigned, parse_within
+from zramfs.control.values import parse_bool, parse_parameters, parse_path, parse_unsigned, parse_within
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import Selection
 from zramfs.errors import InvalidValue, NoBackingDevice, NotInitialised, ValueOutOfRange
@@ -31,8 +31,8 @@ class WritebackAttributes:
 
     def tree(self) -> ControlTree:
         """Return the family's files."""
-        return {
-            "backing_dev": Attribute(mode=READ_WRITE, show=self.show_backing_dev, store=self.store_backing_dev),
+        tree: dict[str, Attribute | Link | ControlTree] = {
+            "backing_dev": Attribute(mode=READ_WRITE, show=self.show_backing_dev, store_at=self.store_backing_dev),
             "writeback": Attribute(mode=WRITE_ONLY, store=self.store_writeback),
             "writeback_limit": Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.limit_pages}\n", store=self.store_limit
@@ -40,20 +40,29 @@ class WritebackAttributes:
             "writeback_limit_enable": Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.is_limited:d}\n", store=self.store_limit_enable
             ),
-            "writeback_batch_size": Attribute(
-                mode=READ_WRITE, show=lambda: f"{self._writeback.batch_pages}\n", store=self.store_batch_size
-            ),
             "bd_stat": Attribute(mode=READ_ONLY, show=self.show_bd_stat),
         }
+        if self._device.abi.has_batch_size:
+            tree["writeback_batch_size"] = Attribute(
+                mode=READ_WRITE, show=lambda: f"{self._writeback.batch_pages}\n", store=self.store_batch_size
+            )
+        if self._device.abi.has_compressed_writeback:
+            tree["compressed_writeback"] = Attribute(
+                mode=READ_WRITE, show=lambda: f"{self._writeback.is_compressed:d}\n", store=self.store_compressed
+            )
+        return tree
 
     def show_backing_dev(self) -> str:
         """backing_dev_show: a path, or none."""
         backing = self._writeback.backing
         return f"{backing.path if backing is not None else 'none'}\n"
 
-    async def store_backing_dev(self, text: str) -> None:
-        """backing_dev_store: a block device; ours too: a regular file, and `none`. EBUSY once initialised."""
-        await self._device.choose_backing(None if text.removesuffix("\n") == "none" else parse_path(text))
+    async def store_backing_dev(self, text: str, folder: str = "") -> None:
+        """backing_dev_store: a block device; ours too: a regular file, and `none`. EBUSY once initialised.
+
+        `folder` is where a relative path begins.
+        """
+        await self._device.choose_backing(None if text.removesuffix("\n") == "none" else parse_path(text, folder))
 
     async def store_limit(self, text: str) -> None:
         """writeback_limit_store: a u64 of pages."""
@@ -69,6 +78,10 @@ class WritebackAttributes:
         if batch_pages == 0:
             raise InvalidValue("a batch has at least a page")
         self._writeback.batch_pages = batch_pages
+
+    async def store_compressed(self, text: str) -> None:
+        """compressed_writeback_store: a bool; EBUSY once initialised."""
+        self._device.compress_writeback(wanted=parse_bool(text))
 
     def show_bd_stat(self) -> str:
         """bd_stat_show: pages there, read and written."""

@@ -57,12 +57,12 @@ class Algorithms:
 
     def choose(self, priority: int, backend: Backend) -> None:
         """Give the priority to an algorithm."""
-        self._require(priority)
+        self.require(priority)
         self._backends[priority] = backend
 
     def set_params(self, priority: int, params: AlgorithmParams) -> None:
         """Ask the algorithm that has the priority, or will have it, for exactly these parameters."""
-        self._require(priority)
+        self.require(priority)
         self._params[priority] = params
 
     def priority_of(self, name: str) -> int:
@@ -71,6 +71,13 @@ class Algorithms:
             if backend.name == name:
                 return priority
         raise InvalidValue(f"{name!r} is not an algorithm of this device")
+
+    def require_named(self, priority: int, name: str) -> int:
+        """Return the priority if the algorithm of this name has it; InvalidValue if not."""
+        backend = self._backends.get(priority)
+        if backend is None or backend.name != name:
+            raise InvalidValue(f"#{priority} is not {name!r}")
+        return priority
 
     def activate_secondaries(self) -> dict[int, ActiveAlgorithm]:
         """Set the secondary ones up, by priority; InvalidValue for parameters that one of them cannot take."""
@@ -85,9 +92,11 @@ class Algorithms:
         return active
 
     @staticmethod
-    def _require(priority: int) -> None:
+    def require(priority: int) -> int:
+        """Return the priority if there can be such a one; InvalidValue if not."""
         if priority not in PRIORITIES:
             raise InvalidValue(f"{priority} is not a priority from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+        return priority
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"#{priority}: {backend.name}" for priority, backend in self.backends.items())

@@ -48,7 +48,7 @@ class BackingDevice:
         self._closing = trio.Event()
         self.blocks = BlockMap(link.size_bytes // PAGE_SIZE)
         self.reads = 0
-        """Pages read from it: bd_reads."""
+        """Pages that were to be read from it: bd_reads."""
         self.writes = 0
         """Pages written to it: bd_writes."""
         self.closed = trio.Event()
@@ -68,6 +68,7 @@ class BackingDevice:
         await self._require_usable()
         for block in blocks:
             self.blocks.pin(block)
+        self.reads += len(blocks)  # whatever becomes of them (read_from_bdev)
         transfers = [Transfer(blocks[first : first + SLOT_PAGES]) for first in range(0, len(blocks), SLOT_PAGES)]
         try:
             for transfer in transfers:
@@ -80,7 +81,6 @@ class BackingDevice:
         for transfer in transfers:
             for error in transfer.failures.values():
                 raise BackingDeviceFailed(f"the backing device cannot be read: {error.strerror}", errno.EIO) from error
-        self.reads += len(blocks)
         return memoryview(b"".join(transfer.contents for transfer in transfers))
 
     async def write(self, pages: memoryview, blocks: Sequence[int]) -> dict[int, OSError]:

@@ -11,11 +11,12 @@ from typing import Final
 
 import trio
 
+from zramfs.abi import NEWEST, ZramAbi
 from zramfs.block.disk import Disk
 from zramfs.block.request import Request
 from zramfs.block.scan import describe_some, described_bytes, mark_idle_some
 from zramfs.block.slots import Codecs, SlotTable
-from zramfs.contracts import Accelerator, Backend, StreamPolicy
+from zramfs.contracts import Accelerator, AlgorithmParams, Backend, StreamPolicy
 from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, codecs_of_channels, release_secondaries
 from zramfs.device.lineage import OwnMount
 from zramfs.device.recompression import Recompression, recompress
@@ -42,6 +43,8 @@ class DeviceConfig:
     accelerator: Accelerator | None
     mem_limit_pages: int = 0
     policy: StreamPolicy = StreamPolicy.AUTO
+    abi: ZramAbi = NEWEST
+    """Which kernel's rules it keeps; reset leaves that as it is."""
 
 
 class ZramDevice:
@@ -74,7 +77,7 @@ class ZramDevice:
         self.active_algorithms: Mapping[int, ActiveAlgorithm] = {}
         """Those set up, by priority; none until it is initialised."""
         self._secondary_streams: Mapping[int, PercpuStream] = {}
-        self.writeback = Writeback(own_mount or OwnMount())
+        self.writeback = Writeback(own_mount or OwnMount(), remembers_objects=config.abi.keeps_marks_of_written_back)
         """Its backing device, and what may be written to it."""
         self._post_processing = trio.Lock()
         self._interruption = trio.CancelScope()
@@ -100,6 +103,11 @@ class ZramDevice:
     def backend(self) -> Backend:
         """The primary algorithm, in use or that will be."""
         return self.algorithms.backends[PRIMARY]
+
+    @property
+    def abi(self) -> ZramAbi:
+        """Which kernel's rules it keeps."""
+        return self._config.abi
 
     @property
     def policy(self) -> StreamPolicy:
@@ -216,6 +224,8 @@ class ZramDevice:
         if self.is_initialised:
             raise DeviceBusy(f"{self.name} is initialised: its algorithms cannot change")
         self.algorithms.choose(priority, backend)
+        if self.abi.resets_params_with_algorithm:
+            self.algorithms.set_params(priority, AlgorithmParams())
 
     def set_policy(self, policy: StreamPolicy) -> None:
         """Choose which streams writes use, from the next write on."""
@@ -254,6 +264,12 @@ class ZramDevice:
             if self.is_initialised:
                 raise DeviceBusy(f"{self.name} is initialised: its backing device cannot change")
             await self.writeback.choose_backing(path)
+
+    def compress_writeback(self, *, wanted: bool) -> None:
+        """Have objects written back as they are, or decompressed; only before the device is initialised."""
+        if self.is_initialised:
+            raise DeviceBusy(f"{self.name} is initialised: its pages are written back in one form")
+        self.writeback.is_compressed = wanted
 
     async def write_back(self, selections: Sequence[Selection]) -> None:
         """Move the selected pages to the backing device (`Writeback.write_back`)."""

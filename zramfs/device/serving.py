@@ -144,6 +144,6 @@ class BioServer:
         """Patch those partial pages that are in the backing device; of another one `go_on` sees to it."""
         for edge in bio.missing_edges():
             page = edge[0]
-            for _, block in written_back(bio.disk.table, page, page + 1):
-                contents = await writeback.read_blocks([block])
-                bio.patch_edge(edge, contents, block)
+            for written in written_back(bio.disk.table, page, page + 1):
+                fetched = await writeback.fetch(bio.disk, [written])
+                bio.patch_edge(edge, fetched[page], written.block)

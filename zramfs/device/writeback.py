@@ -11,7 +11,14 @@ import trio
 from zramfs.block.blocks import BlockMap
 from zramfs.block.candidates import Candidates
 from zramfs.block.disk import Disk
-from zramfs.block.replacement import commit_written_back, load_candidate, written_back
+from zramfs.block.replacement import (
+    WrittenBack,
+    commit_written_back,
+    decompress_block,
+    load_candidate,
+    load_object,
+    written_back,
+)
 from zramfs.device.backing import BackingDevice, open_backing_device
 from zramfs.device.lineage import OwnMount
 from zramfs.errors import (
@@ -22,7 +29,7 @@ from zramfs.errors import (
     WritebackLimitSpent,
     ZramError,
 )
-from zramfs.units import PAGE_SIZE
+from zramfs.units import PAGE_SIZE, BytesLike
 
 _DEFAULT_BATCH_PAGES: Final = 32
 
@@ -54,10 +61,17 @@ class Selection:
 
 
 class Writeback:
-    """The backing device of one zram device, which must not lie on `own_mount`, and what may be written to it."""
+    """The backing device of one zram device, which must not lie on `own_mount`, and what may be written to it.
 
-    def __init__(self, own_mount: OwnMount) -> None:
+    `remembers_objects`: block_state tells of pages there what their objects were.
+    """
+
+    def __init__(self, own_mount: OwnMount, *, remembers_objects: bool = True) -> None:
         self._own_mount = own_mount
+        self._remembers_objects = remembers_objects
+        self.is_compressed = False
+        """compressed_writeback: blocks have objects as they are. It is fixed while the device is initialised, because
+        nothing else tells what a block has; reset leaves it."""
         self.backing: BackingDevice | None = None
         self._released: BackingDevice | None = None
         self._opening = trio.CancelScope()
@@ -148,25 +162,42 @@ class Writeback:
         step, because only the event loop does that.
         """
         first_page, end_page = offset_bytes // PAGE_SIZE, -(-(offset_bytes + len(out)) // PAGE_SIZE)
-        fetched: dict[int, memoryview] = {}
-        while missing := {
-            page: block for page, block in written_back(disk.table, first_page, end_page) if page not in fetched
-        }:
-            contents = await self.read_blocks(list(missing.values()))
-            for place, page in enumerate(missing):
-                fetched[page] = contents[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
+        fetched: dict[int, BytesLike] = {}
+        while missing := [each for each in written_back(disk.table, first_page, end_page) if each.page not in fetched]:
+            fetched.update(await self.fetch(disk, missing))
         for page in range(first_page, end_page):
             begin = max(offset_bytes, page * PAGE_SIZE)
             end = min(offset_bytes + len(out), (page + 1) * PAGE_SIZE)
             portion = out[begin - offset_bytes : end - offset_bytes]
             if page in fetched:
-                portion[:] = fetched[page][begin % PAGE_SIZE :][: end - begin]
+                portion[:] = memoryview(fetched[page])[begin % PAGE_SIZE :][: end - begin]
             elif disk.read_nowait(begin, portion):
                 raise CorruptPage(f"page {page} does not decompress")
 
-    async def read_blocks(self, blocks: Sequence[int]) -> memoryview:
-        """Return what blocks hold that belonged to slots when this was called (`BackingDevice.read`)."""
-        return await self._required_backing().read(blocks)
+    async def fetch(self, disk: Disk, wanted: Sequence[WrittenBack]) -> dict[int, BytesLike]:
+        """Return pages by their numbers, as they were when their slots said so. CorruptPage, BackingDeviceFailed.
+
+        Their blocks are nobody else's until the caller awaits again (`BackingDevice.read`).
+        """
+        contents = await self._required_backing().read([each.block for each in wanted])
+        blocks = (contents[place : place + PAGE_SIZE] for place in range(0, len(contents), PAGE_SIZE))
+        if not self.is_compressed:
+            return {each.page: block for each, block in zip(wanted, blocks, strict=True)}
+        return {
+            each.page: decompress_block(block, each, disk.own_codecs)
+            for each, block in zip(wanted, blocks, strict=True)
+        }
+
+    def load(self, disk: Disk, page: int, room: memoryview) -> bool:
+        """Fill `room` with what the block of a candidate is to have; False if it is none any more, or CorruptPage."""
+        if self.is_compressed:
+            return load_object(disk.table, page, room)
+        return load_candidate(disk.table, page, room, disk.own_codecs)
+
+    def commit(self, disk: Disk, page: int, block: int) -> bool:
+        """Let a block that has been written stand for a candidate's object; False if it is none any more."""
+        remembers = self._remembers_objects or self.is_compressed
+        return commit_written_back(disk.table, page, block, remembers=remembers)
 
     def _required_backing(self) -> BackingDevice:
         if self.backing is None:
@@ -230,7 +261,7 @@ class _Batches:
         place = len(self._pages)
         room = self._buffer[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
         try:
-            is_loaded = load_candidate(self._disk.table, page, room, self._disk.own_codecs)
+            is_loaded = self._writeback.load(self._disk, page, room)
         except CorruptPage as error:
             self._failure = error
             is_loaded = False
@@ -248,7 +279,7 @@ class _Batches:
         for place, (page, block) in enumerate(zip(pages, blocks, strict=True)):
             if place in failures:
                 self._give_back([block])
-            elif not commit_written_back(self._disk.table, page, block):
+            elif not self._writeback.commit(self._disk, page, block):
                 self._backing.blocks.give_back(block)
         for error in failures.values():
             text = f"the backing device cannot be written: {error.strerror}"

@@ -4,8 +4,9 @@ import errno
 import functools
 import logging
 import os
+import stat
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
@@ -23,6 +24,7 @@ from pyfuse3 import (
     RequestContext,
     SetattrFields,
     StatvfsData,
+    XAttrNameT,
 )
 
 from zramfs.contracts import Attribute, ControlTree, Link
@@ -236,7 +238,29 @@ class ZramFilesystem(pyfuse3.Operations):
         """Refuse whatever would change a folder: names are fixed, as in sysfs."""
         raise FUSEError(errno.EPERM)
 
-    create = mknod = mkdir = symlink = link = rename = unlink = rmdir = _refuse  # type: ignore[assignment]
+    mkdir = symlink = link = rename = unlink = rmdir = _refuse  # type: ignore[assignment]
+
+    @_answers_errors
+    async def create(self, *_: object) -> NoReturn:
+        """Refuse a new file as lookup_open() does in sysfs."""
+        raise FUSEError(errno.EACCES)
+
+    @_answers_errors
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Refuse a new file likewise, and a device as any other change."""
+        del parent_inode, name, rdev, ctx
+        raise FUSEError(errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
+
+    @_answers_errors
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        """Tell that there are none.
+
+        To be asked for one by name stays unsupported, so that the kernel asks once, and not with each write of a file.
+        """
+        del inode, ctx
+        return ()
 
     # ---- folders ------------------------------------------------------------------------------------------------
 
@@ -260,7 +284,6 @@ class ZramFilesystem(pyfuse3.Operations):
     @_answers_errors
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         """Open a file; the kernel's page cache serves block files (mmap needs it), never attributes."""
-        del ctx
         node = self._tree.node(inode)
         if isinstance(node, Folder):
             raise FUSEError(errno.EISDIR)
@@ -269,11 +292,11 @@ class ZramFilesystem(pyfuse3.Operations):
             await self.announcements.sent()
         if isinstance(node, SymbolicLink):
             raise FUSEError(errno.ELOOP)
-        handle = self._open_node(node, flags)
+        handle = self._open_node(node, flags, ctx.pid)
         return FileInfo(fh=FileHandleT(handle), direct_io=node.is_direct_io)
 
-    def _open_node(self, node: AttributeFile | BlockFile, flags: int) -> int:
-        file = node.open(flags)
+    def _open_node(self, node: AttributeFile | BlockFile, flags: int, pid: int) -> int:
+        file: OpenFile = node.open(flags) if isinstance(node, BlockFile) else node.open(flags, pid)
         try:
             handle = self._new_handle(node, flags)
         except MemoryError:

@@ -8,9 +8,10 @@ from typing import Final, Protocol
 
 import trio
 
+from zramfs.caller import Caller
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import NoSuchDevice, PastTheEnd, ZramError
+from zramfs.errors import InvalidValue, NoSuchDevice, PastTheEnd, ZramError
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE
 
 _TIMEOUT_S: Final = 3600.0
@@ -106,17 +107,19 @@ class AttributeFile:
         """As many as its size takes: sysfs says none, and for `tar -S` a file of no blocks is all hole."""
         return -(-self.size_bytes // SECTOR_SIZE)
 
-    def open(self, flags: int) -> "OpenAttribute":
-        """Open for reading what can be shown, and for writing what can be stored."""
+    def open(self, flags: int, pid: int = 0) -> "OpenAttribute":
+        """Open for reading what can be shown, and for writing what can be stored; `pid` is the caller's."""
         access = flags & os.O_ACCMODE
         attribute = self.attribute
         if access != os.O_WRONLY and not (attribute.show or attribute.show_async or attribute.show_portions):
             raise AccessDenied("this attribute cannot be read")
-        if access != os.O_RDONLY and attribute.store is None:
+        if access != os.O_RDONLY and attribute.store is None and attribute.store_at is None:
             raise AccessDenied("this attribute cannot be written")
+        if flags & os.O_DIRECT:  # do_dentry_open(): kernfs has no direct I/O
+            raise InvalidValue("an attribute has no direct I/O")
         if attribute.show_portions is not None:
             return OpenLongAttribute(self, attribute.show_portions)
-        return OpenAttribute(self)
+        return OpenAttribute(self, Caller(pid) if attribute.store_at is not None and pid else None)
 
 
 def _encoded(shown: str) -> bytes:
@@ -127,8 +130,9 @@ def _encoded(shown: str) -> bytes:
 class OpenAttribute:
     """Reading shows the value anew, unless it goes on where it ended (seq_read_iter); each write is one value."""
 
-    def __init__(self, file: AttributeFile) -> None:
+    def __init__(self, file: AttributeFile, caller: Caller | None = None) -> None:
         self._file = file
+        self._caller = caller
         self._shown = b""
         self._ended_at_bytes = 0
 
@@ -155,11 +159,17 @@ class OpenAttribute:
         """Store the value, a page of it at the most and a C string, as kernfs does; zero bytes are no value."""
         attribute = self._present_attribute()
         value = data[:PAGE_SIZE]
-        if value and attribute.store is not None:
-            await attribute.store(value.partition(b"\0")[0].decode("latin-1"))
-            if attribute.changes_files:
-                await self._file.on_changed()
+        if value:
+            await self._store(attribute, value.partition(b"\0")[0].decode("latin-1"))
         return len(value)
+
+    async def _store(self, attribute: Attribute, text: str) -> None:
+        if attribute.store_at is not None:
+            await attribute.store_at(text, self._caller.folder() if self._caller is not None else "")
+        elif attribute.store is not None:
+            await attribute.store(text)
+        if attribute.changes_files:
+            await self._file.on_changed()
 
     def _present_attribute(self) -> Attribute:
         if self._file.is_gone:
@@ -170,7 +180,9 @@ class OpenAttribute:
         """Return: what is stored is in force."""
 
     def release(self) -> None:
-        """Return: nothing is held."""
+        """Forget who opened it."""
+        if self._caller is not None:
+            self._caller.close()
 
 
 class OpenLongAttribute(OpenAttribute):

@@ -88,14 +88,18 @@ cdef inline Verdict read_read(Request *request, const fuse_read_in *arguments) n
 
 
 cdef Verdict read_fallocate(Request *request, const fuse_fallocate_in *arguments) noexcept nogil:
-    """Punch a hole or zero a range, where the size stays: what lies behind the end is nothing."""
+    """Punch a hole or zero a range, of which nothing may lie behind the end unless the size stays (blkdev_fallocate)."""
     cdef uint64_t disksize = peek_u64(&(<Disk>request.disk).size_now)
     cdef uint32_t mode = arguments.mode
-    cdef bint keeps_size = mode & KEEP_SIZE or arguments.offset + arguments.length <= disksize
-    if mode != PUNCH_HOLE | KEEP_SIZE and (mode & ~<uint32_t>KEEP_SIZE != ZERO_RANGE or not keeps_size):
+    if mode & ~<uint32_t>(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE):
         request.bio.error = EOPNOTSUPP
-        return ANSWER
-    if arguments.offset >= disksize:
+    elif arguments.offset >= disksize:
+        request.bio.error = EINVAL
+    elif arguments.length > disksize - arguments.offset and not mode & KEEP_SIZE:
+        request.bio.error = EINVAL
+    elif mode != PUNCH_HOLE | KEEP_SIZE and mode & ~<uint32_t>KEEP_SIZE != ZERO_RANGE:
+        request.bio.error = EOPNOTSUPP
+    if request.bio.error:
         return ANSWER
     request.bio.operation = PUNCH
     request.bio.offset_bytes = arguments.offset

@@ -46,17 +46,6 @@ def test_defaults_are_the_kernels(backend: Backend, defaults: AlgorithmParams) -
 @pytest.mark.parametrize(
     ("backend", "requested", "complaint"),
     [
-        (LZ4, AlgorithmParams(level=65538), "no level 65538"),
-        (LZ4, AlgorithmParams(winbits=-11), "no deflate.winbits"),
-        (LZ4, AlgorithmParams(dictionary=b"x"), "no dictionary"),
-        (LZ4, AlgorithmParams(dictionary_path="/empty"), "no dictionary"),
-        (LZ4HC, AlgorithmParams(level=0), "no level 0"),
-        (LZ4HC, AlgorithmParams(level=17), "no level 17, but 1 to 16"),
-        (LZ4HC, AlgorithmParams(winbits=11), "no deflate.winbits"),
-        (LZ4HC, AlgorithmParams(dictionary=b"x"), "no dictionary"),
-        (ZSTD, AlgorithmParams(level=23), "no level 23"),
-        (ZSTD, AlgorithmParams(level=-200_000), "no level -200000"),
-        (ZSTD, AlgorithmParams(winbits=-11), "no deflate.winbits"),
         (
             ZSTD,
             AlgorithmParams(dictionary=b"\x37\xa4\x30\xec" + bytes(20), dictionary_path="/d"),
@@ -66,7 +55,6 @@ def test_defaults_are_the_kernels(backend: Backend, defaults: AlgorithmParams) -
         (DEFLATE, AlgorithmParams(level=-2), "no level -2"),
         (DEFLATE, AlgorithmParams(winbits=8), "no winbits 8"),
         (DEFLATE, AlgorithmParams(winbits=-16), "no winbits -16"),
-        (DEFLATE, AlgorithmParams(dictionary=b"x"), "no dictionary"),
     ],
 )
 def test_parameters_that_an_algorithm_cannot_take_are_refused(
@@ -74,6 +62,32 @@ def test_parameters_that_an_algorithm_cannot_take_are_refused(
 ) -> None:
     with pytest.raises(InvalidValue, match=complaint):
         backend.setup_params(requested, accelerator=None)
+
+
+@pytest.mark.parametrize(
+    ("backend", "requested", "used"),
+    [
+        (LZ4, AlgorithmParams(level=65538), 65537),
+        (LZ4, AlgorithmParams(level=0), 1),
+        (LZ4, AlgorithmParams(level=-3), 1),
+        (LZ4, AlgorithmParams(level=7, winbits=-11), 7),
+        (LZ4HC, AlgorithmParams(level=0), 9),
+        (LZ4HC, AlgorithmParams(level=-1), 9),
+        (LZ4HC, AlgorithmParams(level=17), 16),
+        (LZ4HC, AlgorithmParams(level=5, winbits=11), 5),
+        (ZSTD, AlgorithmParams(level=23), 22),
+        (ZSTD, AlgorithmParams(level=-200_000), -131_072),
+        (ZSTD, AlgorithmParams(level=4, winbits=-11), 4),
+        (DEFLATE, AlgorithmParams(level=4, dictionary=b"x", dictionary_path="/d"), 4),
+    ],
+)
+def test_what_an_algorithm_has_not_is_ignored_as_by_the_kernels(
+    backend: Backend, requested: AlgorithmParams, used: int, compressible_pages: Callable[..., bytes]
+) -> None:
+    algorithm = backend.setup_params(requested, accelerator=None).algorithm
+    assert algorithm == AlgorithmParams(level=used, winbits=-11 if backend is DEFLATE else None)
+    text = compressible_pages(2)
+    assert compressed_bytes(backend, requested, text) == compressed_bytes(backend, AlgorithmParams(level=used), text)
 
 
 @pytest.mark.parametrize("backend", [LZO, LZO_RLE], ids=lambda backend: backend.name)
@@ -118,16 +132,55 @@ def test_lz4hc_levels_beyond_liblz4s_are_its_best(compressible_pages: Callable[.
     assert len(sizes) == 1
 
 
-def test_a_dictionary_of_similar_text_makes_zstd_smaller(compressible_pages: Callable[..., bytes]) -> None:
+WITH_DICTIONARIES = [LZ4, LZ4HC, ZSTD]
+
+
+@pytest.mark.parametrize("backend", WITH_DICTIONARIES, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("pages", [2, 40], ids=["8 KiB", "160 KiB"])
+def test_a_dictionary_of_similar_text_makes_pages_smaller(
+    backend: Backend, pages: int, compressible_pages: Callable[..., bytes]
+) -> None:
     text = compressible_pages(8)
-    dictionary = AlgorithmParams(dictionary=compressible_pages(2, seed=1), dictionary_path="/d")
-    assert compressed_bytes(ZSTD, dictionary, text) < compressed_bytes(ZSTD, AlgorithmParams(), text)
+    dictionary = AlgorithmParams(dictionary=compressible_pages(pages, seed=1), dictionary_path="/d")
+    assert compressed_bytes(backend, dictionary, text) < compressed_bytes(backend, AlgorithmParams(), text)
 
 
-def test_zstd_needs_the_dictionary_to_decompress(compressible_pages: Callable[..., bytes]) -> None:
+@pytest.mark.parametrize("backend", WITH_DICTIONARIES, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("content", [b"x", b"zspage", bytes(range(13))])
+def test_a_dictionary_may_be_short(backend: Backend, content: bytes, compressible_pages: Callable[..., bytes]) -> None:
+    dictionary = AlgorithmParams(dictionary=content, dictionary_path="/d")
+    assert compressed_bytes(backend, dictionary, compressible_pages(2) + os.urandom(PAGE)) > 0
+
+
+@pytest.mark.parametrize("backend", WITH_DICTIONARIES, ids=lambda backend: backend.name)
+def test_a_context_with_a_dictionary_carries_nothing_from_page_to_page(
+    backend: Backend, compressible_pages: Callable[..., bytes]
+) -> None:
+    requested = AlgorithmParams(dictionary=compressible_pages(3, seed=9), dictionary_path="/d")
+    params = backend.setup_params(requested, accelerator=None)
+    text = compressible_pages(10) + os.urandom(PAGE) + compressible_pages(2)
+    pages = [text[at : at + PAGE] for at in range(0, len(text), PAGE)]
+    context = backend.create_context(params)
+    assert [context.compress(page) for page in pages] == [
+        backend.create_context(params).compress(page) for page in pages
+    ]
+
+
+def test_only_the_last_64_kib_of_a_dictionary_count_for_lz4(compressible_pages: Callable[..., bytes]) -> None:
+    dictionary = compressible_pages(20, seed=1)
+    for backend in (LZ4, LZ4HC):
+        sizes = {
+            compressed_bytes(backend, AlgorithmParams(dictionary=content, dictionary_path="/d"), compressible_pages(4))
+            for content in (dictionary, dictionary[-(64 << 10) :])
+        }
+        assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("backend", WITH_DICTIONARIES, ids=lambda backend: backend.name)
+def test_the_dictionary_is_needed_to_decompress(backend: Backend, compressible_pages: Callable[..., bytes]) -> None:
     requested = AlgorithmParams(dictionary=compressible_pages(2), dictionary_path="/d")
-    block = ZSTD.create_context(ZSTD.setup_params(requested, accelerator=None)).compress(compressible_pages(1))
-    plain = ZSTD.create_context(ZSTD.setup_params(AlgorithmParams(), accelerator=None))
+    block = backend.create_context(backend.setup_params(requested, accelerator=None)).compress(compressible_pages(1))
+    plain = backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None))
     with pytest.raises(ValueError, match="does not decompress"):
         plain.decompress(block)
 

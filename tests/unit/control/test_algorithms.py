@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from zramfs.abi import ABIS, NEWEST, ZRAM_6_18, ZRAM_7_3, ZramAbi
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
 from zramfs.contracts import AlgorithmParams
@@ -17,11 +18,21 @@ from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.serving import BioServer
 from zramfs.errors import ZramError
 
+MakeDevice = Callable[..., ZramDevice]
+
 
 @pytest.fixture
-async def device(nursery: trio.Nursery) -> ZramDevice:
-    server = BioServer(BlockLayer())
-    return ZramDevice("zram0", server=server, nursery=nursery, config=DeviceConfig(backend=LZ4, accelerator=None))
+async def make_device(nursery: trio.Nursery) -> MakeDevice:
+    def make(abi: ZramAbi = NEWEST) -> ZramDevice:
+        config = DeviceConfig(backend=LZ4, accelerator=None, abi=abi)
+        return ZramDevice("zram0", server=BioServer(BlockLayer()), nursery=nursery, config=config)
+
+    return make
+
+
+@pytest.fixture
+async def device(make_device: MakeDevice) -> ZramDevice:
+    return make_device()
 
 
 @pytest.fixture
@@ -45,6 +56,8 @@ def attributes(device: ZramDevice) -> AlgorithmAttributes:
         ("dict=/nonexistent", errno.EINVAL),
         ("dict=/", errno.EINVAL),
         ("dict=/dev/zero", errno.EINVAL),
+        ("dict=/dev/null", errno.EINVAL),
+        ("dict=/proc/version", errno.EINVAL),
         ("dict=a\0b", errno.EINVAL),
     ],
 )
@@ -60,7 +73,7 @@ async def test_algorithm_params_refuses(attributes: AlgorithmAttributes, text: s
         ("algo=lz4 level=7\n", 0, AlgorithmParams(level=7)),
         ("level=-3", 0, AlgorithmParams(level=-3)),
         ("priority=2 level=+3 deflate.winbits=-9", 2, AlgorithmParams(level=3, winbits=-9)),
-        ("priority=2 algo=lz4 level=1", 0, AlgorithmParams(level=1)),
+        ("priority=0 algo=lz4 level=1", 0, AlgorithmParams(level=1)),
         ("level=1 level=2", 0, AlgorithmParams(level=2)),
         ('algo="lz4" level="5"', 0, AlgorithmParams(level=5)),
         ("bogus=1", 0, AlgorithmParams()),
@@ -88,6 +101,17 @@ async def test_algorithm_params_reads_the_dictionary(
     await attributes.store_algorithm_params(f'dict="{path}"')
     assert device.algorithms.params(0).dictionary == b"zspage doorbell"
     assert device.algorithms.params(0).dictionary_path == str(path)
+
+
+async def test_a_relative_dictionary_is_taken_from_the_writers_folder(
+    device: ZramDevice, attributes: AlgorithmAttributes, tmp_path: Path
+) -> None:
+    (tmp_path / "words").write_bytes(b"zspage doorbell")
+    await attributes.store_algorithm_params("dict=./words", str(tmp_path))
+    assert device.algorithms.params(0).dictionary == b"zspage doorbell"
+    with pytest.raises(ZramError) as raised:
+        await attributes.store_algorithm_params("dict=words")
+    assert raised.value.errno == errno.EINVAL
 
 
 async def test_algorithm_stat_writes_any_path_in_one_line(
@@ -147,13 +171,61 @@ async def test_algorithms_of_an_initialised_device_are_busy(
             assert raised.value.errno == errno.EBUSY
 
 
-async def test_algorithm_params_of_an_initialised_device_are_taken_but_not_used(
+async def test_algorithm_params_of_an_initialised_device_are_busy_since_7_1(
     open_device: Callable[..., AbstractAsyncContextManager[ZramDevice]],
 ) -> None:
-    async with open_device(1) as device:
+    async with open_device(1, abi=ZRAM_7_3) as device:
+        attributes = AlgorithmAttributes(device)
+        for text, error in (
+            ("level=x", errno.EINVAL),
+            ("level=9", errno.EBUSY),
+            ("algo=nope", errno.EBUSY),
+            ("priority=9", errno.EBUSY),
+            ("dict=/nonexistent", errno.EBUSY),
+        ):
+            with pytest.raises(ZramError) as raised:
+                await attributes.store_algorithm_params(text)
+            assert raised.value.errno == error, text
+
+
+async def test_algorithm_params_of_an_initialised_device_are_taken_but_not_used_until_7_1(
+    open_device: Callable[..., AbstractAsyncContextManager[ZramDevice]],
+) -> None:
+    async with open_device(1, abi=ZRAM_6_18) as device:
         attributes = AlgorithmAttributes(device)
         await attributes.store_algorithm_params("level=9")
         assert attributes.show_algorithm_stat() == "0 lz4 level=1\n"
+
+
+async def test_algo_and_priority_must_agree_since_7_1(make_device: MakeDevice) -> None:
+    text = "priority=2 algo=lz4 level=5"
+    before, after = make_device(ZRAM_6_18), make_device(ZRAM_7_3)
+    await AlgorithmAttributes(before).store_algorithm_params(text)
+    assert before.algorithms.params(0) == AlgorithmParams(level=5)
+    with pytest.raises(ZramError) as raised:
+        await AlgorithmAttributes(after).store_algorithm_params(text)
+    assert raised.value.errno == errno.EINVAL
+    await AlgorithmAttributes(after).store_recomp_algorithm("algo=lz4 priority=2")
+    await AlgorithmAttributes(after).store_algorithm_params(text)
+    assert after.algorithms.params(2) == AlgorithmParams(level=5)
+
+
+@pytest.mark.parametrize("abi", ABIS.values(), ids=ABIS)
+async def test_parameters_go_with_the_algorithm_since_7_3(make_device: MakeDevice, abi: ZramAbi) -> None:
+    device = make_device(abi)
+    attributes = AlgorithmAttributes(device)
+    for priority, choose in ((0, attributes.store_comp_algorithm), (1, attributes.store_recomp_algorithm)):
+        await attributes.store_algorithm_params(f"priority={priority} level=7")
+        await choose("lz4" if priority == 0 else "algo=lz4")
+        expected = AlgorithmParams() if abi is ZRAM_7_3 else AlgorithmParams(level=7)
+        assert device.algorithms.params(priority) == expected
+
+
+async def test_an_empty_dictionary_is_refused(attributes: AlgorithmAttributes, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(ZramError) as raised:
+        await attributes.store_algorithm_params(f"dict={tmp_path}/empty")
+    assert raised.value.errno == errno.EINVAL
 
 
 async def test_algorithm_stat_shows_what_was_asked_for_until_the_device_is_initialised(

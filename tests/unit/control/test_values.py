@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from zramfs.control.values import choice, parse_flag_u16, parse_int, parse_name, parse_path, parse_unsigned
+from zramfs.control.values import choice, parse_bool, parse_flag_u16, parse_int, parse_name, parse_path, parse_unsigned
 from zramfs.errors import InvalidValue, ValueOutOfRange
 
 
@@ -16,6 +16,21 @@ def test_unsigned_reads_as_kstrtoul(text: str, value: int) -> None:
 def test_unsigned_refuses_junk(text: str) -> None:
     with pytest.raises(InvalidValue) as raised:
         parse_unsigned(text)
+    assert raised.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1), ("0\n", 0), ("y", 1), ("No", 0), ("true", 1), ("F", 0), ("enabled", 1), ("d", 0), ("on", 1), ("OFF", 0)],
+)
+def test_bool_reads_as_kstrtobool(text: str, value: int) -> None:
+    assert parse_bool(text) is bool(value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "2", " 1", "x", "o", "oo", "-1"])
+def test_bool_refuses_junk(text: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        parse_bool(text)
     assert raised.value.errno == errno.EINVAL
 
 

@@ -125,7 +125,7 @@ async def test_failures_are_told_by_their_place_in_the_whole(device: BackingDevi
     blocks = [device.blocks.reserve() for _ in range(BLOCKS)]
     os.truncate(path, (SLOT_PAGES + 3) * PAGE)
     await fails(lambda: device.read(blocks))
-    assert device.reads == 0
+    assert device.reads == BLOCKS  # as the kernel counts: those that were to be read
     assert len(await device.read(blocks[: SLOT_PAGES + 3])) == (SLOT_PAGES + 3) * PAGE
 
 
@@ -182,7 +182,7 @@ async def test_whoever_waits_is_abandoned_at_once(zram: ZramDevice, random_pages
                 assert len(nursery.child_tasks) == 0
             await fails(lambda: read_back(zram, 0, PAGE))
             await fails(lambda: zram.write_back([Selection(4, 6)]))
-            assert zram.writeback.statistics() == BdStat(4, 0, 4)
+            assert zram.writeback.statistics() == BdStat(4, 2, 4)
             assert await read_back(zram, 4 * PAGE, 4 * PAGE) == random_pages(8)[4 * PAGE :]
             with trio.fail_after(10):
                 zram.close()

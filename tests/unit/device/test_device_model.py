@@ -327,7 +327,8 @@ def live_through(history: Sequence[Step], threads: int, opened: AbstractAsyncCon
 def test_device_is_as_good_as_a_bytearray(
     open_device: OpenDevice, backing: Path, accelerator: str, history: list[Step]
 ) -> None:
-    live_through(history, 0, open_device(PAGES, accelerator=accelerator, backing=backing))
+    opened = open_device(PAGES, accelerator=accelerator, backing=backing, compressed_writeback=accelerator == "ideal")
+    live_through(history, 0, opened)
 
 
 @pytest.mark.parametrize("accelerator", ["none", "ideal", "poc,queue_depth=3,when_full=wait"])
@@ -337,5 +338,12 @@ def test_device_is_as_good_as_a_bytearray(
 def test_device_under_threads_is_as_good_as_a_bytearray(
     open_device: OpenDevice, backing: Path, threads: int, accelerator: str, history: list[Step]
 ) -> None:
-    opened = open_device(PAGES, accelerator=accelerator, backing=backing, receivers=threads, crew=1)
+    opened = open_device(
+        PAGES,
+        accelerator=accelerator,
+        backing=backing,
+        receivers=threads,
+        crew=1,
+        compressed_writeback=threads == 4,
+    )
     live_through(history, threads, opened)

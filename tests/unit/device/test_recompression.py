@@ -1,7 +1,6 @@
 """Recompression, by the sentences of Documentation/admin-guide/blockdev/zram.rst and of zram_drv.c that tests name."""
 
 import os
-import random
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 from reads import read_back
+from secondaries import Zlib, every, letters
 
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Backend, BackendParams
 from zramfs.device.device import ZramDevice
-from zramfs.device.recompression import Recompression
 from zramfs.device.writeback import Selection
 from zramfs.errors import CorruptPage, DeviceBusy, ZramError
 
@@ -25,23 +24,6 @@ PAGES = 64
 Open = Callable[..., AbstractAsyncContextManager[ZramDevice]]
 OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
 Pages = Callable[..., bytes]
-
-
-class Zlib(Backend):
-    """Compresses better than LZ4, and counts what it compresses."""
-
-    def __init__(self, name: str = "zlib", level: int = 9) -> None:
-        self.name = name
-        self.level = level
-        self.compressed = 0
-
-    def create_context(self, params: BackendParams) -> PageCodec:
-        del params
-        return FunctionCodec(self._compress, zlib.decompress)
-
-    def _compress(self, page: bytes) -> bytes:
-        self.compressed += 1
-        return zlib.compress(page, self.level)
 
 
 class Useless(Zlib):
@@ -79,15 +61,6 @@ def opened(open_device: OpenDevice, tmp_path: Path) -> Open:
             yield device
 
     return opening
-
-
-def letters(count: int, seed: int = 0) -> bytes:
-    """Make pages that LZ4 does not shrink and zlib does, to three quarters: random letters of 64."""
-    return bytes(random.Random(seed).choices(range(64, 128), k=count * PAGE))
-
-
-def every(**options: Any) -> Recompression:
-    return Recompression(**{"first_priority": 1, "end_priority": 2} | options)
 
 
 async def write(device: ZramDevice, page: int, data: bytes) -> None:
@@ -263,7 +236,7 @@ async def test_recompressed_pages_are_written_back_and_patched(opened: Open) -> 
         await write(device, 0, expected)
         await device.recompress(every())
         await device.write_back([Selection(0, 1)])
-        assert flags(device) == {0: ".w....", 1: "....r."}
+        assert flags(device) == {0: ".w..r.", 1: "....r."}
         await device.write(PAGE - 2, b"both")
         expected[PAGE - 2 : PAGE + 2] = b"both"
         assert await read_back(device, 0, 2 * PAGE) == expected
@@ -276,7 +249,7 @@ async def test_incompressible_pages_can_be_written_back(opened: Open, compressib
         await device.recompress(every())
         await write(device, 1, os.urandom(PAGE) + compressible_pages(1))
         await device.write_back([Selection(0, PAGES, incompressible=True)])
-        assert flags(device) == {0: ".w....", 1: "..h...", 2: "......"}
+        assert flags(device) == {0: ".wh..n", 1: "..h...", 2: "......"}
 
 
 async def test_an_algorithm_that_fails_ends_it_and_loses_nothing(opened: Open) -> None:

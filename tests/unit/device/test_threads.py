@@ -170,12 +170,17 @@ async def kept_up(device: ZramDevice) -> AsyncIterator[set[str]]:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("secondary", "requests"), [("zstd", 1000), ("zlib", 600)])
+@pytest.mark.parametrize(
+    ("secondary", "requests", "compressed"), [("zstd", 1000, False), ("zstd", 1000, True), ("zlib", 600, True)]
+)
 @pytest.mark.parametrize("threads", [2, 4])
 async def test_upkeep_beside_requests_loses_and_tears_nothing(
-    open_device: OpenDevice, tmp_path: Path, threads: int, secondary: str, requests: int
+    open_device: OpenDevice, tmp_path: Path, threads: int, secondary: str, requests: int, *, compressed: bool
 ) -> None:
-    """Where an algorithm is Python's, all requests go through the event loop, and upkeep is beside other tasks only."""
+    """Where an algorithm is Python's, all requests go through the event loop, and upkeep is beside other tasks only.
+
+    Objects are written back as they are, or as pages.
+    """
     backing = tmp_path / "backing"
     backing.write_bytes(bytes(PAGES * PAGE))
     algorithm = Zlib() if secondary == "zlib" else load_backend(secondary)
@@ -202,7 +207,13 @@ async def test_upkeep_beside_requests_loses_and_tears_nothing(
         written.append(own)
 
     async with open_device(
-        PAGES, receivers=threads, crew=1, accelerator="ideal", backing=backing, secondaries={1: algorithm}
+        PAGES,
+        receivers=threads,
+        crew=1,
+        accelerator="ideal",
+        backing=backing,
+        secondaries={1: algorithm},
+        compressed_writeback=compressed,
     ) as device:
         async with kept_up(device) as seen:
             await together(*(partial(use, channel) for channel in range(1, threads + 1)))
@@ -217,19 +228,20 @@ async def test_upkeep_beside_requests_loses_and_tears_nothing(
         assert device.writeback.statistics().bd_count == 0
 
 
+@pytest.mark.parametrize("compressed", [False, True])
 async def test_parts_of_pages_in_the_backing_device_are_patched_by_several_threads(
-    open_device: OpenDevice, tmp_path: Path
+    open_device: OpenDevice, tmp_path: Path, compressible_pages: Callable[..., bytes], *, compressed: bool
 ) -> None:
     threads = 4
     backing = tmp_path / "backing"
     backing.write_bytes(bytes(PAGES * PAGE))
-    expected = bytearray(os.urandom(PAGES * PAGE))
+    expected = bytearray(compressible_pages(PAGES // 2) + os.urandom(PAGES // 2 * PAGE))
 
     def patch(channel: int) -> None:
         for page in range(PAGES):
             do(device, channel, "write", page * PAGE + channel * 500, b"%d" % channel * 100)
 
-    async with open_device(PAGES, receivers=threads, backing=backing) as device:
+    async with open_device(PAGES, receivers=threads, backing=backing, compressed_writeback=compressed) as device:
         await device.write(0, expected)
         await device.write_back([Selection(0, PAGES)])
         assert device.writeback.statistics().bd_count == PAGES

@@ -3,18 +3,18 @@
 import errno
 import os
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from reads import read_back
+from written_back import all_flags, backing_of, held
 
+from zramfs.abi import ZRAM_6_18, ZRAM_7_3
 from zramfs.block.request import Request
-from zramfs.device.backing import BackingDevice
-from zramfs.device.backing_link import BackingLink, Transfer
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import BdStat, Selection
 from zramfs.errors import (
@@ -40,15 +40,24 @@ IDLE = Selection(0, PAGES, idle=True)
 HUGE = Selection(0, PAGES, huge=True)
 
 
-@pytest.fixture
-def opened(open_device: OpenDevice, tmp_path: Path) -> Open:
-    """Open a device of PAGES pages with a backing file of as many blocks as asked for."""
+FORMS = {
+    "6.18": {"abi": ZRAM_6_18},
+    "7.3": {"abi": ZRAM_7_3},
+    "7.3 compressed": {"abi": ZRAM_7_3, "compressed_writeback": True},
+}
+"""What is written back, and remembered of it. Everything else is the same."""
+
+
+@pytest.fixture(params=FORMS.values(), ids=FORMS)
+def opened(open_device: OpenDevice, tmp_path: Path, request: pytest.FixtureRequest) -> Open:
+    """Open a device of PAGES pages, in each form, with a backing file of as many blocks as asked for."""
+    form: dict[str, Any] = request.param
 
     @asynccontextmanager
     async def opening(blocks: int = PAGES, **options: Any) -> AsyncIterator[ZramDevice]:
         path = tmp_path / "backing"
         path.write_bytes(bytes(blocks * PAGE))
-        async with open_device(PAGES, backing=path, **options) as device:
+        async with open_device(PAGES, backing=path, **(form | options)) as device:
             yield device
 
     return opening
@@ -59,57 +68,8 @@ async def write(device: ZramDevice, page: int, data: bytes) -> None:
 
 
 def flags(device: ZramDevice) -> dict[int, str]:
-    lines = "".join(device.block_state()).splitlines()
-    return {int(line.split()[0]): line.split()[2] for line in lines}
-
-
-def backing_of(device: ZramDevice) -> BackingDevice:
-    assert device.writeback.backing is not None
-    return device.writeback.backing
-
-
-class Gate:
-    """Holds the reads, or the writes, that a backing device is asked for, until it is opened."""
-
-    def __init__(self, link: BackingLink, *, writes: bool) -> None:
-        self._writes = writes
-        self._held: list[Transfer] = []
-        self._reached = trio.Event()
-        self._begin = link.begin
-        self._is_open = False
-
-    def begin(self, transfer: Transfer) -> None:
-        if self._is_open or (transfer.pages is not None) is not self._writes:
-            self._begin(transfer)
-            return
-        self._held.append(transfer)
-        self._reached.set()
-
-    async def reached(self) -> None:
-        with trio.fail_after(20):
-            await self._reached.wait()
-
-    def fail(self, error: OSError) -> None:
-        """Let those that are held fail."""
-        while self._held:
-            self._held.pop(0).fail(error)
-
-    def open(self) -> None:
-        self._is_open = True
-        while self._held:
-            self._begin(self._held.pop(0))
-
-
-@contextmanager
-def held(device: ZramDevice, *, writes: bool) -> Iterator[Gate]:
-    link = backing_of(device)._link
-    gate = Gate(link, writes=writes)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(link, "begin", gate.begin)
-        try:
-            yield gate
-        finally:
-            gate.open()
+    """Flags of each page in use; of one that is written back, that it is."""
+    return {page: ".w...." if "w" in state else state for page, state in all_flags(device).items()}
 
 
 # ---- which pages ----------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,7 +23,7 @@ from zramfs.units import PAGE_SIZE
 
 OpenDevice = Callable[..., AbstractAsyncContextManager[ZramDevice]]
 
-CONTEXT = cast("pyfuse3.RequestContext", SimpleNamespace())
+CONTEXT = cast("pyfuse3.RequestContext", SimpleNamespace(pid=0))
 
 PORTIONS = [f"{number:7}\n" * 100 for number in range(100)]
 LONG_TEXT = "".join(PORTIONS).encode()
@@ -233,3 +235,43 @@ async def test_attribute_is_data_up_to_its_end(open_device: OpenDevice) -> None:
         assert filesystem.seek(handle, 5, os.SEEK_DATA) == 5
         assert filesystem.seek(handle, 5, os.SEEK_HOLE) == PAGE_SIZE
         assert filesystem.seek(handle, PAGE_SIZE, os.SEEK_DATA) is None
+
+
+async def test_an_attribute_has_no_direct_io(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        for flags, error in ((os.O_RDONLY, errno.EINVAL), (os.O_WRONLY, errno.EACCES)):
+            assert await errno_of(open_file(filesystem, "sys", "shown", flags=flags | os.O_DIRECT)) == error
+
+
+async def test_new_names_are_refused_as_in_sysfs(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        filesystem = filesystem_of(device)
+        root, name = pyfuse3.ROOT_INODE, cast("pyfuse3.FileNameT", b"new")
+        regular, fifo = (cast("pyfuse3.ModeT", each) for each in (stat.S_IFREG, stat.S_IFIFO))
+        assert await errno_of(filesystem.create(root, name, regular, os.O_WRONLY, CONTEXT)) == errno.EACCES
+        assert await errno_of(filesystem.mknod(root, name, regular, 0, CONTEXT)) == errno.EACCES
+        assert await errno_of(filesystem.mknod(root, name, fifo, 0, CONTEXT)) == errno.EPERM
+        assert await errno_of(filesystem.mkdir(root, name, regular, CONTEXT)) == errno.EPERM
+
+
+async def test_there_are_no_extended_attributes(open_device: OpenDevice) -> None:
+    async with open_device(16) as device:
+        assert list(await filesystem_of(device).listxattr(pyfuse3.ROOT_INODE, CONTEXT)) == []
+
+
+async def test_a_store_that_takes_paths_is_told_the_openers_folder() -> None:
+    stored: list[tuple[str, str]] = []
+
+    async def store(text: str, folder: str) -> None:
+        stored.append((text, folder))
+
+    async def ignore() -> None:
+        pass
+
+    file = AttributeFile(Attribute(mode=0o200, store_at=store), ignore)
+    for pid in (os.getpid(), 0):
+        opened = file.open(os.O_WRONLY, pid)
+        assert await opened.write(0, b"here") == 4
+        opened.release()
+    assert stored == [("here", str(Path.cwd())), ("here", "")]

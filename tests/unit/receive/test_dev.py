@@ -128,16 +128,30 @@ def test_ranges_are_freed(daemon: Daemon, mode: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "offset", "size"), [(0, 0, PAGE), (1, 0, PAGE), (2, 0, PAGE), (8, 0, PAGE), (ZERO, SIZE - PAGE, 2 * PAGE)]
+    ("mode", "offset", "size", "error"),
+    [
+        (0, 0, PAGE, errno.EOPNOTSUPP),
+        (1, 0, PAGE, errno.EOPNOTSUPP),
+        (2, 0, PAGE, errno.EOPNOTSUPP),
+        (8, 0, PAGE, errno.EOPNOTSUPP),
+        (8, SIZE, PAGE, errno.EOPNOTSUPP),
+        (0, SIZE - PAGE, 2 * PAGE, errno.EINVAL),
+        (1, SIZE, PAGE, errno.EINVAL),
+        (ZERO, SIZE - PAGE, 2 * PAGE, errno.EINVAL),
+        (ZERO, SIZE - PAGE, (1 << 63) - 1, errno.EINVAL),
+        (ZERO, SIZE, PAGE, errno.EINVAL),
+        (ZERO_KEEP, SIZE, PAGE, errno.EINVAL),
+        (PUNCH_KEEP, SIZE, PAGE, errno.EINVAL),
+        (PUNCH_KEEP, 1 << 62, PAGE, errno.EINVAL),
+    ],
 )
-def test_what_would_change_the_size_is_refused(daemon: Daemon, mode: int, offset: int, size: int) -> None:
+def test_ranges_are_refused_as_by_a_block_device(daemon: Daemon, mode: int, offset: int, size: int, error: int) -> None:
     kernel = daemon.kernel
-    assert kernel.answer(kernel.fallocate(daemon.handle, mode, offset, size)) == (errno.EOPNOTSUPP, b"")
+    assert kernel.answer(kernel.fallocate(daemon.handle, mode, offset, size)) == (error, b"")
 
 
 def test_holes_reach_past_the_end(daemon: Daemon) -> None:
     kernel, handle = daemon.kernel, daemon.handle
-    assert kernel.answer(kernel.fallocate(handle, PUNCH_KEEP, SIZE, PAGE)) == (0, b"")
     kernel.answer(kernel.write(handle, SIZE - PAGE, b"x" * PAGE))
     assert kernel.answer(kernel.fallocate(handle, PUNCH_KEEP, SIZE - PAGE, 1 << 40)) == (0, b"")
     assert kernel.answer(kernel.read(handle, SIZE - PAGE, PAGE)) == (0, bytes(PAGE))

@@ -1,0 +1,65 @@
+"""What tests of writeback share: what a device tells of its pages, and a gate in front of its backing device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+
+from zramfs.device.backing import BackingDevice
+from zramfs.device.backing_link import BackingLink, Transfer
+from zramfs.device.device import ZramDevice
+
+
+def all_flags(device: ZramDevice) -> dict[int, str]:
+    lines = "".join(device.block_state()).splitlines()
+    return {int(line.split()[0]): line.split()[2] for line in lines}
+
+
+def backing_of(device: ZramDevice) -> BackingDevice:
+    assert device.writeback.backing is not None
+    return device.writeback.backing
+
+
+class Gate:
+    """Holds the reads, or the writes, that a backing device is asked for, until it is opened."""
+
+    def __init__(self, link: BackingLink, *, writes: bool) -> None:
+        self._writes = writes
+        self._held: list[Transfer] = []
+        self._reached = trio.Event()
+        self._begin = link.begin
+        self._is_open = False
+
+    def begin(self, transfer: Transfer) -> None:
+        if self._is_open or (transfer.pages is not None) is not self._writes:
+            self._begin(transfer)
+            return
+        self._held.append(transfer)
+        self._reached.set()
+
+    async def reached(self) -> None:
+        with trio.fail_after(20):
+            await self._reached.wait()
+
+    def fail(self, error: OSError) -> None:
+        """Let those that are held fail."""
+        while self._held:
+            self._held.pop(0).fail(error)
+
+    def open(self) -> None:
+        self._is_open = True
+        while self._held:
+            self._begin(self._held.pop(0))
+
+
+@contextmanager
+def held(device: ZramDevice, *, writes: bool) -> Iterator[Gate]:
+    link = backing_of(device)._link
+    gate = Gate(link, writes=writes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link, "begin", gate.begin)
+        try:
+            yield gate
+        finally:
+            gate.open()
