@@ -66,7 +66,7 @@ def test_json_has_everything_and_is_the_same_for_a_seed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["SCENARIO", "--vary", "polcy=auto"], "--vary polcy: unknown key (did you mean policy?)"),
+        (["SCENARIO", "--vary", "polcy=auto"], "--vary polcy: unknown key: did you mean policy?"),
         (["SCENARIO", "--vary", "policy"], "is not KEY=VALUE"),
         (["SCENARIO", "--seed", "-1"], "-1"),
         (["/nowhere.toml"], "/nowhere.toml cannot be read: No such file or directory"),
