@@ -51,7 +51,11 @@ class Build:
     def environment(self) -> dict[str, str]:
         """Return what a program that loads the compiled parts is started with."""
         names = {"report": self.reports / "report", "suppressions": Path(__file__).with_name("suppressions")}
-        environment = os.environ | {"PYTHONPATH": str(self.folder), "PYTHONMALLOC": "malloc", "CFLAGS": " ".join(self.flags)}
+        environment = os.environ | {
+            "PYTHONPATH": str(self.folder),
+            "PYTHONMALLOC": "malloc",
+            "CFLAGS": " ".join(self.flags),
+        }
         environment |= {name: value.format(**names) for name, value in self.options.items()}
         if self.runtime is not None:
             environment["LD_PRELOAD"] = library(self.runtime)

@@ -63,6 +63,12 @@ _INTERRUPTED: Final = 130
     type=click.Path(path_type=Path, dir_okay=False),
     help="Measure this machine instead, and write its table, which a scenario can name.",
 )
+@click.option(
+    "--through",
+    "mountpoint",
+    type=click.Path(path_type=Path),
+    help="With --calibrate: measure requests by FUSE, on zram0 of a fresh mount, which is overwritten.",
+)
 @json_option
 def simulate(
     scenario: Path | None,
@@ -70,6 +76,7 @@ def simulate(
     report: Path | None,
     seed: int | None,
     table: Path | None,
+    mountpoint: Path | None,
     *,
     wants_break_even: bool,
     as_json: bool,
@@ -83,8 +90,10 @@ def simulate(
     """
     if (scenario is None) == (table is None):
         raise click.UsageError("give a SCENARIO, or --calibrate OUT.toml")
+    if mountpoint is not None and table is None:
+        raise click.UsageError("--through goes with --calibrate")
     if table is not None:
-        return _calibrate(table)
+        return _calibrate(table, mountpoint)
     assert scenario is not None  # noqa: S101 - one of the two is given
     if report is not None:
         _check(report)
@@ -136,11 +145,14 @@ def _command() -> str:
     return shlex.join(["zramfs", *sys.argv[1:]])
 
 
-def _calibrate(path: Path) -> int:
+def _calibrate(path: Path, mountpoint: Path | None) -> int:
     """Measure this machine for about 5 s, and write the table; an OSError at once if it cannot be written."""
     console = Console(stderr=True, highlight=False)
-    with path.open("w", encoding="utf-8") as file, console.status("") as status:
-        file.write(calibrate(lambda what: status.update(f"measuring {what}")))
+    try:
+        with path.open("w", encoding="utf-8") as file, console.status("") as status:
+            file.write(calibrate(lambda what: status.update(f"measuring {what}"), mountpoint))
+    except InvalidValue as error:
+        raise click.UsageError(str(error)) from error
     return 0
 
 

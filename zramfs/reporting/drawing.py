@@ -15,6 +15,7 @@ _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 1.0
 _BLANKS: Final = re.compile(r"\s*\n\s*(?:<!--.*?-->\s*)?")
 _PATH: Final = re.compile(r' d="[^"]*"')
+_UNTURNED: Final = re.compile(r' x="[^"]*" y="[^"]*" transform="rotate\(-0 ([^ )]*) ([^ )]*)\)"')
 _TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
 DASHES: Final = ("-", "--", ":", "-.")
 """Of lines, in turn, for a reader without colours."""
@@ -24,6 +25,7 @@ INK: Final = "#1a202c"
 _STYLE: Final[dict[str, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "zramfs",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -54,11 +56,12 @@ def drawing(
 
 
 def svg_of(figure: Figure) -> str:
-    """Return the drawing without the XML prologue, which has no place in a page, its paths to a tenth of a point."""
+    """Return the drawing without the XML prologue, which has no place in a page, its places to a tenth of a point."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = _BLANKS.sub("\n", text[text.index("<svg") :])
+    text = _UNTURNED.sub(lambda place: _TOO_EXACT.sub(r"\1", f' x="{place[1]}" y="{place[2]}"'), text)
     return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text)
 
 

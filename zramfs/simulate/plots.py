@@ -100,7 +100,7 @@ def cpu_plot(results: Sequence[Result]) -> str:
 
 
 def _seconds_per_gib(result: Result, purposes: Sequence[str]) -> float:
-    total_s = sum(result.cpu_seconds.values())
+    total_s = sum(seconds for purpose, seconds in result.cpu_seconds.items() if purpose != "make")
     share = sum(result.cpu_seconds[purpose] for purpose in purposes) / total_s if total_s else 0.0
     return share * result.cpu_seconds_per_gib
 
@@ -180,19 +180,32 @@ def _draw_cell(axes: Axes, column: int, row: int, cell: Cell, name: str) -> None
         return
     shade = _shade(change)
     pays = cell.verdict.pays is Pays.YES
-    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=_BETTER(shade), edgecolor="white", linewidth=1))
-    if pays:
-        axes.add_patch(Rectangle((column - 0.44, row - 0.44), 0.88, 0.88, fill=False, edgecolor=INK, linewidth=1))
+    margin = 0.06 if pays else 0.02
+    axes.add_patch(
+        Rectangle(
+            (column - 0.5 + margin, row - 0.5 + margin),
+            1 - 2 * margin,
+            1 - 2 * margin,
+            facecolor=_BETTER(shade),
+            edgecolor=INK if pays else "white",
+            linewidth=1,
+            clip_on=False,
+        )
+    )
     is_dark = shade < 1 - _PALE - 0.15
     axes.text(
         column,
         row,
-        f"{MARKS[cell.verdict.pays]}{change.ratio:.2g}",
+        f"{MARKS[cell.verdict.pays]}{_written(change.ratio)}",
         ha="center",
         va="center",
         fontsize=6.5,
         color="white" if is_dark else INK,
     )
+
+
+def _written(ratio: float) -> str:
+    return f"{ratio:.2g}" if 0.1 <= ratio < 100 else f"{ratio:.2f}" if ratio >= 0.01 else "<.01"
 
 
 def _shade(change: Change) -> float:
