@@ -4,6 +4,8 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 from mounts import MIB, Mounted
@@ -22,18 +24,21 @@ def real_data(size_bytes: int) -> Iterator[bytes]:
         if path.is_file() and not path.is_symlink()
     ]
     rest = b""
-    while True:
-        for path in paths:
-            try:
-                rest += path.read_bytes()
-            except OSError:
-                continue
-            while len(rest) >= MIB:
+    for path in cycle(paths):
+        for chunk in chunks_of(path):
+            rest += chunk
+            if len(rest) >= MIB:
                 yield rest[:MIB]
                 rest = rest[MIB:]
                 size_bytes -= MIB
-                if size_bytes <= 0:
-                    return
+            if size_bytes <= 0:
+                return
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    with suppress(OSError), path.open("rb") as file:
+        while chunk := file.read(MIB):
+            yield chunk
 
 
 def test_memory_follows_the_compressed_data_and_goes_back_at_reset(mount: Mount) -> None:

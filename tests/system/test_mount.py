@@ -210,11 +210,13 @@ def test_signal_in_mid_flight_answers_what_has_arrived(mount: Mount) -> None:
         [
             *("fio", "--name=w", f"--filename={mounted.file}", "--rw=randwrite", "--bs=256k", "--direct=1"),
             *("--size=64M", "--ioengine=libaio", "--iodepth=16", "--time_based", "--runtime=30"),
+            "--allow_file_create=0",
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    time.sleep(1.0)
+    while not mounted.device()["mm_stat"]["orig_data_size"]:
+        time.sleep(0.05)
     os.kill(mounted.pid, signal.SIGTERM)
     mounted.wait_for_daemon_end()
     assert writer.wait(timeout=30) != 0  # its file is gone

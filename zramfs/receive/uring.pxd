@@ -60,6 +60,8 @@ cdef class UringReceiver:
     cdef int64_t spin_ends_ns       # 0: a request has just been answered
     cdef int64_t turn_ends_ns
     cdef int64_t slept_ns
+    cdef int64_t answers_end_ns     # 0: not stopping
+    cdef int handed_over_now        # requests that pyfuse3 has yet to answer
     cdef bint is_io_flusher
     cdef char apart[64]
     cdef Entry *ended               # those that other threads are done with: atomic, and so is all that follows

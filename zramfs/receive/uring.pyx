@@ -86,6 +86,8 @@ cdef enum:
     LOOK_NS = 2000              # one so near is awaited before the next request is looked for
     NO_MEMORY_US = 1000         # until memory is looked for again
     IDLE_NS = 1000000000        # without a request, until memory is given back
+    ANSWERS_NS = 1000000000     # after `stop`, for the answers that pyfuse3 owes
+    STOPPING_NS = 10000000      # between two looks whether they have come
     PLACES_FOR_READS = 16       # of the background requests, which writes that wait for a stream must not all be
     # Entries of a queue, at the least. A request keeps one until it is answered, however long that takes; where all are
     # kept, later requests of that CPU wait in the kernel, whatever they ask for. An unused one takes 450 bytes of memory.
@@ -249,8 +251,14 @@ cdef class UringReceiver:
         return not load_int(&self.is_stopping)
 
     cdef bint is_done(self) noexcept nogil:
-        """Whether nothing more is to be answered."""
-        return load_int(&self.is_stopping) and self.begun == 0 and self.ring.unsubmitted == 0
+        """Whether nothing more is to be answered; pyfuse3 has a second for what it owes."""
+        if not load_int(&self.is_stopping):
+            return False
+        if self.answers_end_ns == 0:
+            self.answers_end_ns = monotonic_ns() + ANSWERS_NS
+        if self.begun or self.ring.unsubmitted:
+            return False
+        return self.handed_over_now == 0 or monotonic_ns() > self.answers_end_ns
 
     cdef void register_entries(self) noexcept nogil:
         """Give the kernel all entries: the connection changes over when every queue has one."""
@@ -352,6 +360,7 @@ cdef class UringReceiver:
         cdef uint64_t payload_bytes = entry.header.entry.payload_bytes
         entry.request.unique = header.unique
         entry.is_handed_over = True
+        self.handed_over_now += 1
         while not self.handover.hand_over(
             &entry.way_back.origin,
             header,
@@ -442,6 +451,7 @@ cdef class UringReceiver:
 
     cdef void finish(self, Entry *entry) noexcept nogil:
         if entry.is_handed_over:
+            self.handed_over_now -= 1
             self.touch(entry, entry.header.entry.payload_bytes)
             self.commit(entry)
             return
@@ -550,7 +560,10 @@ cdef class UringReceiver:
         if peek_u64(<uint64_t *>&self.ended):
             store_int(&self.is_asleep, False)
             return
-        self.enter(True, IDLE_NS if self.has_requests else -1)
+        if load_int(&self.is_stopping):
+            self.enter(True, STOPPING_NS)
+        else:
+            self.enter(True, IDLE_NS if self.has_requests else -1)
         store_int(&self.is_asleep, False)
         slept_ns = monotonic_ns() - began_ns
         self.slept_ns += slept_ns
