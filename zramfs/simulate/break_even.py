@@ -184,10 +184,10 @@ def _nowhere(grid: BreakEven) -> str:
 
 def _span(grid: BreakEven) -> str:
     pages, engines, depths = (grid.axes[key] for key in (PAGE_NS, ENGINES, DEPTH))
-    return (
-        f"{_us(pages[0])} to {_us(pages[-1])} a page, {engines[0]} to {engines[-1]} engines"
-        f" and {depths[0]} to {depths[-1]} descriptors"
-    )
+    times = _us(pages[0]) if len(pages) == 1 else f"{pages[0] / 1000:g} to {_us(pages[-1])}"
+    many = _engines(engines) if len(engines) == 1 else f"{engines[0]} to {engines[-1]} engines"
+    deep = str(depths[0]) if len(depths) == 1 else f"{depths[0]} to {depths[-1]}"
+    return f"{times} a page, {many} and {deep} descriptors"
 
 
 def _by_depth(grid: BreakEven) -> Iterator[str]:

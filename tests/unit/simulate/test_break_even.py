@@ -85,7 +85,7 @@ def test_the_grid_is_the_same_each_time(grid: BreakEven, tmp_path: Path) -> None
 def test_no_device_pays_for_a_load_without_pages_for_it(tmp_path: Path) -> None:
     sync = scenario(tmp_path, FLOOD.replace("async = true", "async = false"))
     said = sentence_of(find_break_even(sync, SMALL))
-    assert said.startswith("Managed streams beat per-CPU ones for this load with no device of 1 µs to 200 µs a page")
+    assert said.startswith("Managed streams beat per-CPU ones for this load with no device of 1 to 200 µs a page")
     assert "4 make no difference" in said
 
 
