@@ -20,7 +20,7 @@ from zramfs.cli.values import SIZE, Parsed
 from zramfs.compare.fio import FioWorkload
 from zramfs.compare.machine import describe_machine, describe_versions, require_memory
 from zramfs.compare.programs import Interrupted, Interruption
-from zramfs.compare.report import Circumstances, render_report, require_report_libraries
+from zramfs.compare.report import Circumstances, render_report
 from zramfs.compare.rounds import Comparison
 from zramfs.compare.scenario import scenario_of, simulate_line
 from zramfs.compare.settings import POLICIES, Variation, combine, parse_variation
@@ -30,6 +30,7 @@ from zramfs.compare.table import print_table
 from zramfs.compare.verdict import judge
 from zramfs.compare.workload import SWAP_STORM, Plan, Workload, read_job_file
 from zramfs.errors import CommandFailed, InvalidValue
+from zramfs.reporting.page import require_report_libraries
 
 _VARIATION: Final = Parsed("key=value,value…", parse_variation)
 _INTERRUPTED: Final = 130

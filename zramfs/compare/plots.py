@@ -1,75 +1,46 @@
 """The report's plots, as SVG to stand in its page. Imports matplotlib, so it is imported for a report only."""
 
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import ceil
-from typing import Any, Final, cast
+from typing import Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from zramfs.compare.colours import DEVICE, HOST, HOST_INSTEAD, IN_HAND, OTHER, REPLY, setting_colours
 from zramfs.compare.figures import CPU_KINDS
 from zramfs.compare.observation import Observation
 from zramfs.compare.rounds import Row
 from zramfs.compare.trace import STAGES
 from zramfs.compare.workload import KINDS
+from zramfs.reporting.colours import DEVICE, HOST, HOST_INSTEAD, IN_HAND, OTHER, REPLY, setting_colours
+from zramfs.reporting.drawing import DASHES, SOFT, drawing, height_of_bars_in, name_bars, stacked_bars, svg_of
 
-_WIDTH_IN: Final = 10.5
-_BAR_IN: Final = 0.42
-_MARGIN_IN: Final = 1.0
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
-_BLANKS: Final = re.compile(r"\s*\n\s*(?:<!--.*?-->\s*)?")
-_PATH: Final = re.compile(r' d="[^"]*"')
-_TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
-_DASHES: Final = ("-", "--", ":", "-.")
-_STYLE: Final[dict[str, Any]] = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#a0aec0",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e2e8f0",
-    "text.color": "#1a202c",
-    "axes.labelcolor": "#4a5568",
-    "xtick.color": "#4a5568",
-    "ytick.color": "#1a202c",
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "legend.frameon": False,
-}
 
 
 def throughput_plot(rows: Sequence[Row]) -> str:
     """Bars of the median MB/s for each kind of request, a dot for each round."""
     kinds = [kind for kind in KINDS if any(f"{kind}_mb_s" in row.spreads for row in rows)]
-    with _drawing(1, len(kinds), _height_in(rows)) as (figure, panels):
+    with drawing(1, len(kinds), height_of_bars_in(len(rows))) as (figure, panels):
         for kind, axes in zip(kinds, panels, strict=True):
             _bars_of_rounds(axes, rows, f"{kind}_mb_s")
             axes.set(title=kind, xlabel="MB/s", xlim=(0, None))
-        _name_rows(panels, rows)
-        return _svg(figure)
+        name_bars(panels, [_short_name(row) for row in rows], _keys(rows))
+        return svg_of(figure)
 
 
 def latency_plot(rows: Sequence[Row]) -> str:
     """For each kind of request, the share that took at least as long, both axes logarithmic: tails are what matters."""
     kinds = [kind for kind in KINDS if any(row.latencies(kind) for row in rows)]
-    with _drawing(1, len(kinds), 4.2) as (figure, panels):
+    with drawing(1, len(kinds), 4.2) as (figure, panels):
         for kind, axes in zip(kinds, panels, strict=True):
             _latency_lines(axes, rows, kind)
         panels[0].set_ylabel("share of requests that took at least as long")
         handles, labels = panels[0].get_legend_handles_labels()
         columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=_keys(rows))
-        return _svg(figure)
+        return svg_of(figure)
 
 
 _CPU_PARTS: Final = {
@@ -91,12 +62,12 @@ def cpu_plot(rows: Sequence[Row]) -> str:
         (label, colour, [_median(row, f"cpu_{kind}_s_per_gib") for row in rows])
         for kind, (label, colour) in zip(CPU_KINDS, _CPU_PARTS.values(), strict=True)
     ]
-    with _drawing(1, 1, _height_in(rows)) as (figure, panels):
-        _stacked_bars(panels[0], parts, hatched=_CPU_PARTS["device"][0])
+    with drawing(1, 1, height_of_bars_in(len(rows))) as (figure, panels):
+        stacked_bars(panels[0], parts, hatched=_CPU_PARTS["device"][0])
         panels[0].set(xlabel="CPU seconds per GiB")
-        _name_rows(panels, rows)
+        name_bars(panels, [_short_name(row) for row in rows], _keys(rows))
         figure.legend(loc="outside lower center", ncols=3)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def streams_plot(rows: Sequence[Row]) -> str:
@@ -106,19 +77,19 @@ def streams_plot(rows: Sequence[Row]) -> str:
         (label, colour, [100 * _median(row, f"{kind}_pages") / total for row, total in zip(rows, totals, strict=True)])
         for kind, (label, colour) in _STREAM_PARTS.items()
     ]
-    with _drawing(1, 1, _height_in(rows)) as (figure, panels):
-        _stacked_bars(panels[0], parts)
+    with drawing(1, 1, height_of_bars_in(len(rows))) as (figure, panels):
+        stacked_bars(panels[0], parts)
         panels[0].set(xlabel="% of pages", xlim=(0, 100))
-        _name_rows(panels, rows)
+        name_bars(panels, [_short_name(row) for row in rows], _keys(rows))
         figure.legend(loc="outside lower center", ncols=3)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
     """One panel a setting that was observed, all with the same axes: pages in hand, and those in the device's queue."""
     columns = min(2, len(observations))
     lines = ceil(len(observations) / columns)
-    with _drawing(lines, columns, 1.5 * lines + 1.0, share_axes=True) as (figure, panels):
+    with drawing(lines, columns, 1.5 * lines + 1.0, share_axes=True) as (figure, panels):
         for axes, row, observation in zip(panels, rows, observations, strict=False):
             depth, queue = observation.depth, observation.queue
             _area(axes, depth.at_s, depth.in_hand_pages, label="in hand")
@@ -128,54 +99,31 @@ def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
         panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in panels[len(observations) :]:
             axes.set_axis_off()
-        figure.supxlabel("seconds", fontsize=9, color="#4a5568")
-        figure.supylabel("pages", fontsize=9, color="#4a5568")
+        figure.supxlabel("seconds", fontsize=9, color=SOFT)
+        figure.supylabel("pages", fontsize=9, color=SOFT)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def stages_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
     """Bars of the mean µs that requests spend in each stage, a panel for each kind."""
     observed = rows[: len(observations)]
     kinds = [kind for kind in KINDS if any(kind in each.stages_us for each in observations)]
-    with _drawing(1, len(kinds), _height_in(observed)) as (figure, panels):
+    with drawing(1, len(kinds), height_of_bars_in(len(observed))) as (figure, panels):
         for kind, axes in zip(kinds, panels, strict=True):
             of_kind = [each.stages_us.get(kind, {}) for each in observations]
             parts = [(name, _STAGE_COLOURS[name], [each.get(name, 0.0) for each in of_kind]) for name in STAGES]
-            _stacked_bars(axes, parts)
+            stacked_bars(axes, parts)
             axes.set(title=kind, xlabel="mean µs a request")
-        _name_rows(panels, observed)
+        name_bars(panels, [_short_name(row) for row in observed], _keys(observed))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(STAGES))
-        return _svg(figure)
-
-
-@contextmanager
-def _drawing(
-    lines: int, columns: int, height_in: float, *, share_axes: bool = False
-) -> Iterator[tuple[Figure, list[Axes]]]:
-    with mpl.rc_context(cast("Any", _STYLE)):  # its keys are literals to the type checker
-        figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
-        grid = figure.subplots(lines, columns, squeeze=False, sharex=share_axes, sharey=share_axes)
-        yield figure, list(grid.flat)
-
-
-def _svg(figure: Figure) -> str:
-    """Return the drawing without the XML prologue, which has no place in a page, its paths to a tenth of a point."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = _BLANKS.sub("\n", text[text.index("<svg") :])
-    return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text)
+        return svg_of(figure)
 
 
 def _area(axes: Axes, at_s: Sequence[float], pages: Sequence[int], label: str) -> None:
     """Fill what is below a line, as a polygon of no more corners than it needs; there may be no line."""
     if at_s:
         axes.fill([at_s[0], *at_s, at_s[-1]], [0, *pages, 0], color=IN_HAND, linewidth=0, label=label)
-
-
-def _height_in(rows: Sequence[Row]) -> float:
-    return _MARGIN_IN + _BAR_IN * max(2, len(rows))
 
 
 def _median(row: Row, key: str) -> float:
@@ -200,40 +148,11 @@ def _bars_of_rounds(axes: Axes, rows: Sequence[Row], key: str) -> None:
         axes.plot(values, [place] * len(values), "o", color="#1a202c", markersize=3.5, markerfacecolor="white")
 
 
-def _stacked_bars(axes: Axes, parts: Sequence[tuple[str, str, list[float]]], hatched: str = "") -> None:
-    left = [0.0] * len(parts[0][2])
-    for label, colour, values in parts:
-        hatch = "///" if label == hatched else ""
-        axes.barh(
-            range(len(values)),
-            values,
-            left=left,
-            height=0.62,
-            color=colour,
-            label=label,
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0,
-        )
-        left = [begin + value for begin, value in zip(left, values, strict=True)]
-
-
-def _name_rows(panels: Sequence[Axes], rows: Sequence[Row]) -> None:
-    """Name the bars at the left panel; the first setting is on top."""
-    for axes in panels:
-        axes.set_yticks(range(len(rows)), labels=[])
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-    panels[0].set_yticklabels([_short_name(row) for row in rows])
-    panels[0].set_ylabel(_keys(rows), color="#4a5568")
-
-
 def _latency_lines(axes: Axes, rows: Sequence[Row], kind: str) -> None:
     for number, (row, colour) in enumerate(zip(rows, setting_colours(len(rows)), strict=True)):
         histogram = row.latencies(kind)
         latencies_us, shares = histogram.slower_than() if histogram else ([], [])
-        dashes = _DASHES[number % len(_DASHES)]
+        dashes = DASHES[number % len(DASHES)]
         axes.plot(latencies_us, shares, dashes, color=colour, linewidth=1.6, label=_short_name(row))
     axes.set(title=kind, xscale="log", yscale="log", xlabel="completion latency, µs")
     axes.minorticks_off()

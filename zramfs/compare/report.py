@@ -1,21 +1,18 @@
-"""The report: a page that needs nothing beside it. Imports jinja2 and matplotlib only when it is made."""
+"""The report: a page that needs nothing beside it. Imports matplotlib only when it is made."""
 
 from dataclasses import dataclass
 from importlib import resources
-from importlib.util import find_spec
 from itertools import groupby
 from typing import Any, Final
 
-from zramfs.compare.device_facts import devices_of
+from zramfs.accel.facts import facts_of
 from zramfs.compare.figures import Figure, Spread, shown_figures
 from zramfs.compare.fio import WRITER_RULE
 from zramfs.compare.observation import Observation
 from zramfs.compare.rounds import Comparison, Row
 from zramfs.compare.verdict import MOST_LATE_PERCENT, MOST_MEDIAN_RATIO, judge
 from zramfs.compare.workload import KINDS
-from zramfs.errors import CommandFailed
-
-_LIBRARIES: Final = ("jinja2", "matplotlib")
+from zramfs.reporting.page import render_page
 
 _OF_DAEMON: Final = ("cpu", "pages")
 _OF_DEVICE: Final = ("emulation", "events")
@@ -42,20 +39,11 @@ class Circumstances:
     versions: dict[str, str]
 
 
-def require_report_libraries() -> None:
-    """Raise CommandFailed if a report cannot be made: better before the measuring than after it."""
-    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
-        raise CommandFailed(f"--report needs {' and '.join(missing)}: pip install 'zramfs[report]'")
-
-
 def render_report(comparison: Comparison, circumstances: Circumstances, simulate: str = "") -> str:
     """Return the page; at least one run must be complete. `simulate` as for `print_table`."""
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files("zramfs.compare").joinpath("templates/report.html").read_text())
     rows = comparison.measured
-    return template.render(
+    return render_page(
+        resources.files("zramfs.compare").joinpath("templates/report.html").read_text(),
         comparison=comparison,
         circumstances=circumstances,
         rows=rows,
@@ -64,7 +52,7 @@ def render_report(comparison: Comparison, circumstances: Circumstances, simulate
         verdicts=[judge(row, rows) for row in rows],
         most_late_percent=MOST_LATE_PERCENT,
         most_median_ratio=MOST_MEDIAN_RATIO,
-        devices=devices_of(rows),
+        devices=facts_of(row.setting.profile for row in rows if row.setting.profile is not None),
         tables=_tables(rows),
         writer_rule=WRITER_RULE,
         plots=_plots(rows, comparison.observations),

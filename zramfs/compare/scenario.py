@@ -20,7 +20,7 @@ _STREAMS: Final = """\
 # As zramfs has them, which does not wait for each page as the RFC does.
 [streams]
 managed = "nonblocking"
-run_pages = 256
+run_pages = 64
 percpu_run_pages = 32
 fallback_run_pages = 8
 """

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zramfs.compare.device_facts import profile_as_json
+from zramfs.accel.facts import profile_as_json
 from zramfs.compare.figures import Figure, shown_figures
 from zramfs.compare.rounds import Comparison, Row
 from zramfs.compare.verdict import MOST_LATE_PERCENT, MOST_MEDIAN_RATIO, judge

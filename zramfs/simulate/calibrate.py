@@ -1,7 +1,7 @@
 """Measures what software costs on a CPU of this machine, and writes the table of a machine for scenarios.
 
 Pages are of 2,400 random bytes and 1,696 zeros, as `block/drive` writes them. Requests are submitted to a disk in this
-process, by one thread: what FUSE and the system add to a request is not in it.
+process, by one thread: what FUSE and the system add to a request is not in it, unless `mounted` measures that as well.
 """
 
 import os
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Final, NamedTuple
 
@@ -22,6 +23,7 @@ from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams, StreamPolicy
+from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
 
@@ -49,14 +51,32 @@ class AlgorithmCosts(NamedTuple):
     page: float
 
 
-def calibrate(on_progress: Callable[[str], None]) -> str:
-    """Measure every algorithm of the package, in about a second each; the machine's TOML."""
+def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
+    """Measure every algorithm of the package, in about a second each; the machine's TOML.
+
+    With a mountpoint, requests are those of a caller of its zram0 (lz4), whose data is overwritten.
+    """
     measured: dict[str, AlgorithmCosts] = {}
     for name in backend_names():
         on_progress(name)
         measured[name] = measure_algorithm(name)
     on_progress("wake-ups")
-    return format_machine(measured, measure_wake_us())
+    wake_us = measure_wake_us()
+    if mountpoint is None:
+        return format_machine(measured, wake_us)
+    on_progress(str(mountpoint))
+    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint))
+    return format_machine(measured, wake_us, is_mounted=True)
+
+
+def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts) -> AlgorithmCosts:
+    """Return the costs of a request that comes by FUSE; what compression takes is the same."""
+    return AlgorithmCosts(
+        compress=costs.compress,
+        decompress=max(0.001, mounted.read_page),
+        request=max(0.0, mounted.write_one - mounted.write_page),
+        page=max(0.0, mounted.write_page - costs.compress),
+    )
 
 
 def measure_algorithm(name: str) -> AlgorithmCosts:
@@ -154,8 +174,9 @@ def measure_wake_us() -> float:
     return took_ns / _SWITCHES / 2 / 1000
 
 
-def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float) -> str:
+def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is_mounted: bool = False) -> str:
     """Write a machine's table; request and page are those of lz4, or of the first algorithm."""
+    through = "as a caller of a mounted disk sees it" if is_mounted else "without FUSE and the system's part"
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     base = measured.get("lz4") or next(iter(measured.values()))
     source = f"zramfs {__version__} simulate --calibrate, {when}"
@@ -173,8 +194,10 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float) -> st
         lines += _entry(f"groups.compress.{name}", costs.compress, "measured", f"{source}: runs of 32 pages")
     for name, costs in measured.items():
         lines += _entry(f"groups.decompress.{name}", costs.decompress, "measured", f"{source}: reads of 32 pages and 1")
-    lines += _entry("costs.request", base.request, "measured", f"{source}: without FUSE and the system's part")
-    lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
+    lines += _entry("costs.request", base.request, "measured", f"{source}: {through}")
+    lines += _entry(
+        "costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it, {through}"
+    )
     lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")
     lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")
     return "\n".join(lines) + "\n"

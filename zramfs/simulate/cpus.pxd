@@ -13,6 +13,7 @@ cdef enum Purpose:
     POLL
     COMPLETION
     REDO
+    MAKE
     PURPOSES
 
 # What has happened to a CPU when its event has come.

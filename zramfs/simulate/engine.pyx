@@ -16,6 +16,7 @@ from zramfs.simulate.cpus cimport (
     COMPLETION,
     COMPRESS,
     DECOMPRESS,
+    MAKE,
     PAGE,
     REDO,
     REQUEST,
@@ -51,6 +52,7 @@ from zramfs.simulate.requests cimport (
     HAS_STORED,
     HAS_SUBMITTED,
     LOCKS,
+    MADE,
     READ,
     REDOES,
     TAKES,
@@ -237,6 +239,10 @@ cdef class Engine(Devices):
         cdef Request *request = &self.requests[own.request]
         if own.state == TAKES:
             return self._take(task)
+        if own.state == MADE:
+            if self.flows[own.flow].depth == 1:
+                request.arrival_ns = self.now_ns  # of several, the others wait meanwhile as they would after it
+            return self._run(task, <int64_t>self.request_ns, REQUEST, CHOOSES)
         if own.state == CHOOSES:
             return self._choose(task)
         if own.state == LOCKS:
@@ -285,6 +291,8 @@ cdef class Engine(Devices):
             self.sleep(task, TAKES)
             return False
         self.tasks[task].request = request
+        if self.flows[self.tasks[task].flow].make_ns > 0:
+            return self._run(task, <int64_t>self.flows[self.tasks[task].flow].make_ns, MAKE, MADE)
         return self._run(task, <int64_t>self.request_ns, REQUEST, CHOOSES)
 
     cdef bint _choose(self, int task) noexcept nogil:

@@ -1,12 +1,12 @@
 """Reads values of a scenario's tables, strictly: what is wrong is said in one line, with the key."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from zramfs.errors import InvalidValue
+from zramfs.suggestions import did_you_mean
 from zramfs.units import PAGE_SIZE, parse_size
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def choice(kind: type[E]) -> Callable[[Any], E]:
     def parse(value: Any) -> E:
         words = [str(member.value) for member in kind]
         if value not in words:
-            raise InvalidValue(f"it must be {' or '.join(words)}, not {value!r}{did_you_mean(str(value), words)}")
+            raise InvalidValue(f"not {value!r}: {did_you_mean(str(value), words)}")
         return kind(value)
 
     return parse
@@ -92,12 +92,6 @@ def periods_ms(value: Any) -> tuple[tuple[float, float], ...]:
     return tuple((begin * 1000, end * 1000) for begin, end in zip(edges[::2], edges[1::2], strict=True))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean …?)`` if there is something that looks like it; else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
 def read_table(where: str, value: Any, keys: Mapping[str, Parse]) -> dict[str, Any]:
     """Read a table that may have these keys; the values of those that it has.
 
@@ -111,7 +105,7 @@ def read_table(where: str, value: Any, keys: Mapping[str, Parse]) -> dict[str, A
 def _read_key(where: str, key: str, value: Any, keys: Mapping[str, Parse]) -> Any:
     path = f"{where}.{key}" if where else key
     if key not in keys:
-        raise InvalidValue(f"{path}: unknown key{did_you_mean(key, keys) or ': there are ' + ', '.join(keys)}")
+        raise InvalidValue(f"{path}: unknown key: {did_you_mean(key, keys)}")
     try:
         return keys[key](value)
     except InvalidValue as error:

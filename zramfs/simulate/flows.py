@@ -27,8 +27,8 @@ _NS_PER_S = 1_000_000_000
 class Flow:
     """What the engine is loaded with. `cpus`: that of each task. `gap_ns`: the mean between arrivals; 0: it is closed.
 
-    `trace`: arrivals at its times, divided by `speed`, instead. `requests`: how many there are, 0: no end. `after`: the
-    load that has to end before; -1: none.
+    `make_ns`: what a task's CPU does before each request arrives. `trace`: arrivals at its times, divided by `speed`,
+    instead. `requests`: how many there are, 0: no end. `after`: the load that has to end before; -1: none.
     """
 
     load: int
@@ -37,6 +37,7 @@ class Flow:
     pages: int = 1
     kind: int = SYNC_WRITE
     think_ns: float = 0.0
+    make_ns: float = 0.0
     thinks_exponentially: bool = False
     in_batches: bool = False
     gap_ns: float = 0.0
@@ -116,6 +117,7 @@ def _closed(load: ClosedLoad, number: int, cpus: tuple[int, ...]) -> Flow:
         pages=load.pages,
         kind=_kind(load.operation, is_async=load.is_async),
         think_ns=load.think_us * _NS_PER_US,
+        make_ns=load.make_us * _NS_PER_US,
         thinks_exponentially=load.think is Distribution.EXPONENTIAL,
         in_batches=load.in_batches,
         requests=load.requests,

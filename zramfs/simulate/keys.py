@@ -85,6 +85,7 @@ LOAD_KEYS: Final[Mapping[str, Mapping[str, Parse]]] = {
         **_COMMON,
         **_REQUESTS,
         "think_us": real(most=1e9),
+        "make_us": real(most=1e9),
         "think": choice(Distribution),
         "in_batches": boolean,
     },

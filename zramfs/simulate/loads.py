@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from zramfs.errors import InvalidValue
-from zramfs.simulate.fields import did_you_mean, read_table, require
+from zramfs.simulate.fields import read_table, require
 from zramfs.simulate.flows import cpus_of_group
 from zramfs.simulate.keys import LOAD_KEYS
 from zramfs.simulate.scenario import (
@@ -18,6 +18,7 @@ from zramfs.simulate.scenario import (
     ReplayLoad,
 )
 from zramfs.simulate.traces import TRACE_FORMATS, load_trace
+from zramfs.suggestions import did_you_mean
 
 MOST_REQUESTS: Final = 1_000_000
 """Of one load in flight: 40 bytes each."""
@@ -31,8 +32,7 @@ def read_load(where: str, value: Any, machine: Machine, folder: Path) -> Load:
         raise InvalidValue(f"{where}: kind is missing: it is {', '.join(LOAD_KEYS)}")
     kind = value["kind"]
     if kind not in LOAD_KEYS:
-        hint = did_you_mean(str(kind), LOAD_KEYS)
-        raise InvalidValue(f"{where}.kind: it must be {', '.join(LOAD_KEYS)}, not {kind!r}{hint}")
+        raise InvalidValue(f"{where}.kind: not {kind!r}: {did_you_mean(str(kind), LOAD_KEYS)}")
     given = read_table(where, value, LOAD_KEYS[kind])
     given.pop("kind")
     given.setdefault("name", kind)
@@ -68,8 +68,7 @@ def _replay(where: str, given: dict[str, Any], folder: Path) -> ReplayLoad:
     require(where, given, "path")
     name = given.pop("format", "auto")
     if name not in TRACE_FORMATS:
-        hint = did_you_mean(name, TRACE_FORMATS)
-        raise InvalidValue(f"{where}.format: it must be {', '.join(TRACE_FORMATS)}, not {name!r}{hint}")
+        raise InvalidValue(f"{where}.format: not {name!r}: {did_you_mean(name, TRACE_FORMATS)}")
     try:
         trace = load_trace(folder / given["path"], name)
     except InvalidValue as error:
@@ -81,9 +80,7 @@ def _require_group(where: str, group: str, machine: Machine) -> int:
     """How many CPUs it has; InvalidValue if there is none of this name."""
     names = [each.name for each in machine.groups]
     if group and group not in names:
-        raise InvalidValue(
-            f"{where}.group: no group {group!r}{did_you_mean(group, names)}: there are {', '.join(names)}"
-        )
+        raise InvalidValue(f"{where}.group: no group {group!r}: {did_you_mean(group, names)}")
     return len(cpus_of_group(machine, group))
 
 
@@ -102,7 +99,7 @@ def require_order(where: str, load: Load, loads: Sequence[Load]) -> None:
     way = [load.name]
     while load.after:
         if load.after not in by_name:
-            raise InvalidValue(f"{where}: no load {load.after!r}{did_you_mean(load.after, by_name)}")
+            raise InvalidValue(f"{where}: no load {load.after!r}: {did_you_mean(load.after, by_name)}")
         load = by_name[load.after]
         way.append(load.name)
         if load.name in way[:-1]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from zramfs.errors import InvalidValue
-from zramfs.simulate.fields import did_you_mean, read_table, real, require, text, whole
+from zramfs.simulate.fields import read_table, real, require, text, whole
 from zramfs.simulate.keys import MOST_CPUS
 from zramfs.simulate.scenario import Cost, Costs, CpuGroup, Machine
+from zramfs.suggestions import did_you_mean
 
 _BASES: Final = ("published", "measured", "assumed")
 _COSTS: Final = ("request", "page", "wake", "completion")
@@ -32,8 +33,7 @@ def load_machine(name: str, folder: Path) -> Machine:
     if "/" in name or name.endswith(".toml"):
         return parse_machine(Path(name).name.removesuffix(".toml"), read_text(folder / name))
     if name not in (names := machine_names()):
-        hint = did_you_mean(name, names)
-        raise InvalidValue(f"no machine {name!r}{hint}: there are {', '.join(names)}, or give a path to a .toml")
+        raise InvalidValue(f"no machine {name!r}: {did_you_mean(name, names)}, or give a path to a .toml")
     entry = resources.files("zramfs.simulate").joinpath("machines", f"{name}.toml")
     return parse_machine(name, entry.read_text())
 

@@ -17,6 +17,7 @@ cdef enum RequestKind:
 # Where a task goes on when its segment is done, or when it is woken up.
 cdef enum State:
     TAKES                   # takes its next request
+    MADE                    # it: the caller has filled its pages
     CHOOSES                 # a stream, for the next pages of its request
     LOCKS                   # a stream of its CPU
     HAS_COMPRESSED          # or decompressed; the stream is locked
@@ -74,6 +75,7 @@ cdef struct Flow:
     bint in_batches
     bint thinks_exponentially
     double think_ns
+    double make_ns
     double gap_ns
     uint64_t random
     int first_idle, last_idle

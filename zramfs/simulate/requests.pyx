@@ -51,7 +51,7 @@ cdef class Requests:
             own.pages, own.kind = flow.pages, flow.kind
             own.is_open, own.in_batches = flow.is_open, flow.in_batches
             own.think_ns, own.thinks_exponentially = flow.think_ns, flow.thinks_exponentially
-            own.gap_ns, own.speed = flow.gap_ns, flow.speed
+            own.gap_ns, own.speed, own.make_ns = flow.gap_ns, flow.speed, flow.make_ns
             own.limit, own.after = flow.requests, flow.after
             own.random = draw_bits(&seed)
             own.first_idle = NOBODY

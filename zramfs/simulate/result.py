@@ -12,10 +12,14 @@ PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 99.99)
 REQUEST_CLASSES: Final = ("sync_writes", "async_writes", "reads")
 """Requests whose latencies are told apart, in the order of their numbers in the engine."""
 
-CPU_PURPOSES: Final = ("compress", "decompress", "page", "request", "wake", "submit", "poll", "completion", "redo")
+CPU_PURPOSES: Final = (
+    *("compress", "decompress", "page", "request", "wake", "submit", "poll", "completion", "redo"),
+    "make",
+)
 """What CPUs spend time on, in the order of their numbers in the engine.
 
-`submit` and `poll` are the driver's work for a device, `redo` the software's for pages that a device did not do.
+`submit` and `poll` are the driver's work for a device, `redo` the software's for pages that a device did not do. `make`
+is the load's own time, and in no figure of what zram costs.
 """
 
 
@@ -150,7 +154,8 @@ class Result:
     def cpu_seconds_per_gib(self) -> float:
         """CPU time of all kinds for each GiB written or read; 0 if there is none."""
         pages = self.pages.written + self.pages.read_software + self.pages.read_device
-        return sum(self.cpu_seconds.values()) / (pages / (1 << 18)) if pages else 0.0
+        spent_s = sum(seconds for purpose, seconds in self.cpu_seconds.items() if purpose != "make")
+        return spent_s / (pages / (1 << 18)) if pages else 0.0
 
     @property
     def cpu_share(self) -> float:

@@ -166,7 +166,8 @@ class ClosedLoad:
     """Tasks that each keep up to `depth` requests in flight, and begin another `think_us` after one has ended.
 
     `group`: the group of CPUs that they are bound to, "" for all. With `in_batches` all of `depth` have to end before
-    the next are begun. `requests`: how many there are in all; 0: no end. `after`: the load that has to end before.
+    the next are begun. `make_us`: what their CPU does to make each; with a depth of 1 its latency begins after that.
+    `requests`: how many there are in all; 0: no end. `after`: the load that has to end before.
     """
 
     name: str
@@ -176,6 +177,7 @@ class ClosedLoad:
     is_async: bool = False
     depth: int = 1
     think_us: float = 0.0
+    make_us: float = 0.0
     think: Distribution = Distribution.EXPONENTIAL
     in_batches: bool = False
     group: str = ""

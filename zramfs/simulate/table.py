@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 from rich import box
@@ -9,8 +10,10 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from zramfs.simulate.break_even import DEPTH, ENGINES, PAGE_NS, BreakEven, Cell, sentence_of
 from zramfs.simulate.result import REQUEST_CLASSES, Latency, Result
 from zramfs.simulate.scenario import ReplayLoad, Scenario
+from zramfs.simulate.verdict import MARKS, judge_all
 
 _SHORT = {"sync_writes": "sync write", "async_writes": "async write", "reads": "read"}
 _SHOWN = (50.0, 99.0, 99.99)
@@ -24,8 +27,31 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         return
     table = _grid(results)
     for result in results:
-        table.add_row(*(value for _, value in result.scenario.varied), *_cells(result, _classes(results)))
+        table.add_row(*(value for _, value in result.scenario.varied), *cells_of(result, classes_of(results)))
     _print_whole(table, console)
+    for result, verdict in judge_all(results):
+        values = ", ".join(f"{key}={value}" for key, value in result.scenario.varied)
+        console.print(f"{values}: {verdict}", soft_wrap=True)
+
+
+def print_break_even(grid: BreakEven, console: Console) -> None:
+    """Print the sentence, and of each device whether it pays, with the ratio of pages written, or read, a second."""
+    console.print(f"\n{sentence_of(grid)}", soft_wrap=True)
+    if not grid.cells:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("queue_depth", "engines", *(f"{page_ns / 1000:g}µs" for page_ns in grid.axes[PAGE_NS])):
+        table.add_column(heading, justify="right")
+    for depth, engines in product(grid.axes[DEPTH], grid.axes[ENGINES]):
+        cells = [grid.cell(page_ns, engines, depth) for page_ns in grid.axes[PAGE_NS]]
+        table.add_row(str(depth), str(engines), *(_cell(cell) for cell in cells))
+    _print_whole(table, console)
+    marks = ", ".join(f"{mark} {pays.value}" for pays, mark in MARKS.items())
+    console.print(f"{marks}; beside it, how many times as many pages a second", soft_wrap=True)
+
+
+def _cell(cell: Cell | None) -> str:
+    return f"{MARKS[cell.verdict.pays]} {cell.verdict.changes[0].ratio:.2f}" if cell else "-"
 
 
 def _print_whole(table: Table, console: Console) -> None:
@@ -39,21 +65,26 @@ def _grid(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for key, _ in results[0].scenario.varied:
         table.add_column(key)
-    headings = ["written\npages/s", "read\npages/s"]
-    for name in _classes(results):
-        headings += ["\n".join([*_SHORT[name].split(), f"p{percent:g}"]) for percent in _SHOWN]
-    headings += ["CPU\ns/GiB", "CPU\nused", "man-\naged", "fall-\nback", "lock\nwaits"]
-    for heading in headings:
+    for heading in headings_of(results):
         table.add_column(heading, justify="right")
     return table
 
 
-def _classes(results: Sequence[Result]) -> list[str]:
-    """The classes of requests that there are in any result."""
+def headings_of(results: Sequence[Result]) -> list[str]:
+    """Return the headings of a row's cells, in lines."""
+    headings = ["written\npages/s", "read\npages/s"]
+    for name in classes_of(results):
+        headings += ["\n".join([*_SHORT[name].split(), f"p{percent:g}"]) for percent in _SHOWN]
+    return [*headings, "CPU\ns/GiB", "CPU\nused", "man-\naged", "fall-\nback", "lock\nwaits"]
+
+
+def classes_of(results: Sequence[Result]) -> list[str]:
+    """Return the classes of requests that there are in any result."""
     return [name for name in REQUEST_CLASSES if any(result.latencies[name].requests for result in results)]
 
 
-def _cells(result: Result, classes: Sequence[str]) -> list[str]:
+def cells_of(result: Result, classes: Sequence[str]) -> list[str]:
+    """Return a result as a row has it, without what is varied."""
     pages = result.pages
     latencies = [_us(result.latencies[name], percent) for name in classes for percent in _SHOWN]
     managed = pages.managed / pages.written if pages.written else 0.0

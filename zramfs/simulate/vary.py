@@ -9,7 +9,6 @@ from math import prod
 from typing import Any, Final
 
 from zramfs.errors import InvalidValue
-from zramfs.simulate.fields import did_you_mean
 from zramfs.simulate.keys import (
     COST_KEYS,
     DEVICE_KEYS,
@@ -19,6 +18,7 @@ from zramfs.simulate.keys import (
     STREAM_KEYS,
     TOP_KEYS,
 )
+from zramfs.suggestions import did_you_mean
 
 MOST_SETTINGS: Final = 1024
 """Of a grid: a heat map of 32 by 32."""
@@ -80,7 +80,7 @@ def find_places(table: Mapping[str, Any], key: str) -> list[tuple[str | int, ...
     if key.removeprefix("devices.") in DEVICE_KEYS:
         raise InvalidValue(f"--vary {key}: there are no devices")
     candidates = {path.rpartition(".")[2]: None for path in known} | dict.fromkeys(known)
-    raise InvalidValue(f"--vary {key}: unknown key{did_you_mean(key, candidates)}")
+    raise InvalidValue(f"--vary {key}: unknown key: {did_you_mean(key, candidates)}")
 
 
 def _known_places(table: Mapping[str, Any]) -> dict[str, list[tuple[str | int, ...]]]:

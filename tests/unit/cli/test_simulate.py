@@ -51,6 +51,25 @@ def test_varied_keys_make_rows(path: Path) -> None:
     assert rows == [["percpu", "1000"], ["percpu", "2000"], ["auto", "1000"], ["auto", "2000"]]
 
 
+def test_policies_are_judged_below_the_rows(path: Path) -> None:
+    result = simulate(path, "--vary", "policy=percpu,auto")
+    assert result.stdout.splitlines()[-1].startswith("policy=auto: ")
+
+
+def test_break_even_is_a_sentence_on_the_terminal_in_json_and_in_the_report(path: Path, tmp_path: Path) -> None:
+    report = tmp_path / "out.html"
+    few = ["--break-even", "--vary", "page_ns=1000,50000", "--vary", "engines=1", "--vary", "queue_depth=16"]
+    shown = simulate(path, *few, "--report", report)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    told = json.loads(simulate(path, *few, "--json").stdout)["break_even"]
+    assert told["sentence"].startswith("Managed streams beat per-CPU ones for this load")
+    assert told["sentence"] in shown.stdout
+    page = report.read_text()
+    assert told["sentence"] in page
+    assert "--vary page_ns=1000,50000" in page
+    assert "seed 1" in page
+
+
 def test_json_has_everything_and_is_the_same_for_a_seed(path: Path) -> None:
     first, second = (json.loads(simulate(path, "--seed", "5", "--json").stdout) for _ in range(2))
     assert first["command"].startswith("zramfs simulate ")
@@ -66,11 +85,14 @@ def test_json_has_everything_and_is_the_same_for_a_seed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["SCENARIO", "--vary", "polcy=auto"], "--vary polcy: unknown key (did you mean policy?)"),
+        (["SCENARIO", "--vary", "polcy=auto"], "--vary polcy: unknown key: did you mean policy?"),
         (["SCENARIO", "--vary", "policy"], "is not KEY=VALUE"),
         (["SCENARIO", "--seed", "-1"], "-1"),
         (["/nowhere.toml"], "/nowhere.toml cannot be read: No such file or directory"),
         ([], "give a SCENARIO, or --calibrate OUT.toml"),
+        (["SCENARIO", "--through", "/"], "--through goes with --calibrate"),
+        (["SCENARIO", "--break-even", "--vary", "policy=auto"], "with --break-even these vary: page_ns, engines"),
+        (["SCENARIO", "--report", "/nowhere/at/all.html"], "/nowhere/at/all.html cannot be written"),
         (["SCENARIO", "--calibrate", "x.toml"], "give a SCENARIO, or --calibrate OUT.toml"),
     ],
 )

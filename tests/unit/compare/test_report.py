@@ -1,19 +1,15 @@
 import re
 
-import pytest
-
 from zramfs.accel.profile import load_profile
-from zramfs.compare import report
 from zramfs.compare.fio import FioWorkload
 from zramfs.compare.histogram import Histogram
 from zramfs.compare.observation import Observation
 from zramfs.compare.queue_samples import QueueSamples
-from zramfs.compare.report import Circumstances, render_report, require_report_libraries
+from zramfs.compare.report import Circumstances, render_report
 from zramfs.compare.rounds import Comparison, Run
 from zramfs.compare.settings import Variation, combine
 from zramfs.compare.trace import DepthOverTime
 from zramfs.compare.workload import Plan
-from zramfs.errors import CommandFailed
 
 CIRCUMSTANCES = Circumstances(
     command="zramfs compare --workload '<own>.fio'",
@@ -105,9 +101,3 @@ def test_report_with_fewer_observations_than_settings_draws_those() -> None:
     page = render_report(ended_early, CIRCUMSTANCES)
     assert "<h2>Queue depth over time</h2>" in page
     assert "<h2>Where a request's time goes</h2>" not in page
-
-
-def test_report_without_its_libraries_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "jinja2" else object())
-    with pytest.raises(CommandFailed, match=r"--report needs jinja2: pip install 'zramfs\[report\]'"):
-        require_report_libraries()

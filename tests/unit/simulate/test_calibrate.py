@@ -1,7 +1,14 @@
 """What is measured of this machine is a table that scenarios can name."""
 
-from zramfs.simulate.calibrate import AlgorithmCosts, format_machine, measure_algorithm, measure_wake_us
+import os
+from pathlib import Path
+
+import pytest
+
+from zramfs.errors import InvalidValue
+from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm, measure_wake_us
 from zramfs.simulate.machines import parse_machine
+from zramfs.simulate.mounted import MountedCosts, measure_mount
 
 
 def test_what_is_measured_takes_time() -> None:
@@ -24,3 +31,44 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
     bases = {cost.basis for cost in (*group.compress.values(), machine.costs.request, machine.costs.wake)}
     assert bases == {"measured"}
     assert machine.costs.completion.basis == "assumed"
+
+
+def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
+    own = AlgorithmCosts(compress=1.0, decompress=0.5, request=0.25, page=0.75)
+    costs = as_mounted(own, MountedCosts(write_one=10.0, write_page=4.0, read_one=9.0, read_page=2.0))
+    assert costs == AlgorithmCosts(compress=1.0, decompress=2.0, request=6.0, page=3.0)
+
+
+def imitation(folder: Path, mm_stat: str, size_bytes: int) -> Path:
+    (folder / "sys/block/zram0").mkdir(parents=True)
+    (folder / "sys/block/zram0/mm_stat").write_text(mm_stat)
+    (folder / "zram0").write_bytes(b"")
+    os.truncate(folder / "zram0", size_bytes)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("mm_stat", "size_bytes", "message"),
+    [
+        ("    4096 63 0 0 0 0 0 0 0", 64 << 20, "has data, which would be overwritten: give a fresh mount"),
+        ("       0  0 0 0 0 0 0 0 0", 4096, "is too small: give it 4M or more"),
+        ("", 64 << 20, "no zramfs is mounted there"),
+    ],
+)
+def test_a_mount_that_must_not_or_cannot_be_measured_is_left_alone(
+    mm_stat: str, size_bytes: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        measure_mount(imitation(tmp_path, mm_stat, size_bytes))
+    assert (tmp_path / "zram0").read_bytes().strip(b"\0") == b""
+
+
+def test_a_folder_without_a_mount_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="no zramfs is mounted there"):
+        measure_mount(tmp_path)
+
+
+def test_requests_of_a_file_are_timed(tmp_path: Path) -> None:
+    costs = measure_mount(imitation(tmp_path, "0 0 0", 8 << 20))
+    assert costs.write_one > 0
+    assert costs.read_one > 0

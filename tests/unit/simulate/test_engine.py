@@ -120,6 +120,15 @@ def test_what_is_measured_begins_after_the_warmup() -> None:
     assert result.cpu_seconds["compress"] == pytest.approx(500e-6)
 
 
+def test_what_a_caller_does_before_a_request_delays_it_and_is_no_part_of_it() -> None:
+    load = ClosedLoad(name="closed", make_us=30.0)
+    result = run(scenario(load, machine=machine(1, 10.0), duration_us=1001.0))
+    assert result.pages.percpu == 25
+    assert result.latencies["sync_writes"].max_us == pytest.approx(10.0)
+    assert result.cpu_seconds["make"] == pytest.approx(751e-6)
+    assert result.cpu_seconds_per_gib == pytest.approx(10e-6 * (1 << 18))
+
+
 def test_memory_does_not_grow_with_simulated_time() -> None:
     short, long = (run(scenario(SYNC, devices=(device(IAA),), duration_us=us)) for us in (1e5, 3e6))
     assert len(long.devices[0].depth.means) <= 512

@@ -1,13 +1,10 @@
-from zramfs.accel.profile import parse_accelerator
+from zramfs.accel.facts import facts_of, profile_as_json
+from zramfs.accel.profile import load_profile, parse_accelerator
 from zramfs.accel.settings import SETTINGS
-from zramfs.compare.device_facts import devices_of, profile_as_json
-from zramfs.compare.rounds import Row
-from zramfs.compare.settings import Variation, combine
 
 
 def test_every_number_of_each_profile_is_told_with_its_basis_and_source() -> None:
-    rows = [Row(setting) for setting in combine([Variation("profile", ("qpace", "iaa"))], "ideal,stall_us=7")]
-    devices = devices_of(rows)
+    devices = facts_of([load_profile(name).with_setting("stall_us", "7") for name in ("qpace", "iaa")])
     assert [device.name for device in devices] == ["qpace", "iaa"]
     assert [fact.key for fact in devices[0].facts] == list(SETTINGS)
     facts = {fact.key: fact for fact in devices[0].facts}
@@ -17,14 +14,13 @@ def test_every_number_of_each_profile_is_told_with_its_basis_and_source() -> Non
 
 
 def test_number_that_is_varied_is_told_once_with_all_its_values() -> None:
-    rows = [Row(setting) for setting in combine([Variation("page_ns", ("5", "70"))], "qpace")]
-    (device,) = devices_of(rows)
+    (device,) = facts_of([load_profile("qpace").with_setting("page_ns", text) for text in ("5", "70")])
     fact = next(fact for fact in device.facts if fact.key == "page_ns")
     assert (fact.values, fact.basis, fact.source) == ("5 · 70", "given", "by the user: it is varied")
 
 
 def test_no_accelerator_has_no_numbers() -> None:
-    assert devices_of([Row(setting) for setting in combine([Variation("policy", ("percpu",))], "none")]) == []
+    assert facts_of([]) == []
     assert profile_as_json(None) is None
 
 

@@ -1,20 +1,19 @@
-"""The numbers of the devices that were compared, each with its basis and source, for the report and for JSON."""
+"""The numbers of profiles, each with its basis and source, for reports and for JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from zramfs.accel.profile import Profile
 from zramfs.accel.profile import Setting as Number
 from zramfs.accel.settings import SETTINGS
-from zramfs.compare.rounds import Row
 
 _GIVEN: Final = "given"
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFact:
-    """A number of a profile: `values` has several where it differs between the settings that were compared."""
+    """A number of a profile: `values` has several where it differs between them."""
 
     key: str
     values: str
@@ -32,13 +31,12 @@ class DeviceFacts:
     facts: list[DeviceFact]
 
 
-def devices_of(rows: Sequence[Row]) -> list[DeviceFacts]:
-    """Return each profile that was compared once, in the order of the settings."""
-    profiles: dict[str, list[Profile]] = {}
-    for row in rows:
-        if row.setting.profile is not None:
-            profiles.setdefault(row.setting.profile.name, []).append(row.setting.profile)
-    return [DeviceFacts(name, same[0].summary, list(_facts(same))) for name, same in profiles.items()]
+def facts_of(profiles: Iterable[Profile]) -> list[DeviceFacts]:
+    """Return each profile once, by its name; what differs between those of one name is told as varied."""
+    named: dict[str, list[Profile]] = {}
+    for profile in profiles:
+        named.setdefault(profile.name, []).append(profile)
+    return [DeviceFacts(name, same[0].summary, list(_facts(same))) for name, same in named.items()]
 
 
 def _facts(same: Sequence[Profile]) -> Iterator[DeviceFact]:
