@@ -72,6 +72,7 @@ DOCUMENTED = {
     "recomp_algorithm": "EINVAL E2BIG ERANGE EBUSY",
     "algorithm_params": "EINVAL ERANGE EBUSY",
     "recompress": "EINVAL ERANGE",
+    "compressed_writeback": "EINVAL EBUSY",
     "backing_dev": "EINVAL EBUSY ENOTBLK ENOENT ENOTDIR ENAMETOOLONG ELOOP",
     "writeback": "EINVAL ENODEV ERANGE EIO ENOSPC",
     "hot_remove": "EINVAL ENODEV ERANGE EBUSY",

@@ -128,7 +128,8 @@ async def test_a_primary_algorithm_that_fails_leaves_no_secondary_set_up(nursery
     device = uninitialised(nursery)
     secondary = CountingBackend("secondary")
     device.set_backend(secondary, 1)
-    device.algorithms.set_params(0, AlgorithmParams(level=0))
+    device.set_backend(CountingBackend("primary"), 0)
+    device.algorithms.set_params(0, AlgorithmParams(level=13))
     with pytest.raises(InvalidValue):
         device.initialise(PAGE)
     assert secondary.set_up == 0

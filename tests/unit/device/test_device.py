@@ -12,6 +12,7 @@ from reads import read
 
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
+from zramfs.backends.deflate import DEFLATE
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
 from zramfs.codec.run import FunctionCodec, PageCodec
@@ -546,8 +547,9 @@ async def test_a_level_that_the_algorithm_refuses_leaves_the_device_uninitialise
     nursery: trio.Nursery,
 ) -> None:
     device = uninitialised(nursery)
-    device.algorithms.set_params(0, AlgorithmParams(level=0))
-    with pytest.raises(InvalidValue, match="lz4 has no level 0"):
+    device.set_backend(DEFLATE, 0)
+    device.algorithms.set_params(0, AlgorithmParams(level=10))
+    with pytest.raises(InvalidValue, match="deflate has no level 10"):
         device.initialise(PAGE)
     assert not device.is_initialised
 

@@ -7,6 +7,7 @@ import trio
 from slow import SlowLz4, on_one_cpu
 from streams import opened_trial, written
 
+from zramfs.backends.deflate import DEFLATE
 from zramfs.backends.lz4 import LZ4, Lz4Backend
 from zramfs.codec.run import PageCodec
 from zramfs.contracts import AlgorithmParams, StreamPolicy
@@ -274,4 +275,4 @@ async def test_an_accelerator_that_is_unavailable_leaves_the_per_cpu_streams() -
 
 def test_a_level_that_the_backend_refuses_is_an_error() -> None:
     with pytest.raises(InvalidValue):
-        Zcomp(LZ4, algorithm_params=AlgorithmParams(level=0))
+        Zcomp(DEFLATE, algorithm_params=AlgorithmParams(level=10))
