@@ -11,7 +11,7 @@ import os
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EINVAL, ENODEV, ENOENT, ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from zramfs.atomic cimport add_i64, exchange_u64, load_int, load_u64, peek_i64, peek_int, peek_u64
+from zramfs.atomic cimport add_i64, exchange_u64, load_i64, load_int, load_u64, peek_i64, peek_int, peek_u64
 from zramfs.atomic cimport poke_int, poke_u64, store_int
 from zramfs.block.bio cimport ENDED, READ, WRITE
 from zramfs.block.disk cimport Disk
@@ -141,8 +141,8 @@ cdef class DevReceiver:
 
     @property
     def in_flight(self):
-        """Bios that it has begun, and that have not ended."""
-        return peek_i64(&self.begun)
+        """Bios that it has begun, and that have not ended: with 0 nobody writes to the session's descriptor any more."""
+        return load_i64(&self.begun)
 
     cdef void receive(self) noexcept nogil:
         cdef sigset_t every_signal

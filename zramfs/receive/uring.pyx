@@ -20,6 +20,7 @@ from zramfs.atomic cimport (
     exchange_int,
     exchange_u64,
     fence,
+    load_i64,
     load_int,
     load_u64,
     peek_i64,
@@ -181,8 +182,8 @@ cdef class UringReceiver:
 
     @property
     def in_flight(self):
-        """Bios that it has begun, and that have not ended."""
-        return peek_i64(&self.begun)
+        """Bios that it has begun, and that have not ended: with 0 nobody writes to the session's descriptor any more."""
+        return load_i64(&self.begun)
 
     @property
     def payload_memory_bytes(self):
