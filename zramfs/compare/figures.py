@@ -98,7 +98,7 @@ FIGURES: Final = (
         group="cpu",
         heading="other\ns/GiB",
         digits=2,
-        meaning="CPU seconds of the daemon's other threads for each GiB, such as those that keep idle CPUs awake",
+        meaning="CPU seconds of the daemon's other threads for each GiB, such as those that look whether a CPU is idle",
     ),
     Figure(
         key="cpu_device_s_per_gib",

@@ -1,4 +1,4 @@
-# Threads that keep CPUs from halting for a while.
+# Threads that run for a moment, to see whether their CPUs are idle.
 
 from libc.stdint cimport int64_t
 

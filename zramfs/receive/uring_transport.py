@@ -123,7 +123,7 @@ class UringTransport:
 
 
 def _make_placement(busy_poll_us: int) -> tuple[Awake | None, Placement]:
-    """Return who keeps CPUs awake and where threads run. Where nothing is to be polled for, everybody stays at home."""
+    """Return who tells idle CPUs, and where threads run. Where nothing is to be polled for, everybody stays at home."""
     allowed = os.sched_getaffinity(0)
     homes = [cpu if cpu in allowed else -1 for cpu in range(queue_count())]
     awake = Awake([cpu for cpu in homes if cpu >= 0]) if busy_poll_us and len(allowed) > 1 else None
