@@ -16,7 +16,7 @@ from builds import BUILDS, FOLDER, Build, BuildError
 from load import Load, LoadError
 from reports import findings, suppressions_without_reason
 
-TESTED = ("codec", "pool", "accel", "zcomp", "device", "block", "receive")
+TESTED = ("codec", "pool", "accel", "zcomp", "device", "block", "receive", "simulate")
 SUPPRESSIONS = Path(__file__).with_name("suppressions")
 OVERLAPPING_S = 8.0
 

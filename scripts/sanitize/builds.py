@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "sanitize"
 
-COPIED = ("pyproject.toml", "README.md", "LICENSE", "docs/architecture.md", "zramfs", "tests")
+COPIED = ("pyproject.toml", "README.md", "LICENSE", "docs", "scripts", "zramfs", "tests")
 BUILT = {".so", ".pyc"}
 
 _SWITCHED_OFF = re.compile(r"\b(boundscheck|wraparound|initializedcheck)(?:=|\()False\b")
@@ -58,7 +58,8 @@ class Build:
         }
         environment |= {name: value.format(**names) for name, value in self.options.items()}
         if self.runtime is not None:
-            environment["LD_PRELOAD"] = library(self.runtime)
+            # With C++'s library, or AddressSanitizer does not find what C++ throws by, as matplotlib does.
+            environment["LD_PRELOAD"] = f"{library(self.runtime)} {library('libstdc++.so')}"
         return environment
 
     def make(self) -> None:
