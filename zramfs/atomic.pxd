@@ -2,7 +2,8 @@
 #
 # `peek` and `poke` are relaxed, for counters that one thread changes and others show; `count` adds relaxed as well, for
 # counters that several change. `load` acquires and `store` releases; `check`, `add`, `exchange` and `compare_exchange`
-# are sequentially consistent, and so is `fence`. `pause` tells the CPU that its thread spins.
+# are sequentially consistent, and so is `fence`. `pause` tells the CPU that its thread spins. `expect_write` has it fetch a
+# line of the cache that will be written to soon; any address will do.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -20,6 +21,7 @@ cdef extern from * nogil:
     #define zramfs_exchange(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
     #define zramfs_or(p, v) __atomic_fetch_or(p, v, __ATOMIC_ACQUIRE)
     #define zramfs_and(p, v) __atomic_fetch_and(p, v, __ATOMIC_RELEASE)
+    #define zramfs_expect(p) __builtin_prefetch(p, 1)
     #define zramfs_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     static inline int zramfs_cas64(uint64_t *p, uint64_t *expected, uint64_t v) {
         return __atomic_compare_exchange_n(p, expected, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
@@ -69,4 +71,5 @@ cdef extern from * nogil:
     void *load_pointer "zramfs_load"(void *const *word)
     void store_pointer "zramfs_store"(void **word, void *value)
     void fence "zramfs_fence"()
+    void expect_write "zramfs_expect"(const void *word)
     void pause "zramfs_pause"()

@@ -7,7 +7,7 @@ count what has yet to end; whoever ends the last part ends the bio.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from zramfs.atomic cimport add_i64, count_u64, poke_int
+from zramfs.atomic cimport add_i64, count_u64, expect_write, poke_int
 from zramfs.block.bio cimport CODEC_FAILED, NO_ROOM_LEFT, PAGE_IS_CORRUPT
 from zramfs.block.disk cimport Disk, fail, has_failed
 from zramfs.block.load cimport CORRUPT, LOADED, load_page
@@ -68,6 +68,7 @@ cdef void write_share(Bio *bio, int channel, uint64_t page, uint64_t end_page) n
 cdef inline void compress_share(Disk disk, Bio *bio, uint64_t page, uint64_t end_page) noexcept nogil:
     cdef Choice choice
     while page < end_page and not has_failed(bio):
+        expect_write(&disk.table.slots[page])
         disk.zcomp.choose(data_of(bio, page), <int>(end_page - page), bio.is_async, False, NULL, NULL, 0, &choice)
         commit(disk, bio, page, choice.stream)
         count_u64(&bio.pages_by_kind[choice.kind], choice.taken)

@@ -15,6 +15,7 @@ from zramfs.atomic cimport (
     check_int,
     compare_exchange_u64,
     count_u64,
+    expect_write,
     fence,
     load_i64,
     load_u64,
@@ -293,6 +294,7 @@ cdef class Disk:
         cdef const uint8_t *first
         while bio.page < bio.end_page and not has_failed(bio):
             first = bio.data + (bio.page * PAGE_BYTES - bio.offset_bytes)
+            expect_write(&self.table.slots[bio.page])  # 0.2 µs to wait for after compression
             self.zcomp.choose(
                 first, <int>min(bio.end_page - bio.page, <uint64_t>256), bio.is_async, False, NULL, NULL, 0, &choice
             )

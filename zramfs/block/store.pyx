@@ -49,6 +49,7 @@ cdef int store_run(
     cdef int i
     cdef int result
     for i in range(run.count):
+        expect_replaced(table, first_page + i)
         result = make_contents(table, first_page + i, &run.pages[i], now_s, &fresh)
         if result != KEPT:
             return result
@@ -80,6 +81,15 @@ cdef int make_contents(
         return NO_ROOM
     memcpy(table.pool.payload(fresh.value), compressed.page if is_huge else compressed.data, length)
     return KEPT
+
+
+cdef inline void expect_replaced(SlotTable table, uint64_t page) noexcept nogil:
+    """Have the CPU fetch what the page's old object is freed by, while its new one is made."""
+    cdef Slot *slot = &table.slots[page]
+    lock_slot(table, slot)
+    if slot.kind == STORED:
+        table.pool.expect_free(slot.value)
+    unlock_slot(slot)
 
 
 cdef void replace_contents(SlotTable table, int channel, uint64_t page, Slot fresh) noexcept nogil:

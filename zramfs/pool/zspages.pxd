@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zramfs.atomic cimport poke_u64
+from zramfs.atomic cimport expect_write, poke_u64
 from zramfs.pool.spinlock cimport SpinLock
 
 cdef enum:
@@ -125,6 +125,8 @@ cdef inline uint16_t take_place(Zspage *zspage) noexcept nogil:
         zspage.untouched += 1
     else:
         zspage.free_head = (<uint16_t *>object_at(zspage, number))[0]
+        if zspage.free_head != NO_OBJECT:
+            expect_write(object_at(zspage, zspage.free_head))
     zspage.in_use += 1
     return number
 

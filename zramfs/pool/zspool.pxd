@@ -36,6 +36,7 @@ cdef class ZsPool:
 
     # The same, without a lock of the pool: the caller holds the owner's lock, or has not told the owner of it yet.
     cdef uint8_t *payload(self, uint64_t handle) noexcept nogil
+    cdef void expect_free(self, uint64_t handle) noexcept nogil
 
     # Any thread that holds no owner's lock.
     cdef uint64_t compact_some(

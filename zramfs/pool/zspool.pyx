@@ -16,7 +16,7 @@ from libc.stdlib cimport free as c_free
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from zramfs.atomic cimport peek_u64
+from zramfs.atomic cimport expect_write, peek_u64
 from zramfs.memory cimport map_memory, munmap
 from zramfs.pool.compaction cimport Owners, compact_class
 from zramfs.pool.spinlock cimport give_lock, take_lock
@@ -142,6 +142,10 @@ cdef class ZsPool:
         give_lock(&size_class.lock)
         if is_empty:
             self.arena.give(index, size_class)
+
+    cdef void expect_free(self, uint64_t handle) noexcept nogil:
+        """Have the CPU fetch what `free` will write to."""
+        expect_write(object_at(zspage_at(self.chunks, handle >> 16), handle & 0xFFFF))
 
     cdef uint8_t *payload(self, uint64_t handle) noexcept nogil:
         """Where the object's bytes are, until it is freed or moved."""

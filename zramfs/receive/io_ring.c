@@ -18,7 +18,13 @@ enum {
     FEATURE_NO_IOWAIT = 1 << 17,
     ENTER_GETEVENTS = 1 << 0,
     ENTER_EXT_ARG = 1 << 3,
+    ENTER_REGISTERED_RING = 1 << 4,
     ENTER_NO_IOWAIT = 1 << 7,   /* a thread that waits for requests does not wait for I/O: top(1) would show 100 % of it */
+};
+
+enum {
+    REGISTER_RING_FDS = 20,
+    UNREGISTER_RING_FDS = 21,
 };
 
 #define OFFSET_QUEUES 0ul
@@ -40,8 +46,9 @@ struct params {
     struct cq_offsets cq_off;
 };
 
-struct timeout {
-    int64_t seconds, nanoseconds;
+struct registration {
+    uint32_t number, reserved;
+    uint64_t fd;
 };
 
 struct enter_argument {
@@ -77,6 +84,22 @@ static void find_words(struct io_ring *ring, const struct params *params) {
         array[i] = i;
 }
 
+/* A thread's registered ring is found without the table of descriptors, which all threads share. Older kernels go by `fd`. */
+static void register_ring(struct io_ring *ring) {
+    struct registration registration = {.number = UINT32_MAX, .fd = (uint64_t)ring->fd};
+    if (syscall(SYS_io_uring_register, ring->fd, REGISTER_RING_FDS, &registration, 1) != 1)
+        return;
+    ring->registered = (int)registration.number;
+    ring->enter_flags |= ENTER_REGISTERED_RING;
+}
+
+static void unregister_ring(struct io_ring *ring) {
+    struct registration registration = {.number = (uint32_t)ring->registered};
+    if (ring->registered >= 0)
+        syscall(SYS_io_uring_register, ring->fd, UNREGISTER_RING_FDS, &registration, 1);
+    ring->registered = -1;
+}
+
 int io_ring_open(struct io_ring *ring, uint32_t submissions, uint32_t completions) {
     struct params params = {
         .flags = SETUP_SQE128 | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN | SETUP_CLAMP | SETUP_CQSIZE,
@@ -85,7 +108,7 @@ int io_ring_open(struct io_ring *ring, uint32_t submissions, uint32_t completion
     int failure;
     memset(ring, 0, sizeof *ring);
     ring->queues = ring->sqes = MAP_FAILED;
-    ring->anchor_fd = -1;
+    ring->anchor_fd = ring->registered = -1;
     ring->fd = (int)syscall(SYS_io_uring_setup, submissions, &params);
     if (ring->fd < 0)
         return -errno;
@@ -100,6 +123,7 @@ int io_ring_open(struct io_ring *ring, uint32_t submissions, uint32_t completion
     }
     find_words(ring, &params);
     ring->enter_flags = ENTER_GETEVENTS | ENTER_EXT_ARG | (params.features & FEATURE_NO_IOWAIT ? ENTER_NO_IOWAIT : 0);
+    register_ring(ring);
     return 0;
 }
 
@@ -112,6 +136,7 @@ void io_ring_close(struct io_ring *ring) {
         munmap(ring->queues, ring->queues_bytes);
     if (ring->anchor_fd >= 0)
         close(ring->anchor_fd);
+    unregister_ring(ring);
     close(ring->fd);
     ring->fd = -1;
 }
@@ -139,12 +164,13 @@ struct io_ring_sqe *io_ring_next(struct io_ring *ring) {
 }
 
 int io_ring_enter(struct io_ring *ring, int wait, int64_t timeout_ns) {
-    struct timeout timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    struct io_ring_time timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
     struct enter_argument argument = {.timeout = wait && timeout_ns >= 0 ? (uint64_t)(uintptr_t)&timeout : 0};
     long submitted;
     __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
     submitted = syscall(
-        SYS_io_uring_enter, ring->fd, ring->unsubmitted, wait ? 1 : 0, ring->enter_flags, &argument, sizeof argument);
+        SYS_io_uring_enter, ring->registered >= 0 ? ring->registered : ring->fd, ring->unsubmitted, wait ? 1 : 0,
+        ring->enter_flags, &argument, sizeof argument);
     if (submitted < 0)
         return -errno;
     ring->unsubmitted -= (uint32_t)submitted;

@@ -12,6 +12,7 @@
 
 enum {
     IO_RING_POLL_ADD = 6,
+    IO_RING_TIMEOUT = 11,
     IO_RING_URING_CMD = 46,
     IO_RING_POLL_MULTISHOT = 1,     /* in `length` of a POLL_ADD */
     IO_RING_MORE = 2,               /* in `flags` of its completions: there will be others */
@@ -23,7 +24,7 @@ struct io_ring_sqe {
     uint8_t flags;
     uint16_t ioprio;
     int32_t fd;
-    uint32_t command;       /* of a URING_CMD */
+    uint32_t command;       /* of a URING_CMD; how many completions end a TIMEOUT, 0 if it goes by time alone */
     uint32_t unused;
     uint64_t address;
     uint32_t length;
@@ -41,6 +42,7 @@ struct io_ring_cqe {
 
 struct io_ring {
     int fd;                 /* -1: closed */
+    int registered;         /* its number among the thread's registered rings, or -1 */
     int anchor_fd;          /* see io_ring_end_with_thread; -1: none */
     uint32_t enter_flags;
     uint32_t sq_mask, cq_mask;
@@ -52,6 +54,11 @@ struct io_ring {
     const struct io_ring_cqe *cqes;
     void *queues;
     size_t queues_bytes, sqes_bytes;
+};
+
+/* As the kernel reads it from the address of a TIMEOUT. */
+struct io_ring_time {
+    int64_t seconds, nanoseconds;
 };
 
 /* 0, or -errno. `submissions` is how many are unsubmitted at most, `completions` how many are there at a time. */

@@ -9,7 +9,7 @@ from zramfs.receive.handover cimport Handover, Origin
 from zramfs.receive.placement cimport Placement
 from zramfs.receive.protocol cimport iovec
 from zramfs.receive.request cimport Request
-from zramfs.receive.uring_protocol cimport EntryHeader, io_ring
+from zramfs.receive.uring_protocol cimport EntryHeader, io_ring, io_ring_sqe, io_ring_time
 from zramfs.request_memory cimport RequestMemory
 
 # `origin` comes first: a reply finds its entry by it.
@@ -56,10 +56,13 @@ cdef class UringReceiver:
     cdef int64_t busy_poll_ns
     cdef readonly object is_set_up  # an Event
     cdef int empty_looks            # since the last request: for how long none was there
-    cdef bint has_requests          # one came since memory was given back
+    cdef bint is_ticking            # the end of a second will show whether requests came in it
     cdef int64_t spin_ends_ns       # 0: a request has just been answered
     cdef int64_t turn_ends_ns
     cdef int64_t slept_ns
+    cdef int64_t asleep_since_ns    # 0: not asleep
+    cdef io_ring_time tick          # as the kernel reads it
+    cdef uint64_t requests_at_tick
     cdef int64_t answers_end_ns     # 0: not stopping
     cdef int handed_over_now        # requests that pyfuse3 has yet to answer
     cdef bint is_io_flusher
@@ -81,6 +84,7 @@ cdef class UringReceiver:
     cdef void wake_up(self) noexcept nogil
     cdef void command(self, Entry *entry, int operation, uint64_t commit_id) noexcept nogil
     cdef void note(self, Entry *entry, int64_t now_ns) noexcept nogil
+    cdef io_ring_sqe *submission(self) noexcept nogil
     cdef void register_entries(self) noexcept nogil
     cdef void watch_wake_fd(self) noexcept nogil
     cdef bint is_done(self) noexcept nogil
@@ -104,7 +108,10 @@ cdef class UringReceiver:
     cdef bint has_work(self) noexcept nogil
     cdef void have_turn(self, int64_t now_ns) noexcept nogil
     cdef int64_t spin_end(self, int64_t now_ns) noexcept nogil
-    cdef void sleep(self) noexcept nogil
+    cdef void sleep(self, int64_t now_ns) noexcept nogil
+    cdef void note_awake(self, int64_t now_ns) noexcept nogil
+    cdef void begin_second(self) noexcept nogil
+    cdef void end_second(self) noexcept nogil
     cdef void await_near_event(self) noexcept nogil
     cdef void take_seat(self, int64_t now_ns) noexcept nogil
     cdef void go_to_seat(self) noexcept nogil

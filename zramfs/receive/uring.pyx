@@ -55,6 +55,7 @@ from zramfs.receive.uring_protocol cimport (
     IO_RING_MORE,
     IO_RING_POLL_ADD,
     IO_RING_POLL_MULTISHOT,
+    IO_RING_TIMEOUT,
     IO_RING_URING_CMD,
     REGISTER,
     EntryCommand,
@@ -79,14 +80,15 @@ cdef enum:
     # IOPS, and 92 to 105k with a page more.
     STRIDE_BYTES = DATA_BYTES + PAGE_BYTES
     WAKE = 0xFFFFFFFF           # user_data of what wakes the thread; others are entries' numbers,
-    ANCHOR = 0xFFFFFFFE         # but for what never completes: it ties the ring to the thread
+    ANCHOR = 0xFFFFFFFE         # but for what never completes: it ties the ring to the thread,
+    TICK = 0xFFFFFFFD           # and for the end of a second
     BATCH = 4                   # replies that leave together, while there are more requests
     SLICE_NS = 50000            # of work on large bios, before the next request is looked for
     TURN_NS = 500000            # how long requests may follow each other until large bios have a slice in any case
     SOON_NS = 100000            # an event so near is awaited by polling: sleeping takes about as long
     LOOK_NS = 2000              # one so near is awaited before the next request is looked for
     NO_MEMORY_US = 1000         # until memory is looked for again
-    IDLE_NS = 1000000000        # without a request, until memory is given back
+    IDLE_S = 1                  # without a request, until memory is given back
     ANSWERS_NS = 1000000000     # after `stop`, for the answers that pyfuse3 owes
     STOPPING_NS = 10000000      # between two looks whether they have come
     PLACES_FOR_READS = 16       # of the background requests, which writes that wait for a stream must not all be
@@ -268,12 +270,8 @@ cdef class UringReceiver:
             self.command(&self.entries[number], REGISTER, 0)
 
     cdef void command(self, Entry *entry, int operation, uint64_t commit_id) noexcept nogil:
-        cdef io_ring_sqe *sqe
-        cdef EntryCommand *arguments
-        while self.ring.unsubmitted == MOST_SUBMISSIONS:
-            self.enter(False, 0)
-        sqe = io_ring_next(&self.ring)
-        arguments = <EntryCommand *>sqe.arguments
+        cdef io_ring_sqe *sqe = self.submission()
+        cdef EntryCommand *arguments = <EntryCommand *>sqe.arguments
         sqe.opcode = IO_RING_URING_CMD
         sqe.fd = self.dev_fd
         sqe.command = operation
@@ -284,8 +282,14 @@ cdef class UringReceiver:
         arguments.commit_id = commit_id
         arguments.queue = self.queue
 
+    cdef io_ring_sqe *submission(self) noexcept nogil:
+        """Return the next entry to fill in, zeroed."""
+        while self.ring.unsubmitted == MOST_SUBMISSIONS:
+            self.enter(False, 0)
+        return io_ring_next(&self.ring)
+
     cdef void watch_wake_fd(self) noexcept nogil:
-        cdef io_ring_sqe *sqe = io_ring_next(&self.ring)
+        cdef io_ring_sqe *sqe = self.submission()
         sqe.opcode = IO_RING_POLL_ADD
         sqe.fd = self.wake_fd
         sqe.events = POLLIN
@@ -309,6 +313,7 @@ cdef class UringReceiver:
             return False
         while cqe != NULL:
             now_ns = monotonic_ns()
+            self.note_awake(now_ns)
             number, result, flags = cqe.user_data, cqe.result, cqe.flags
             io_ring_seen(&self.ring)
             if number == WAKE:
@@ -316,6 +321,8 @@ cdef class UringReceiver:
                 self.follow_io_flusher()
                 if not flags & IO_RING_MORE:
                     self.watch_wake_fd()
+            elif number == TICK:
+                self.end_second()
             elif result:
                 self.lose(-result)
             elif not load_int(&self.is_stopping):  # nobody answers it then: the session ends
@@ -337,7 +344,8 @@ cdef class UringReceiver:
         )
         self.empty_looks = 0
         self.spin_ends_ns = 0
-        self.has_requests = True
+        if not self.is_ticking:
+            self.begin_second()
 
     cdef void take(self, Entry *entry) noexcept nogil:
         """Deal with the request in an entry."""
@@ -527,7 +535,7 @@ cdef class UringReceiver:
         if now_ns < self.spin_ends_ns:
             self.enter(False, 0)
         else:
-            self.sleep()
+            self.sleep(now_ns)
             self.spin_ends_ns = 0
 
     cdef bint has_work(self) noexcept nogil:
@@ -552,26 +560,46 @@ cdef class UringReceiver:
             return event_ns if event_ns - now_ns < SOON_NS else now_ns
         return now_ns + self.busy_poll_ns if self.placement.is_away(self.queue) else now_ns
 
-    cdef void sleep(self) noexcept nogil:
-        """Wait for a request, or for somebody who wakes us."""
-        cdef int64_t began_ns = monotonic_ns()
-        cdef int64_t slept_ns
+    cdef void sleep(self, int64_t now_ns) noexcept nogil:
+        """Wait for a request, or for somebody who wakes us.
+
+        There is no end of time in this wait, but where the session ends: it would cost each request a timer.
+        """
         store_int(&self.is_asleep, True)
         fence()
         if peek_u64(<uint64_t *>&self.ended):
             store_int(&self.is_asleep, False)
             return
-        if load_int(&self.is_stopping):
-            self.enter(True, STOPPING_NS)
-        else:
-            self.enter(True, IDLE_NS if self.has_requests else -1)
+        if self.asleep_since_ns == 0:
+            self.asleep_since_ns = now_ns
+        self.enter(True, STOPPING_NS if load_int(&self.is_stopping) else -1)
         store_int(&self.is_asleep, False)
-        slept_ns = monotonic_ns() - began_ns
-        self.slept_ns += slept_ns
         self.empty_looks = 2
-        if slept_ns >= IDLE_NS and io_ring_peek(&self.ring) == NULL:
+
+    cdef void note_awake(self, int64_t now_ns) noexcept nogil:
+        if self.asleep_since_ns:
+            self.slept_ns += now_ns - self.asleep_since_ns
+            self.asleep_since_ns = 0
+
+    cdef void begin_second(self) noexcept nogil:
+        """Have the ring tell when a second is over."""
+        cdef io_ring_sqe *sqe = self.submission()
+        self.is_ticking = True
+        self.requests_at_tick = self.requests_now
+        self.tick.seconds, self.tick.nanoseconds = IDLE_S, 0
+        sqe.opcode = IO_RING_TIMEOUT
+        sqe.fd = -1
+        sqe.address = <uint64_t>&self.tick
+        sqe.length = 1
+        sqe.user_data = TICK
+
+    cdef void end_second(self) noexcept nogil:
+        """Give memory back if no request came in it."""
+        self.is_ticking = False
+        if self.requests_now != self.requests_at_tick:
+            self.begin_second()
+        else:
             self.trim()
-            self.has_requests = False
 
     cdef void await_near_event(self) noexcept nogil:
         """Wait for what an accelerator is about to finish, if that is so near that a look for a request would be late."""

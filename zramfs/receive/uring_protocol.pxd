@@ -19,6 +19,9 @@ cdef extern from "io_ring.h" nogil:
     struct io_ring:
         int fd
         uint32_t unsubmitted
+    struct io_ring_time:
+        int64_t seconds
+        int64_t nanoseconds
     int io_ring_open(io_ring *ring, uint32_t submissions, uint32_t completions)
     void io_ring_close(io_ring *ring)
     int io_ring_end_with_thread(io_ring *ring, uint64_t user_data)
@@ -28,6 +31,7 @@ cdef extern from "io_ring.h" nogil:
     void io_ring_seen(io_ring *ring)
     enum:
         IO_RING_POLL_ADD
+        IO_RING_TIMEOUT
         IO_RING_URING_CMD
         IO_RING_POLL_MULTISHOT
         IO_RING_MORE
