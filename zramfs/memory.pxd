@@ -27,6 +27,23 @@ cdef inline uint8_t *map_memory(void *address, uint64_t size_bytes, int flags) n
     madvise(start, size_bytes, MADV_NOHUGEPAGE)
     return <uint8_t *>start
 
+cdef enum:
+    MADV_DONTNEED_LOCKED = 24   # since Linux 5.18
+
+cdef inline bint try_give_back(void *address, uint64_t size_bytes) noexcept nogil:
+    """Let the system have whole pages, which are zeros from then on; False if it refuses.
+
+    MADV_DONTNEED does not take locked memory, which a daemon that swaps has.
+    """
+    return madvise(address, size_bytes, MADV_DONTNEED) == 0 or madvise(address, size_bytes, MADV_DONTNEED_LOCKED) == 0
+
+cdef inline uint64_t give_back_behind(uint8_t *start, uint64_t used_bytes, uint64_t touched_bytes) noexcept nogil:
+    """Give back the pages from `start` on behind the used ones; how many bytes may be resident then, of those touched."""
+    cdef uint64_t kept_bytes = (used_bytes + 4095) & ~<uint64_t>4095
+    if touched_bytes > kept_bytes and try_give_back(start + kept_bytes, touched_bytes - kept_bytes):
+        return kept_bytes
+    return touched_bytes
+
 cdef class LazyMemory:
     cdef uint8_t *start
     cdef uint64_t size_bytes

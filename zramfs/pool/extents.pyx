@@ -9,7 +9,7 @@ from libc.stdlib cimport free as c_free
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
-from zramfs.memory cimport MADV_DONTNEED, MAP_FIXED, madvise, map_memory, munmap
+from zramfs.memory cimport MADV_DONTNEED, MAP_FIXED, madvise, map_memory, munmap, try_give_back
 from zramfs.pool.zspages cimport PAGE_BYTES
 
 cdef extern from "<unistd.h>" nogil:
@@ -19,7 +19,6 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     MADV_POPULATE_WRITE = 23     # <linux/mman.h> since 5.14; older headers lack it, older kernels refuse it
-    MADV_DONTNEED_LOCKED = 24    # likewise, since 5.18
     # The arena grows by 32 MiB of addresses, and is faulted in 16 pages at a time, on a virtual machine: 1.3 µs a page,
     # as for 32 and 64, instead of 2.3 µs when each page faults by itself. One write in some 25 pays the 20 µs.
     EXTENT_BYTES = EXTENT_PAGES * PAGE_BYTES
@@ -33,11 +32,11 @@ cdef void populate(uint8_t *address, uint64_t size_bytes) noexcept nogil:
 
 
 cdef void give_back(void *address, uint64_t size_bytes) noexcept nogil:
-    """Return whole pages of the system. A daemon that swaps has its memory locked, which MADV_DONTNEED refuses.
+    """Return whole pages of the system.
 
     Before Linux 5.18 new memory takes the place of locked memory, and is itself locked if the process wants that.
     """
-    if madvise(address, size_bytes, MADV_DONTNEED) and madvise(address, size_bytes, MADV_DONTNEED_LOCKED):
+    if not try_give_back(address, size_bytes):
         map_memory(address, size_bytes, MAP_FIXED)
 
 

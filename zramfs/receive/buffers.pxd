@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from zramfs.receive.protocol cimport DATA_BYTES
 from zramfs.receive.request cimport Request
 from zramfs.threads cimport pthread_mutex_t
 
 cdef enum:
     HEAD_BYTES = 4096           # of a buffer: the Request, and at its end what precedes the data
-    DATA_BYTES = 1 << 20        # the longest request's
     MESSAGE_BYTES = 80          # fuse_in_header and fuse_write_in: data begins on a page, which the kernel copies in one go
     MOST_BYTES = MESSAGE_BYTES + DATA_BYTES
 

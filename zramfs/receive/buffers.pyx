@@ -5,9 +5,11 @@ A request has its Request, its words and its data in one buffer, and keeps it un
 of a buffer is resident: a write of 4 KiB takes two pages.
 """
 
+from libc.stdint cimport uint8_t
 
 from zramfs.atomic cimport peek_u64, poke_u64
-from zramfs.memory cimport MADV_DONTNEED, madvise, map_memory, munmap
+from zramfs.memory cimport give_back_behind, map_memory, munmap
+from zramfs.receive.protocol cimport DATA_BYTES
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
@@ -15,8 +17,6 @@ cdef enum:
     # anew costs 0.1 ms, as much as copying it.
     MOST_UNUSED_BYTES = 32 << 20
     MOST_IDLE_BYTES = 2 << 20
-    PAGE_BYTES = 4096
-    MADV_DONTNEED_LOCKED = 24   # since Linux 5.18: a daemon that swaps has its memory locked
 
 assert sizeof(Buffer) <= HEAD_BYTES - MESSAGE_BYTES
 
@@ -96,11 +96,4 @@ cdef class BufferPool:
 
 cdef void forget_tail(Buffer *buffer, uint64_t size_bytes) noexcept nogil:
     """Give back the memory of a buffer behind the data that it has."""
-    cdef uint64_t kept_bytes = (size_bytes + PAGE_BYTES - 1) & ~<uint64_t>(PAGE_BYTES - 1)
-    cdef char *rest = data_of(buffer) + kept_bytes
-    if buffer.touched_bytes <= kept_bytes:
-        return
-    if madvise(rest, buffer.touched_bytes - kept_bytes, MADV_DONTNEED) == 0 or (
-        madvise(rest, buffer.touched_bytes - kept_bytes, MADV_DONTNEED_LOCKED) == 0
-    ):
-        buffer.touched_bytes = kept_bytes
+    buffer.touched_bytes = give_back_behind(<uint8_t *>data_of(buffer), size_bytes, buffer.touched_bytes)

@@ -6,39 +6,17 @@ request comes it goes on with large bios, sees to accelerators, polls for a boun
 """
 
 import logging
-import os
 
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EINVAL, ENODEV, ENOENT, ENOMEM
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+cimport cython
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, ENODEV, ENOENT, ENOMEM
+from libc.stdint cimport int64_t, uint8_t
 
-from zramfs.atomic cimport add_i64, exchange_u64, load_i64, load_int, load_u64, peek_i64, peek_int, peek_u64
-from zramfs.atomic cimport poke_int, poke_u64, store_int
-from zramfs.block.bio cimport ENDED, READ, WRITE
-from zramfs.block.disk cimport Disk
-from zramfs.clock cimport NEVER_NS, monotonic_ns
-from zramfs.events cimport (
-    EFD_CLOEXEC,
-    EFD_NONBLOCK,
-    POLLIN,
-    eventfd,
-    eventfd_read,
-    eventfd_write,
-    poll,
-    pollfd,
-    usleep,
-)
-from zramfs.threads cimport (
-    PR_SET_IO_FLUSHER,
-    PR_SET_NAME,
-    prctl,
-    pthread_sigmask,
-    sched_yield,
-    SIG_BLOCK,
-    sigfillset,
-    sigset_t,
-)
+from zramfs.atomic cimport add_i64, exchange_u64, load_int, peek_i64, poke_u64
+from zramfs.block.bio cimport ENDED, READ, WRITE, Bio
+from zramfs.block.layer cimport BlockLayer
+from zramfs.clock cimport monotonic_ns
+from zramfs.events cimport POLLIN, poll, pollfd, usleep
 from zramfs.receive.buffers cimport (
-    DATA_BYTES,
     HAS_ENDED,
     IS_LEFT,
     MESSAGE_BYTES,
@@ -48,7 +26,10 @@ from zramfs.receive.buffers cimport (
     forget_tail,
     message_of,
 )
+from zramfs.receive.handles cimport Handles
+from zramfs.receive.handover cimport Handover
 from zramfs.receive.protocol cimport errno, fuse_in_header, iovec, writev
+from zramfs.receive.receiver cimport NO_MEMORY_US, TURN_NS, KeptWrites
 from zramfs.receive.request cimport (
     ANSWER,
     HAND_OVER,
@@ -60,35 +41,24 @@ from zramfs.receive.request cimport (
     read_request,
     submit_request,
 )
+from zramfs.request_memory cimport RequestMemory
+from zramfs.threads cimport sched_yield
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *room, size_t room_bytes)
 
 cdef enum:
-    SLICE_NS = 50000        # of work on large bios, before the next request is looked for, which takes 2 µs
-    # How long requests may follow each other before large bios and accelerators have a slice in any case. Longer than a
-    # slice: requests should be taken faster than large ones are worked off, or those that come wait behind them.
-    TURN_NS = 500000
-    SOON_NS = 100000        # an event so near is awaited by polling: sleeping takes about as long
-    LOOK_NS = 2000          # one so near is awaited before the next request is looked for: that takes about as long
-    NO_MEMORY_US = 1000     # until memory is looked for again
     IDLE_MS = 1000          # without a request, until memory is given back
-    PLACES_FOR_READS = 16   # of the background requests, which writes that wait for a stream must not all be
 
 _log = logging.getLogger(__name__)
 
 
-cdef class DevReceiver:
+cdef class DevReceiver(Receiver):
     """Receives what comes by /dev/fuse, as `channel` of `layer`, in the thread that calls `run`.
 
     `memory` limits what is kept of writes that end later. A request comes from `fd`, which does not block, and belongs to
     the caller; `handover` has those that are no bios.
     """
-
-    def __cinit__(self, *args, **kwargs):
-        self.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        if self.wake_fd < 0:
-            raise OSError("no eventfd to wake a receiver by")
 
     def __init__(
         self,
@@ -101,55 +71,34 @@ cdef class DevReceiver:
         int channel,
         int busy_poll_us,
     ):
-        self.handles, self.handover, self.layer, self.memory = handles, handover, layer, memory
+        super().__init__(
+            handles=handles,
+            handover=handover,
+            layer=layer,
+            memory=memory,
+            kept=KeptWrites(),
+            channel=channel,
+            busy_poll_us=busy_poll_us,
+        )
         self.pool = BufferPool()
-        self.channel = channel
-        self.busy_poll_ns = busy_poll_us * 1000
         self.dev.fd = fd
         self.dev.origin.reply = reply_to_handed_over
         self.pays = True
 
-    def __dealloc__(self):
-        if self.wake_fd >= 0:
-            os.close(self.wake_fd)
-
     def run(self):
         """Receive requests until `stop`, or until the kernel gives the session up."""
+        self.begin_thread(b"zramfs-recv-1")
         with nogil:
             self.receive()
-
-    def stop(self):
-        """Let `run` return; requests that were begun are still answered. From any thread."""
-        store_int(&self.is_stopping, True)
-        eventfd_write(self.wake_fd, 1)
 
     def work_off(self):
         """After `run`: go on with large bios for a while; False if there is nothing to do."""
         with nogil:
-            is_done = self.layer.work(self.channel, monotonic_ns() + TURN_NS)
-        return bool(is_done)
-
-    def set_io_flusher(self, bint is_one):
-        """Tell the kernel whether allocations of the thread must not wait for I/O that it serves (swap)."""
-        poke_int(&self.wants_io_flusher, is_one)
-        eventfd_write(self.wake_fd, 1)
-
-    @property
-    def requests(self):
-        """How many requests it has received."""
-        return peek_u64(&self.requests_now)
-
-    @property
-    def in_flight(self):
-        """Bios that it has begun, and that have not ended: with 0 nobody writes to the session's descriptor any more."""
-        return load_i64(&self.begun)
+            has_worked = self.layer.work(self.channel, monotonic_ns() + TURN_NS)
+        return bool(has_worked)
 
     cdef void receive(self) noexcept nogil:
-        cdef sigset_t every_signal
         cdef ssize_t size_bytes
-        sigfillset(&every_signal)
-        pthread_sigmask(SIG_BLOCK, &every_signal, NULL)  # they are the main thread's
-        prctl(PR_SET_NAME, <const char *>b"zramfs-recv-1")
         while not load_int(&self.is_stopping):
             if peek_i64(&self.layer.runs_in_flight):
                 self.await_near_event()
@@ -170,12 +119,13 @@ cdef class DevReceiver:
             self.was_out_of_memory = True
             with gil:
                 _log.warning("no memory for the next request; it waits, and so will others, without a word")
-        self.layer.work(self.channel, monotonic_ns() + SLICE_NS)
+        self.have_slice(monotonic_ns())
         usleep(NO_MEMORY_US)
         return False
 
     # ---- a request ------------------------------------------------------------------------------------------------
 
+    @cython.final
     cdef void take(self, uint64_t size_bytes) noexcept nogil:
         """Do with a request what is to be done."""
         cdef Buffer *buffer = self.buffer
@@ -198,27 +148,22 @@ cdef class DevReceiver:
             self.have_turn(now_ns)
 
     cdef void hand_over(self, uint64_t size_bytes) noexcept nogil:
-        """Leave a request to pyfuse3, as soon as there is memory for that."""
+        """Leave a request to pyfuse3."""
         cdef fuse_in_header *header = <fuse_in_header *>message_of(self.buffer)
-        cdef uint64_t argument_bytes = size_bytes - sizeof(fuse_in_header)
-        while not self.handover.hand_over(&self.dev.origin, header, header + 1, argument_bytes, NULL, 0):
-            usleep(NO_MEMORY_US)
-            if load_int(&self.is_stopping):
-                return
+        self.hand_over_with_patience(
+            &self.dev.origin, header, header + 1, size_bytes - sizeof(fuse_in_header), NULL, 0
+        )
 
+    @cython.final
     cdef void submit(self) noexcept nogil:
         """Submit the bio, and keep its buffer until it ends."""
         cdef Buffer *buffer = self.buffer
         cdef Bio *bio = &buffer.request.bio
         bio.end = finish_bio
-        bio.owner = <void *>self
-        bio.channel = self.channel
+        if not self.prepare(bio, <uint8_t *>data_of(buffer)):
+            self.answer(buffer)
+            return
         if bio.operation == READ:
-            if bio.size_bytes > DATA_BYTES:
-                bio.error = EINVAL  # more than INIT's answer allows
-                self.answer(buffer)
-                return
-            bio.data = <uint8_t *>data_of(buffer)
             buffer.touched_bytes = max(buffer.touched_bytes, bio.size_bytes)
         elif bio.operation == WRITE:
             bio.is_urgent = not self.may_be_kept()
@@ -226,6 +171,7 @@ cdef class DevReceiver:
         if submit_request(&buffer.request) != ENDED and not self.leave():
             self.buffer = NULL
 
+    @cython.final
     cdef bint may_be_kept(self) noexcept nogil:
         """Whether a write may end later: there is memory for its data, and room for reads beside it."""
         cdef Buffer *buffer = self.buffer
@@ -234,9 +180,7 @@ cdef class DevReceiver:
             forget_tail(buffer, request.bio.size_bytes)
             if not self.memory.has_room(buffer.touched_bytes):
                 return False
-        if not request.bio.is_async or peek_i64(&self.kept_writes) < self.handover.background - PLACES_FOR_READS:
-            return True
-        return not may_stall(request.disk)
+        return not request.bio.is_async or self.has_place_for_write(request.disk)
 
     cdef bint leave(self) noexcept nogil:
         """Leave the buffer to whoever ends its bio. True: it has ended, and the buffer is still ours."""
@@ -245,28 +189,27 @@ cdef class DevReceiver:
         add_i64(&self.begun, 1)
         buffer.held_bytes = buffer.touched_bytes if is_write else 0
         if is_write:
-            self.memory.hold(buffer.held_bytes)
-            add_i64(&self.kept_writes, 1)
+            self.hold(buffer.held_bytes)
         if exchange_u64(&buffer.turn, IS_LEFT) != HAS_ENDED:
             return False
-        self.let_go(buffer)
+        self.let_go_of_write(buffer)
         add_i64(&self.begun, -1)
         return True
 
-    cdef void let_go(self, Buffer *buffer) noexcept nogil:
-        """Count the memory of a write as held no more."""
+    cdef void let_go_of_write(self, Buffer *buffer) noexcept nogil:
+        """Count the memory of a request as held no more, if it is a write."""
         if buffer.request.bio.operation == WRITE:
-            self.memory.let_go(buffer.held_bytes)
-            add_i64(&self.kept_writes, -1)
+            self.let_go(buffer.held_bytes)
 
     cdef void finish(self, Buffer *buffer) noexcept nogil:
         """A bio has ended: answer its request. On any thread."""
         self.answer(buffer)
         if exchange_u64(&buffer.turn, HAS_ENDED) == IS_LEFT:
-            self.let_go(buffer)
+            self.let_go_of_write(buffer)
             self.pool.give(buffer)
             add_i64(&self.begun, -1)  # last: the receiver may be taken down when nothing is in flight
 
+    @cython.final
     cdef void answer(self, Buffer *buffer) noexcept nogil:
         """Send the reply. Where that fails nobody waits for it any more: the kernel has given the request up."""
         cdef Reply reply
@@ -280,6 +223,7 @@ cdef class DevReceiver:
 
     # ---- no request -----------------------------------------------------------------------------------------------
 
+    @cython.final
     cdef bint go_on_after(self, int error) noexcept nogil:
         """Do what there is to be done when no request was read; False if none will come."""
         if error == EAGAIN:
@@ -291,36 +235,24 @@ cdef class DevReceiver:
             return False
         return True
 
+    @cython.final
     cdef void pass_time(self) noexcept nogil:
         """Go on with what is begun; or poll for the next request for a while; or sleep."""
         cdef int64_t now_ns = monotonic_ns()
-        cdef int64_t event_ns
-        if self.layer.work(self.channel, now_ns + SLICE_NS):
-            self.spin_ends_ns = 0
-            self.turn_ends_ns = monotonic_ns() + TURN_NS
+        if self.have_slice(now_ns):
             return
         if self.spin_ends_ns == 0:
-            event_ns = self.layer.next_event_ns()
-            if event_ns != NEVER_NS:
-                self.spin_ends_ns = event_ns if event_ns - now_ns < SOON_NS else now_ns
-            else:
-                self.spin_ends_ns = now_ns + self.busy_poll_ns if self.pays else now_ns
+            self.spin_ends_ns = self.spin_end(now_ns, self.pays)
         if now_ns < self.spin_ends_ns:
             sched_yield()
         else:
             self.sleep()
             self.spin_ends_ns = 0
 
-    cdef void have_turn(self, int64_t now_ns) noexcept nogil:
-        """Give large bios and accelerators a slice, however many requests there are."""
-        self.layer.work(self.channel, now_ns + SLICE_NS)
-        self.turn_ends_ns = monotonic_ns() + TURN_NS
-
     cdef void sleep(self) noexcept nogil:
         """Wait for a request or for somebody who wakes us. A long wait means that polling does not pay."""
         cdef pollfd watched[2]
         cdef int64_t began_ns = monotonic_ns()
-        cdef uint64_t ignored
         self.follow_io_flusher()
         watched[0].fd, watched[0].events = self.dev.fd, POLLIN
         watched[1].fd, watched[1].events = self.wake_fd, POLLIN
@@ -330,24 +262,9 @@ cdef class DevReceiver:
             self.has_requests = False
             self.pays = False
             return
-        eventfd_read(self.wake_fd, &ignored)
+        self.clear_wake()
         self.has_requests = True
         self.pays = monotonic_ns() - began_ns < self.busy_poll_ns
-
-    cdef void await_near_event(self) noexcept nogil:
-        """Wait for what an accelerator is about to finish, if that is so near that a look for a request would be late."""
-        cdef int64_t event_ns = self.layer.next_event_ns()
-        if event_ns - monotonic_ns() >= LOOK_NS:
-            return
-        while monotonic_ns() < event_ns:
-            pass
-        self.layer.attend()
-
-    cdef void follow_io_flusher(self) noexcept nogil:
-        cdef bint is_wanted = peek_int(&self.wants_io_flusher)
-        if is_wanted != self.is_io_flusher:
-            self.is_io_flusher = is_wanted
-            prctl(PR_SET_IO_FLUSHER, <unsigned long>is_wanted, <unsigned long>0, <unsigned long>0, <unsigned long>0)
 
     def __repr__(self):
         return f"<DevReceiver {self.requests} requests, {self.in_flight} in flight>"
@@ -355,11 +272,6 @@ cdef class DevReceiver:
 
 cdef void finish_bio(Bio *bio) noexcept nogil:
     (<DevReceiver>bio.owner).finish(<Buffer *>bio)
-
-
-cdef bint may_stall(void *disk) noexcept nogil:
-    """Whether an asynchronous write may have to wait for a stream. The disk is open: its streams stay, if it has a size."""
-    return load_u64(&(<Disk>disk).size_now) and (<Disk>disk).zcomp.may_stall()
 
 
 cdef ssize_t reply_to_handed_over(Origin *origin, uint64_t unique, const iovec *iov, int count) noexcept nogil:

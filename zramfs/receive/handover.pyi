@@ -1,9 +1,6 @@
 from collections.abc import Callable
-from typing import Final
 
 from zramfs.receive.handles import Handles
-
-DATA_BYTES: Final[int]
 
 class Handover:
     fd: int

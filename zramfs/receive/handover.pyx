@@ -17,6 +17,7 @@ from zramfs.atomic cimport peek_int, peek_u64, poke_int, poke_u64
 from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.receive.handles cimport OpenDisk
 from zramfs.receive.protocol cimport (
+    DATA_BYTES,
     FOPEN_DIRECT_IO,
     FOPEN_PARALLEL_DIRECT_WRITES,
     FUSE_ASYNC_DIO,
@@ -35,12 +36,6 @@ from zramfs.receive.protocol cimport (
     writev,
 )
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
-
-cdef enum:
-    # The most data of a request, whatever libfuse would take: the room that receivers have. 256 pages of 4 KiB.
-    MOST_DATA_BYTES = 1 << 20
-
-DATA_BYTES = MOST_DATA_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -190,8 +185,8 @@ cdef class Handover:
         cdef uint64_t flags = self.init_flags | FUSE_ASYNC_DIO
         init.max_background = self.background
         init.congestion_threshold = self.background * 3 // 4
-        init.max_write = min(init.max_write, <uint32_t>MOST_DATA_BYTES)
-        init.max_pages = min(init.max_pages, <uint16_t>(MOST_DATA_BYTES // page_bytes))
+        init.max_write = min(init.max_write, <uint32_t>DATA_BYTES)
+        init.max_pages = min(init.max_pages, <uint16_t>(DATA_BYTES // page_bytes))
         init.flags = (init.flags | <uint32_t>flags) & ~<uint32_t>FUSE_AUTO_INVAL_DATA
         if flags >> 32:
             init.flags |= <uint32_t>FUSE_INIT_EXT

@@ -176,13 +176,3 @@ int io_ring_enter(struct io_ring *ring, int wait, int64_t timeout_ns) {
     ring->unsubmitted -= (uint32_t)submitted;
     return 0;
 }
-
-const struct io_ring_cqe *io_ring_peek(const struct io_ring *ring) {
-    if (ring->head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
-        return NULL;
-    return &ring->cqes[ring->head & ring->cq_mask];
-}
-
-void io_ring_seen(struct io_ring *ring) {
-    __atomic_store_n(ring->cq_head, ++ring->head, __ATOMIC_RELEASE);
-}

@@ -78,7 +78,14 @@ struct io_ring_sqe *io_ring_next(struct io_ring *ring);
 int io_ring_enter(struct io_ring *ring, int wait, int64_t timeout_ns);
 
 /* The next completion, or NULL; it is the caller's until io_ring_seen. */
-const struct io_ring_cqe *io_ring_peek(const struct io_ring *ring);
-void io_ring_seen(struct io_ring *ring);
+static inline const struct io_ring_cqe *io_ring_peek(const struct io_ring *ring) {
+    if (ring->head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
+        return NULL;
+    return &ring->cqes[ring->head & ring->cq_mask];
+}
+
+static inline void io_ring_seen(struct io_ring *ring) {
+    __atomic_store_n(ring->cq_head, ++ring->head, __ATOMIC_RELEASE);
+}
 
 #endif

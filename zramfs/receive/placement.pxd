@@ -30,6 +30,8 @@ cdef class Placement:
 
     cdef void arrive(self, int queue, uint32_t caller, bint is_together, int64_t now_ns) noexcept nogil
     cdef bint is_away(self, int queue) noexcept nogil
+    cdef void take_seat(self, int queue) noexcept nogil
+    cdef void move_if_due(self, int queue, int64_t now_ns, int64_t slept_ns) noexcept nogil
     cdef bint is_due(self, int queue, int64_t now_ns) noexcept nogil
     cdef bint review(self, int queue, int64_t now_ns, int64_t awake_ns) noexcept nogil
     cdef bint goes_away(self, int queue, int64_t now_ns) noexcept nogil

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from zramfs.atomic cimport exchange_int, peek_i64, peek_u32, poke_i64, poke_int, poke_u32
+from zramfs.scheduling cimport run_on, thread_ns
 
 cdef enum:
     WINDOW_NS = 1000000         # is long enough for a dozen requests of 4 KiB at the least, and short beside a flood's life
@@ -67,6 +68,16 @@ cdef class Placement:
 
     cdef bint is_away(self, int queue) noexcept nogil:
         return self.seats[queue].cpu != self.seats[queue].home
+
+    cdef void take_seat(self, int queue) noexcept nogil:
+        """Move the calling thread, which is the queue's, to its CPU."""
+        if self.seats[queue].cpu >= 0:
+            run_on(self.seats[queue].cpu)
+
+    cdef void move_if_due(self, int queue, int64_t now_ns, int64_t slept_ns) noexcept nogil:
+        """Move it to another CPU, or home, where that is due. `slept_ns`: how long it has slept so far."""
+        if self.is_due(queue, now_ns) and self.review(queue, now_ns, thread_ns() + slept_ns):
+            self.take_seat(queue)
 
     cdef bint is_due(self, int queue, int64_t now_ns) noexcept nogil:
         """Whether `review` has something to say."""

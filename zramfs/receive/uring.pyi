@@ -2,17 +2,16 @@ from collections.abc import Iterable
 from threading import Event
 
 from zramfs.block.layer import BlockLayer
+from zramfs.receive.entries import Entries
 from zramfs.receive.handles import Handles
 from zramfs.receive.handover import Handover
 from zramfs.receive.placement import Placement
+from zramfs.receive.receiver import KeptWrites, Receiver
 from zramfs.request_memory import RequestMemory
 
-class KeptWrites: ...
-
-class UringReceiver:
+class UringReceiver(Receiver):
     queue: int
-    channel: int
-    entry_count: int
+    entries: Entries
     failure: int
     is_set_up: Event
     def __init__(
@@ -30,14 +29,6 @@ class UringReceiver:
         busy_poll_us: int,
     ) -> None: ...
     def run(self) -> None: ...
-    def stop(self) -> None: ...
-    def set_io_flusher(self, is_one: bool) -> None: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def in_flight(self) -> int: ...
-    @property
-    def payload_memory_bytes(self) -> int: ...
 
 class UringReceivers:
     receivers: list[UringReceiver]

@@ -12,8 +12,9 @@ from typing import Final
 
 from zramfs.receive.awake import Awake
 from zramfs.receive.placement import Placement
+from zramfs.receive.receiver import KeptWrites
 from zramfs.receive.transport import DevTransport, Reception, TransportStatistics
-from zramfs.receive.uring import KeptWrites, UringReceiver, UringReceivers
+from zramfs.receive.uring import UringReceiver, UringReceivers
 
 _log: Final = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class UringTransport:
             handed_over=dev.handed_over,
             in_flight=dev.in_flight + sum(receiver.in_flight for receiver in self._receivers),
             unused_buffer_bytes=dev.unused_buffer_bytes
-            + sum(receiver.payload_memory_bytes for receiver in self._receivers),
+            + sum(receiver.entries.memory_bytes for receiver in self._receivers),
         )
 
     def __repr__(self) -> str:
