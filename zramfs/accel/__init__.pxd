@@ -6,16 +6,16 @@
 #   ModelledQueue: counts, stall_ns, is_open;
 #   RunWatch: all that changes, but of a run that is not in flight whoever has the stream may read;
 #   DescriptorStack, FaultInjector, Timeline, EventTimer, LatencyWindow: all of each.
-# The ring's lock, `DescriptorRing.lock`, protects all that changes in DescriptorRing. The page and the result of a
+# The ring's lock, `JobQueue.lock`, protects all that changes in JobQueue and DescriptorRing. The page and the result of a
 #   job are the engine's that took it, until it is counted as done.
 # A context's lock, `Context.lock`, protects the codec's scratch. It is held while pages are compressed, the others
 #   for a microsecond at most.
 # A stream, its `is_polled`, its `end`, its CompressedRun and its `Run.work` belong to whoever has taken it; from
 #   submission until `end` is called to nobody but the device.
-# Atomic words, changed under the lock of their object, and peeked at without: DescriptorRing.queued, finished_count;
+# Atomic words, changed under the lock of their object, and peeked at without: JobQueue.queued, finished_count;
 #   DescriptorStack.free_count; ModelledQueue.modelled; RunWatch.event_ns, attention_ns; ManagedStreams.serves,
 #   online; FaultInjector.counts; LatencyWindow's samples. `Run.work` is peeked at as well.
-# Atomic words without a lock: DescriptorRing.checks, engines_only; ManagedStreams.waits, polled_run_pages, unended,
+# Atomic words without a lock: DescriptorRing.work_options, engines_only; ManagedStreams.waits, polled_run_pages, unended,
 #   errors, software_redone.
 # Everything else is fixed once it is made, `stream_of` and `Run.pages` among it; FaultInjector.rates is the event
 #   loop's.

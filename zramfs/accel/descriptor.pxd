@@ -1,6 +1,7 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
-from zramfs.codec.run cimport CompressedPage, PageCodec
+from zramfs.accel.job_queue cimport Job
+from zramfs.codec.run cimport PageCodec
 from zramfs.memory cimport LazyMemory
 
 # What may happen to a descriptor; STALL happens to the whole device.
@@ -20,18 +21,12 @@ cdef enum:
     DEVICE_GONE = -5
     STATUSES = 4
 
-# One page's work, as an engine sees it.
-cdef struct Job:
-    const uint8_t *page
-    CompressedPage *result
-    uint32_t run_number
-    uint8_t fault
-
 cdef enum:
     VERIFIES = 1            # output is verified where it may be corrupt,
     MAY_BE_CORRUPT = 2      # and that is so of every descriptor
 
-cdef void work_off(PageCodec codec, const Job *job, int checks) noexcept nogil
+# A `ring.Work`. The job's mark is its fault; `checks` are VERIFIES and MAY_BE_CORRUPT, or neither.
+cdef void work_off_with_fault(PageCodec codec, const Job *job, int checks) noexcept nogil
 
 cdef class DescriptorStack:
     cdef int depth

@@ -10,15 +10,15 @@ from zramfs.codec.run cimport PAGE_BYTES, SAME_FILLED, SCRATCH_BYTES, Compressed
 from zramfs.memory cimport LazyMemory
 
 
-cdef void work_off(PageCodec codec, const Job *job, int checks) noexcept nogil:
-    """Do one descriptor's work, with its fault; `checks` are VERIFIES and MAY_BE_CORRUPT, or neither."""
+cdef void work_off_with_fault(PageCodec codec, const Job *job, int checks) noexcept nogil:
+    """Do one descriptor's work, and let happen to it what its mark says."""
     compress(codec, job.page, job.result)
-    if job.fault == FAULT_TIMEOUT:
+    if job.mark == FAULT_TIMEOUT:
         job.result.length = TIMED_OUT
-    elif job.fault == FAULT_BUS_ERROR:
+    elif job.mark == FAULT_BUS_ERROR:
         job.result.length = BUS_ERROR
-    elif job.fault == FAULT_CORRUPT or checks & MAY_BE_CORRUPT:
-        if job.fault == FAULT_CORRUPT:
+    elif job.mark == FAULT_CORRUPT or checks & MAY_BE_CORRUPT:
+        if job.mark == FAULT_CORRUPT:
             corrupt(codec, job.result)
         if checks & VERIFIES and not is_right(codec, job.result):
             job.result.length = VERIFY_FAILED

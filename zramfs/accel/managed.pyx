@@ -236,7 +236,7 @@ cdef class ManagedStreams(StreamManager):
         """Complete what is finished, and work off a few pages that wait for an engine."""
         cdef int64_t next_ns
         self.reap()
-        if self.queue.ring.help():
+        if self.queue.ring.lend_hand():
             return True
         next_ns = self.queue.watch.next_event_ns()
         return next_ns != NEVER_NS and next_ns - monotonic_ns() < SOON_NS

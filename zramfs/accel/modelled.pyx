@@ -15,6 +15,7 @@ from zramfs.accel.descriptor cimport (
     MAY_BE_CORRUPT,
     VERIFIES,
     DescriptorStack,
+    work_off_with_fault,
 )
 from zramfs.accel.injector cimport Countdown, FaultInjector, countdown_of, number_of_kind
 from zramfs.accel.ring cimport DescriptorRing
@@ -46,6 +47,7 @@ cdef class ModelledQueue:
     def __cinit__(self, DescriptorRing ring not None, compressed_runs, timing, FaultInjector faults not None):
         pthread_mutex_init(&self.lock, NULL)
         self.ring = ring
+        ring.work = work_off_with_fault
         self.faults = faults
         self.descriptors = DescriptorStack(ring.queue_depth)
         self.watch = RunWatch(ring, compressed_runs, timing, MAX_RUN_PAGES)
@@ -86,7 +88,7 @@ cdef class ModelledQueue:
             self.watch.timeout_ns, self.stall_ns = timeout_ns, stall_ns
             for i in range(changes):
                 self.faults.set_countdown(changed[i], countdowns[i])
-            poke_int(&self.ring.checks, checks)
+            poke_int(&self.ring.work_options, checks)
             self._reconsider()
             pthread_mutex_unlock(&self.lock)
 
@@ -118,7 +120,7 @@ cdef class ModelledQueue:
         cdef uint64_t late_pages = self.watch.late_pages
         cdef int64_t latest_ns = self.watch.latest_ns
         pthread_mutex_unlock(&self.lock)
-        cdef int64_t inline_work_ns = counts.overtime_ns + self.watch.work_ns() + self.ring.help_ns()
+        cdef int64_t inline_work_ns = counts.overtime_ns + self.watch.work_ns() + self.ring.lent_ns()
         return {
             "submitted_pages": counts.submitted_pages,
             "polled_pages": counts.polled_pages,

@@ -1,7 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from zramfs.accel.job_queue cimport Finished
 from zramfs.accel.latency cimport LatencyWindow
-from zramfs.accel.ring cimport DescriptorRing, Finished
+from zramfs.accel.ring cimport DescriptorRing
 from zramfs.accel.timeline cimport Timeline
 from zramfs.accel.timer cimport EventTimer
 from zramfs.accel.work_meter cimport WorkMeter

@@ -7,9 +7,9 @@ It has no lock: its queue's is held, but where something else is said.
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
-from zramfs.accel.descriptor cimport TIMED_OUT
+from zramfs.accel.descriptor cimport DEVICE_GONE, TIMED_OUT
 from zramfs.accel.latency cimport LatencyWindow
-from zramfs.accel.ring cimport DescriptorRing, Finished
+from zramfs.accel.ring cimport DescriptorRing
 from zramfs.accel.timeline cimport Timeline
 from zramfs.accel.timer cimport EventTimer
 from zramfs.accel.work_meter cimport WorkMeter, add_up, work_ns
@@ -200,7 +200,7 @@ cdef class RunWatch:
             if run.is_modelled:
                 run.told_ns = 0
                 self.ring.tell_at_once(number)
-        self.ring.drop_queued()
+        self.ring.drop_queued(DEVICE_GONE)
         self.timeline.restart()
         self.is_overdue = self.waiting_count > 0
         self.update()

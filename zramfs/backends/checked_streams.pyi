@@ -4,13 +4,10 @@ import trio
 
 from zramfs.backends.promises import Promises
 from zramfs.codec.run import PageCodec
-from zramfs.streams import Stream, StreamManager
+from zramfs.streams import StreamManager
 
 TICK_S: Final[float]
 LIMIT_S: Final[float]
-
-class CheckedStream(Stream):
-    inner: Stream
 
 class CheckedStreams(StreamManager):
     inner: StreamManager
