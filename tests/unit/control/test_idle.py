@@ -19,7 +19,8 @@ def test_what_is_no_age_is_einval(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("4294967296", 2**32), ("18446744073709551615\n", 2**64 - 1), ("0x00010000000000000000", None)]
+    ("text", "seconds"),
+    [("4294967296", 2**32), ("18446744073709551615\n", 2**64 - 1), ("0x00010000000000000000", None)],
 )
 def test_age_is_a_u64_in_6_18(text: str, seconds: int | None) -> None:
     if seconds is None:
