@@ -59,7 +59,7 @@ from zramfs.block.load cimport CORRUPT, ELSEWHERE, LOADED, load_range
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport IS_ELSEWHERE, KEPT, NO_ROOM, NOT_LOADED, discard_pages, patch_page
 from zramfs.block.trace cimport TraceRecord
-from zramfs.clock cimport boot_time_s, monotonic_ns
+from zramfs.clock cimport boot_time, monotonic_ns
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.streams cimport Stream
 from zramfs.threads cimport (
@@ -219,7 +219,7 @@ cdef class Disk:
             bio.share_pages = SHARE_PAGES
             return self.begin_work(bio)
         result = load_range(
-            self.table, bio.offset_bytes, bio.size_bytes, <Codecs>self.codecs[bio.channel], bio.data, boot_time_s()
+            self.table, bio.offset_bytes, bio.size_bytes, <Codecs>self.codecs[bio.channel], bio.data, boot_time()
         )
         if result == CORRUPT:
             fail(bio, PAGE_IS_CORRUPT)
@@ -336,7 +336,7 @@ cdef class Disk:
         cdef void *stream = self.zcomp.lock_percpu()
         cdef int result = patch_page(
             self.table, channel, page, skip_bytes, patch, size_bytes, <Codecs>self.codecs[channel],
-            <Stream>stream, boot_time_s(), contents, block
+            <Stream>stream, boot_time(), contents, block
         )
         self.zcomp.put_stream(stream)
         bio.pages_by_kind[0] += 1
@@ -441,7 +441,7 @@ cdef class Disk:
         cdef int result = LOADED
         if out.shape[0]:
             result = load_range(
-                self.table, offset_bytes, out.shape[0], <Codecs>self.codecs[0], &out[0], boot_time_s()
+                self.table, offset_bytes, out.shape[0], <Codecs>self.codecs[0], &out[0], boot_time()
             )
         return result
 

@@ -14,7 +14,13 @@ class Codecs:
 class SlotTable:
     limit_pages: int
     def __init__(
-        self, page_count: int, limit_pages: int = 0, blocks: BlockMap | None = None, channel_count: int = 1
+        self,
+        page_count: int,
+        limit_pages: int = 0,
+        blocks: BlockMap | None = None,
+        channel_count: int = 1,
+        *,
+        in_fractions: bool = False,
     ) -> None: ...
     @property
     def page_count(self) -> int: ...

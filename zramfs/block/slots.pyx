@@ -48,10 +48,14 @@ cdef class SlotTable:
     """The slots of `page_count` pages, with the pool that holds their objects.
 
     The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none; `blocks` are those of
-    the backing device, if there is one. Raises MemoryError when not even address space can be had.
+    the backing device, if there is one. `in_fractions`: times of access are kept more exactly than in seconds, for 4
+    bytes more a page. Raises MemoryError when not even address space can be had.
     """
 
-    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0, BlockMap blocks=None, int channel_count=1):
+    def __cinit__(
+        self, uint64_t page_count, uint64_t limit_pages=0, BlockMap blocks=None, int channel_count=1, *,
+        bint in_fractions=False
+    ):
         cdef uint64_t slots_bytes = page_count * sizeof(Slot)
         cdef uint64_t groups_bytes = (page_count // GROUP_SLOTS + 1) * sizeof(uint16_t)
         self.page_count = page_count
@@ -60,6 +64,9 @@ cdef class SlotTable:
         self.memory = LazyMemory(slots_bytes + groups_bytes)
         self.slots = <Slot *>self.memory.start
         self.group_use = <uint16_t *>(self.memory.start + slots_bytes)
+        if in_fractions:
+            self.fractions_memory = LazyMemory(page_count * sizeof(uint32_t))
+            self.fractions_ns = <uint32_t *>self.fractions_memory.start
         self.channel_count = channel_count
         self.counts_memory = LazyMemory(channel_count * sizeof(StoreCounts))
         self.counts = <StoreCounts *>self.counts_memory.start
@@ -189,8 +196,9 @@ cdef class SlotTable:
     def close(self):
         """Give all memory back at once; the table holds nothing any more. Nobody uses it."""
         self.pool.clear()
-        self.memory = None
+        self.memory = self.fractions_memory = None
         self.slots = NULL
+        self.fractions_ns = NULL
         self.page_count = 0
 
     def __repr__(self):

@@ -142,9 +142,14 @@ class ZramDevice:
         self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
 
     def _make_table(self, page_count: int) -> SlotTable:
-        channels = self._server.layer.channel_count
         try:
-            return SlotTable(page_count, self._config.mem_limit_pages, self.writeback.blocks, channels)
+            return SlotTable(
+                page_count,
+                self._config.mem_limit_pages,
+                self.writeback.blocks,
+                self._server.layer.channel_count,
+                in_fractions=not self.abi.counts_access_in_seconds,
+            )
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
 
