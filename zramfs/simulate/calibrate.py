@@ -43,12 +43,18 @@ _RECEIVER: Final = 1
 
 
 class AlgorithmCosts(NamedTuple):
-    """What a page takes, in µs; `request` and `page` are those of its disk."""
+    """What a page takes, in µs; `request` and `page` are those of its disk.
+
+    `receive`, `copy` and `halt` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
+    """
 
     compress: float
     decompress: float
     request: float
     page: float
+    receive: float = 0.0
+    copy: float = 0.0
+    halt: float = 0.0
 
 
 def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
@@ -65,17 +71,26 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
     if mountpoint is None:
         return format_machine(measured, wake_us)
     on_progress(str(mountpoint))
-    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint))
+    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint), wake_us)
     return format_machine(measured, wake_us, is_mounted=True)
 
 
-def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts) -> AlgorithmCosts:
-    """Return the costs of a request that comes by FUSE; what compression takes is the same."""
+def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
+    """Return the costs of a request that comes by FUSE; compressing and storing a page take the same.
+
+    What a request takes beside that, its caller's CPU time and its wake-up, is the receiver's; what a page more takes is
+    copied.
+    """
+    page = costs.compress + costs.page
+    copy = max(0.0, mounted.write_page - page)
     return AlgorithmCosts(
         compress=costs.compress,
         decompress=max(0.001, mounted.read_page),
-        request=max(0.0, mounted.write_one - mounted.write_page),
-        page=max(0.0, mounted.write_page - costs.compress),
+        request=mounted.caller,
+        page=costs.page,
+        receive=max(0.0, mounted.write_one - mounted.caller - wake_us - page - copy),
+        copy=copy,
+        halt=mounted.halt,
     )
 
 
@@ -176,7 +191,7 @@ def measure_wake_us() -> float:
 
 def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is_mounted: bool = False) -> str:
     """Write a machine's table; request and page are those of lz4, or of the first algorithm."""
-    through = "as a caller of a mounted disk sees it" if is_mounted else "without FUSE and the system's part"
+    request = "CPU time of the caller of a mounted disk" if is_mounted else "without FUSE and the system's part"
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     base = measured.get("lz4") or next(iter(measured.values()))
     source = f"zramfs {__version__} simulate --calibrate, {when}"
@@ -194,10 +209,12 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is
         lines += _entry(f"groups.compress.{name}", costs.compress, "measured", f"{source}: runs of 32 pages")
     for name, costs in measured.items():
         lines += _entry(f"groups.decompress.{name}", costs.decompress, "measured", f"{source}: reads of 32 pages and 1")
-    lines += _entry("costs.request", base.request, "measured", f"{source}: {through}")
-    lines += _entry(
-        "costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it, {through}"
-    )
+    lines += _entry("costs.request", base.request, "measured", f"{source}: {request}")
+    lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
+    if is_mounted:
+        lines += _entry("costs.receive", base.receive, "measured", f"{source}: what else a write takes of a mounted disk")
+        lines += _entry("costs.copy", base.copy, "measured", f"{source}: likewise, each page more")
+        lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")
     lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")
     lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")
     return "\n".join(lines) + "\n"

@@ -7,75 +7,145 @@ import mmap
 import os
 import random
 import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
 from zramfs.units import PAGE_SIZE
 
-_MANY_PAGES: Final = 256
-"""1 MiB, as large as a request of FUSE may be."""
+_MANY_PAGES: Final = 24
+"""The receiver writes so many in one go; from 33 on the crew helps."""
+
+_MANY_READ_PAGES: Final = 15
+"""Likewise; from 16 on the crew helps."""
+
+_LEAST_BYTES: Final = 4 << 20
+_AT_A_TIME: Final = 8
 
 _REPEATS: Final = 9
-_ENOUGH_NS: Final = 60_000_000
+_ENOUGH_NS: Final = 25_000_000
 """How long each thing is done, each time it is measured."""
 
 _RANDOM_BYTES: Final = 2400
 """Of each page, as in `calibrate`."""
 
+_SPINNER: Final = """
+import os, time
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+os.write(1, b"x")
+ends = time.monotonic() + 10
+while time.monotonic() < ends:
+    pass
+"""
+
 
 class MountedCosts(NamedTuple):
-    """What a request takes its caller, in µs of time: with a single page, and each page more."""
+    """What requests take that come to a mounted disk, in µs.
 
+    `caller`: CPU time of whoever makes one. `write_one`, `write_page`: from call to answer, of a page, and of each page
+    more, while its CPU is never halted. `halt`: how much longer that takes if its CPU has nothing else to do meanwhile.
+    `read_page`: of each page more that is read.
+    """
+
+    caller: float
     write_one: float
     write_page: float
-    read_one: float
     read_page: float
+    halt: float
 
 
 def measure_mount(mountpoint: Path) -> MountedCosts:
-    """Time direct requests of 1 and of 256 pages on zram0 of a mount. InvalidValue if it is none, or has data."""
+    """Time direct requests on zram0 of a mount, on one CPU. InvalidValue if it is none, or has data."""
     path = mountpoint / "zram0"
-    stat = mountpoint / "sys/block/zram0/mm_stat"
+    _check(path, mountpoint / "sys/block/zram0/mm_stat")
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        return _measure(path)
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+def _check(path: Path, stat: Path) -> None:
     try:
         has_data = int(stat.read_text().split()[0]) > 0
         size_bytes = path.stat().st_size
     except (OSError, ValueError, IndexError) as error:
-        raise InvalidValue(f"{mountpoint}: no zramfs is mounted there") from error
+        raise InvalidValue(f"{path.parent}: no zramfs is mounted there") from error
     if has_data:
         raise InvalidValue(f"{path} has data, which would be overwritten: give a fresh mount")
-    if size_bytes < 4 * _MANY_PAGES * PAGE_SIZE:
-        raise InvalidValue(f"{path} is too small: give it 4M or more")
-    write_one, write_many = (_request_us(path, pages, size_bytes, writes=True) for pages in (1, _MANY_PAGES))
-    read_one, read_many = (_request_us(path, pages, size_bytes, writes=False) for pages in (1, _MANY_PAGES))
+    if size_bytes < _LEAST_BYTES:
+        raise InvalidValue(f"{path} is too small: give it {_LEAST_BYTES >> 20}M or more")
+
+
+def _measure(path: Path) -> MountedCosts:
+    """Measure each thing in turn, several times: what the host does meanwhile happens to all of them."""
+    rounds: dict[str, list[Round]] = {kind: [] for kind in ("idle", "one", "many", "read", "read many", "none")}
+    for _ in range(_REPEATS):
+        rounds["idle"].append(_round(path, 1, writes=True))
+        with _awake_cpu():
+            rounds["one"].append(_round(path, 1, writes=True))
+            rounds["many"].append(_round(path, _MANY_PAGES, writes=True))
+            rounds["read"].append(_round(path, 1, writes=False))
+            rounds["read many"].append(_round(path, _MANY_READ_PAGES, writes=False))
+            rounds["none"].append(_round(Path(os.devnull), 1, writes=True))
+    us = {kind: statistics.median(each.us for each in done) for kind, done in rounds.items()}
+    cpu_us = {kind: statistics.median(each.cpu_us for each in done) for kind, done in rounds.items()}
     return MountedCosts(
-        write_one, (write_many - write_one) / (_MANY_PAGES - 1), read_one, (read_many - read_one) / (_MANY_PAGES - 1)
+        caller=max(0.0, cpu_us["one"] - cpu_us["none"]),
+        write_one=us["one"] - us["none"],
+        write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
+        read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
+        halt=max(0.0, us["idle"] - us["one"]),
     )
 
 
-def _request_us(path: Path, pages: int, size_bytes: int, *, writes: bool) -> float:
-    """The median time of a synchronous request at a random place, one at a time."""
+@contextmanager
+def _awake_cpu() -> Iterator[None]:
+    """Keep this thread's CPU from halting, by a process that runs when nobody else wants to; 10 s at most."""
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", _SPINNER], stdout=subprocess.PIPE) as spinner:
+        try:
+            assert spinner.stdout is not None  # noqa: S101 - it is a pipe
+            spinner.stdout.read(1)
+            yield
+        finally:
+            spinner.kill()
+
+
+class Round(NamedTuple):
+    """What a request took: from call to answer, and CPU time of its caller."""
+
+    us: float
+    cpu_us: float
+
+
+def _round(path: Path, pages: int, *, writes: bool) -> Round:
+    """Make synchronous requests at random places, one at a time, for a while."""
     length = pages * PAGE_SIZE
-    places = [length * place for place in range(min(size_bytes // length, 1024))]
+    places = [length * place for place in range(_LEAST_BYTES // length)]
     random.Random(1).shuffle(places)  # noqa: S311 - places of a measurement
     with mmap.mmap(-1, length) as buffer:  # which is aligned, as direct I/O wants it
         make = random.Random(2).randbytes  # noqa: S311
         buffer[:] = b"".join(make(_RANDOM_BYTES) + bytes(PAGE_SIZE - _RANDOM_BYTES) for _ in range(pages))
-        fd = os.open(path, os.O_RDWR | os.O_DIRECT | (os.O_SYNC if writes else 0))
+        fd = os.open(path, os.O_RDWR | (os.O_DIRECT | os.O_SYNC if path.name != "null" else 0))
         try:
-            return statistics.median(_round_us(fd, buffer, places, writes=writes) for _ in range(_REPEATS))
+            return _timed(fd, buffer, places, writes=writes)
         finally:
             os.close(fd)
 
 
-def _round_us(fd: int, buffer: mmap.mmap, places: list[int], *, writes: bool) -> float:
-    count, began_ns = 0, perf_counter_ns()
+def _timed(fd: int, buffer: mmap.mmap, places: list[int], *, writes: bool) -> Round:
+    count, began_ns, began_cpu_ns = 0, perf_counter_ns(), thread_time_ns()
     while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
-        place = places[count % len(places)]
-        if writes:
-            os.pwrite(fd, buffer, place)
-        else:
-            os.preadv(fd, [buffer], place)
-        count += 1
-    return took_ns / count / 1000
+        for place in places[count % len(places) :][:_AT_A_TIME]:
+            if writes:
+                os.pwrite(fd, buffer, place)
+            else:
+                os.preadv(fd, [buffer], place)
+            count += 1
+    return Round(took_ns / count / 1000, (thread_time_ns() - began_cpu_ns) / count / 1000)

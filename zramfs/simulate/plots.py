@@ -100,7 +100,7 @@ def cpu_plot(results: Sequence[Result]) -> str:
 
 
 def _seconds_per_gib(result: Result, purposes: Sequence[str]) -> float:
-    total_s = sum(seconds for purpose, seconds in result.cpu_seconds.items() if purpose != "make")
+    total_s = sum(seconds for purpose, seconds in result.cpu_seconds.items() if purpose not in NOT_OURS)
     share = sum(result.cpu_seconds[purpose] for purpose in purposes) / total_s if total_s else 0.0
     return share * result.cpu_seconds_per_gib
 
