@@ -2,8 +2,8 @@
 
 Each built-in workload, or those that are named, under three stream policies, on a device that two CPUs can emulate. A
 round is one run of each policy, and after it `compare` measures the machine for the scenario that it writes; what is
-simulated has the medians of all rounds' costs. Prints a table: measured with its lowest and highest round, simulated, and
-the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare` does.
+simulated has the medians of all rounds' costs. Prints a table: measured, with its lowest and highest round, simulated,
+and the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare` does.
 """
 
 import json
@@ -36,7 +36,7 @@ class Round(NamedTuple):
 
 def zramfs(*arguments: str) -> str:
     command = [sys.executable, "-m", "zramfs.cli.main", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -82,8 +82,8 @@ _WORKLOAD: Final = Parsed("name|file.fio", _workload)
 @click.option(
     "--scenario",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write what is compared as a scenario for zramfs simulate, and beside it the table of this machine, which "
-    "is measured for 10 s; done anyway, in temporary files, where this machine cannot emulate the device.",
+    help="Also write what is compared as a scenario for zramfs simulate, and beside it the table of this machine, "
+    "which is measured for 10 s; done anyway, in temporary files, where this machine cannot emulate the device.",
 )
 @json_option
 def compare(
@@ -153,13 +153,16 @@ def _write_scenario(comparison: Comparison, path: Path | None, *, is_interrupted
 
 def _measure_machine(table: Path, *, is_interrupted: bool) -> None:
     """Measure this machine for the scenario; if that fails, what was compared is shown all the same."""
-    try:
-        if is_interrupted:
-            raise CommandFailed("interrupted")
-        measure_machine(table)
-    except CommandFailed as error:
-        how = f"zramfs simulate --calibrate {table} --through a fresh mount writes it"
-        click.echo(f"zramfs: this machine's table is missing, for it was not measured ({error}): {how}", err=True)
+    reason = "interrupted"
+    if not is_interrupted:
+        try:
+            measure_machine(table)
+        except CommandFailed as error:
+            reason = str(error)
+        else:
+            return
+    how = f"zramfs simulate --calibrate {table} --through a fresh mount writes it"
+    click.echo(f"zramfs: this machine's table is missing, for it was not measured ({reason}): {how}", err=True)
 
 
 def _circumstances() -> Circumstances:

@@ -16,7 +16,7 @@ from zramfs.compare.rounds import Comparison
 from zramfs.compare.settings import Setting
 from zramfs.compare.workload import SWAP_STORM, builtin_job_names
 
-_MACHINE_SIZE: Final = "64M"
+_MACHINE_SIZE: Final = "512M"
 _GIVEN: Final = "given"
 _POLICIES: Final = "policy=percpu,auto"
 
@@ -55,11 +55,11 @@ def scenario_of(comparison: Comparison, table: Path) -> str | None:
 
 
 def _machine(table: Path) -> str:
-    """This machine, and the threads that serve a mount on it by the transport `dev`."""
+    """Return the machine that was measured, and the threads that serve a mount on it by the transport `dev`."""
     return (
         f"[machine]\ntable = {json.dumps(str(table.absolute()))}\n\n"
-        "# One receiver, and a crew of a thread for each other CPU: zramfs with the transport dev. Without this table, the\n"
-        "# writers do the work themselves, as in the kernel.\n"
+        "# One receiver, and a crew of a thread for each other CPU: zramfs with the transport dev. Without this\n"
+        "# table, the writers do the work themselves, as in the kernel.\n"
         f"[daemon]\ncrew = {len(os.sched_getaffinity(0)) - 1}\n"
     )
 

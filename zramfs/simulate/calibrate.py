@@ -28,9 +28,11 @@ from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
 
 _RUN_PAGES: Final = 32
-_DISK_PAGES: Final = 512
-_FILLING_REQUESTS: Final = 8 * _DISK_PAGES // _RUN_PAGES
-"""At random places: one page in 3,000 stays unwritten."""
+_DISK_PAGES: Final = 4096
+"""16 MiB: more than a cache of a CPU's own has."""
+
+_FILLING_REQUESTS: Final = 4 * _DISK_PAGES // _RUN_PAGES
+"""At random places: one page in 55 stays unwritten."""
 
 _REPEATS: Final = 9
 _ENOUGH_NS: Final = 15_000_000
@@ -78,8 +80,8 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
     """Return the costs of a request that comes by FUSE; compressing and storing a page take the same.
 
-    What a request takes beside that, its caller's CPU time and its wake-up, is the receiver's; what a page more takes is
-    copied.
+    What a request takes beside that, its caller's CPU time and its wake-up, is the receiver's; what a page more takes
+    is for copying it.
     """
     page = costs.compress + costs.page
     copy = max(0.0, mounted.write_page - page)
@@ -212,7 +214,9 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is
     lines += _entry("costs.request", base.request, "measured", f"{source}: {request}")
     lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
     if is_mounted:
-        lines += _entry("costs.receive", base.receive, "measured", f"{source}: what else a write takes of a mounted disk")
+        lines += _entry(
+            "costs.receive", base.receive, "measured", f"{source}: what else a write takes of a mounted disk"
+        )
         lines += _entry("costs.copy", base.copy, "measured", f"{source}: likewise, each page more")
         lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")
     lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")

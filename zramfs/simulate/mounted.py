@@ -3,6 +3,7 @@
 It is what `calibrate` measures in this process, and what FUSE and the system add to it.
 """
 
+import itertools
 import mmap
 import os
 import random
@@ -25,6 +26,12 @@ _MANY_READ_PAGES: Final = 15
 """Likewise; from 16 on the crew helps."""
 
 _LEAST_BYTES: Final = 4 << 20
+_MOST_BYTES: Final = 128 << 20
+"""Of the disk, that is written to: caches do not hold it, as they do not hold what users write."""
+
+_BUFFER_BYTES: Final = 8 << 20
+"""That is written from in turn, for the same reason."""
+
 _AT_A_TIME: Final = 8
 
 _REPEATS: Final = 9
@@ -48,8 +55,8 @@ class MountedCosts(NamedTuple):
     """What requests take that come to a mounted disk, in µs.
 
     `caller`: CPU time of whoever makes one. `write_one`, `write_page`: from call to answer, of a page, and of each page
-    more, while its CPU is never halted. `halt`: how much longer that takes if its CPU has nothing else to do meanwhile.
-    `read_page`: of each page more that is read.
+    more, while its CPU is never halted. `halt`: how much longer that takes if its CPU has nothing else to do meanwhile;
+    0 if switching to something else takes it longer. `read_page`: of each page more that is read.
     """
 
     caller: float
@@ -85,23 +92,24 @@ def _check(path: Path, stat: Path) -> None:
 
 def _measure(path: Path) -> MountedCosts:
     """Measure each thing in turn, several times: what the host does meanwhile happens to all of them."""
-    rounds: dict[str, list[Round]] = {kind: [] for kind in ("idle", "one", "many", "read", "read many", "none")}
+    _fill(path)
+    rounds: dict[str, list[Round]] = {kind: [] for kind in ("one", "many", "read", "read many", "none", "awake")}
     for _ in range(_REPEATS):
-        rounds["idle"].append(_round(path, 1, writes=True))
+        rounds["one"].append(_round(path, 1, writes=True))
+        rounds["many"].append(_round(path, _MANY_PAGES, writes=True))
+        rounds["read"].append(_round(path, 1, writes=False))
+        rounds["read many"].append(_round(path, _MANY_READ_PAGES, writes=False))
+        rounds["none"].append(_round(Path(os.devnull), 1, writes=True))
         with _awake_cpu():
-            rounds["one"].append(_round(path, 1, writes=True))
-            rounds["many"].append(_round(path, _MANY_PAGES, writes=True))
-            rounds["read"].append(_round(path, 1, writes=False))
-            rounds["read many"].append(_round(path, _MANY_READ_PAGES, writes=False))
-            rounds["none"].append(_round(Path(os.devnull), 1, writes=True))
+            rounds["awake"].append(_round(path, 1, writes=True))
     us = {kind: statistics.median(each.us for each in done) for kind, done in rounds.items()}
     cpu_us = {kind: statistics.median(each.cpu_us for each in done) for kind, done in rounds.items()}
     return MountedCosts(
         caller=max(0.0, cpu_us["one"] - cpu_us["none"]),
-        write_one=us["one"] - us["none"],
+        write_one=min(us["one"], us["awake"]) - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
-        halt=max(0.0, us["idle"] - us["one"]),
+        halt=max(0.0, us["one"] - us["awake"]),
     )
 
 
@@ -127,25 +135,52 @@ class Round(NamedTuple):
 def _round(path: Path, pages: int, *, writes: bool) -> Round:
     """Make synchronous requests at random places, one at a time, for a while."""
     length = pages * PAGE_SIZE
-    places = [length * place for place in range(_LEAST_BYTES // length)]
+    size_bytes = min(path.stat().st_size, _MOST_BYTES) if path.name != "null" else _LEAST_BYTES
+    places = [length * place for place in range(size_bytes // length)]
     random.Random(1).shuffle(places)  # noqa: S311 - places of a measurement
-    with mmap.mmap(-1, length) as buffer:  # which is aligned, as direct I/O wants it
-        make = random.Random(2).randbytes  # noqa: S311
-        buffer[:] = b"".join(make(_RANDOM_BYTES) + bytes(PAGE_SIZE - _RANDOM_BYTES) for _ in range(pages))
-        fd = os.open(path, os.O_RDWR | (os.O_DIRECT | os.O_SYNC if path.name != "null" else 0))
+    with _pages() as memory, memoryview(memory) as view, _direct(path) as fd:
+        parts = [view[begin : begin + length] for begin in range(0, _BUFFER_BYTES - length + 1, length)]
         try:
-            return _timed(fd, buffer, places, writes=writes)
+            return _timed(fd, parts, places, writes=writes)
         finally:
-            os.close(fd)
+            for part in parts:
+                part.release()
 
 
-def _timed(fd: int, buffer: mmap.mmap, places: list[int], *, writes: bool) -> Round:
+def _timed(fd: int, parts: list[memoryview], places: list[int], *, writes: bool) -> Round:
+    targets = itertools.cycle(zip(itertools.cycle(parts), places, strict=False))
     count, began_ns, began_cpu_ns = 0, perf_counter_ns(), thread_time_ns()
     while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
-        for place in places[count % len(places) :][:_AT_A_TIME]:
+        for part, place in itertools.islice(targets, _AT_A_TIME):
             if writes:
-                os.pwrite(fd, buffer, place)
+                os.pwrite(fd, part, place)
             else:
-                os.preadv(fd, [buffer], place)
+                os.preadv(fd, [part], place)
             count += 1
     return Round(took_ns / count / 1000, (thread_time_ns() - began_cpu_ns) / count / 1000)
+
+
+def _fill(path: Path) -> None:
+    """Write every page once, so that all of them are overwritten, or read, later."""
+    with _pages() as memory, _direct(path) as fd:
+        for place in range(0, min(path.stat().st_size, _MOST_BYTES), _BUFFER_BYTES):
+            os.pwrite(fd, memory, place)
+
+
+@contextmanager
+def _direct(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR | (os.O_DIRECT | os.O_SYNC if path.name != "null" else 0))
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _pages() -> Iterator[mmap.mmap]:
+    """Memory that is aligned, as direct I/O wants it, with pages that are all different."""
+    with mmap.mmap(-1, _BUFFER_BYTES) as memory:
+        make = random.Random(2).randbytes  # noqa: S311 - contents of a measurement
+        for begin in range(0, _BUFFER_BYTES, PAGE_SIZE):
+            memory[begin : begin + _RANDOM_BYTES] = make(_RANDOM_BYTES)
+        yield memory

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from zramfs.reporting.colours import DEVICE, HOST, HOST_INSTEAD, OTHER, setting_colours
 from zramfs.reporting.drawing import DASHES, INK, SOFT, drawing, height_of_bars_in, name_bars, stacked_bars, svg_of
 from zramfs.simulate.break_even import DEPTH, ENGINES, PAGE_NS, BreakEven, Cell
-from zramfs.simulate.result import REQUEST_CLASSES, Result
+from zramfs.simulate.result import NOT_OURS, REQUEST_CLASSES, Result
 from zramfs.simulate.verdict import MARKS, Change, Pays
 
 _SEPARATOR: Final = " · "

@@ -242,7 +242,9 @@ def _require_devices(streams: Streams, devices: Sequence[Device]) -> None:
 def _require_daemon(daemon: Daemon | None, streams: Streams, devices: Sequence[Device]) -> None:
     if daemon is None:
         if any(device.is_emulated for device in devices):
-            raise InvalidValue("devices.emulated: the engines of an emulated device are a daemon's threads: add [daemon]")
+            raise InvalidValue(
+                "devices.emulated: the engines of an emulated device are a daemon's threads: add [daemon]"
+            )
         return
     if devices and streams.managed is ManagedKind.BLOCKING:
         raise InvalidValue('daemon: its receiver waits for no device: say streams.managed = "nonblocking"')

@@ -20,7 +20,7 @@ CPU_PURPOSES: Final = (
 """What CPUs spend time on, in the order of their numbers in the engine.
 
 `submit` and `poll` are the driver's work for a device, `redo` the software's for pages that a device did not do. `make`
-is the load's own time, and `emulate` that of threads that stand for hardware: neither is in a figure of what zram costs.
+is the load's own time, and `emulate` that of threads that stand for hardware: zram's costs have neither.
 """
 
 NOT_OURS: Final = ("make", "emulate")

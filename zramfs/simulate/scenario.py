@@ -138,9 +138,9 @@ class Scheduler:
 class Daemon:
     """Threads that requests are handed over to, as zramfs has them behind /dev/fuse: one receiver, and a `crew`.
 
-    The receiver does in one go what takes less than `one_go_us`, and up to 32 pages; everything else waits in a backlog,
-    of which it does a slice of `slice_us` when there is no request, and at least once every `turn_us`. Reads of
-    `shared_read_pages` and more, and writes on per-CPU streams, are shared with the crew, `share_pages` at a time. A
+    The receiver does in one go what takes less than `one_go_us`, and up to 32 pages; everything else waits in a
+    backlog, of which it does a slice of `slice_us` when there is no request, and at least once every `turn_us`. Reads
+    of `shared_read_pages` and more, and writes on per-CPU streams, are shared with the crew, `share_pages` at a time. A
     receiver without work spins for `poll_us`, the crew and the engines of emulated devices for `helper_poll_us`.
     """
 

@@ -71,9 +71,7 @@ def test_the_crew_takes_shares_of_large_reads() -> None:
 
 def test_a_flood_on_managed_streams_is_the_receivers_alone() -> None:
     slow = device("mtk_hwz,page_ns=50000")
-    alone, helped = (
-        simulated(FLOOD, cpus=4, crew=crew, devices=(slow,), policy=StreamPolicy.AUTO) for crew in (0, 2)
-    )
+    alone, helped = (simulated(FLOOD, cpus=4, crew=crew, devices=(slow,), policy=StreamPolicy.AUTO) for crew in (0, 2))
     assert helped.written_pages_per_s == pytest.approx(alone.written_pages_per_s, rel=0.01)
 
 
@@ -95,7 +93,9 @@ def test_a_synchronous_write_passes_large_ones_that_wait() -> None:
 
 def test_a_write_that_waits_for_a_descriptor_does_not_hold_the_receiver_up() -> None:
     waits = device("mtk_hwz,page_ns=50000,when_full=wait,queue_depth=16")
-    result = simulated(FLOOD, ClosedLoad(name="sync", think_us=300.0), cpus=3, devices=(waits,), policy=StreamPolicy.AUTO)
+    result = simulated(
+        FLOOD, ClosedLoad(name="sync", think_us=300.0), cpus=3, devices=(waits,), policy=StreamPolicy.AUTO
+    )
     assert result.pages.fallback == 0
     assert result.pages.managed == pytest.approx(0.09 / 50e-6, rel=0.02)
     assert result.latencies["sync_writes"].percentiles_us[99] < 150

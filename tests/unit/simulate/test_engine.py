@@ -40,7 +40,9 @@ scenarios = st.builds(
         FAULTS,
         SYNC,
         ReclaimLoad(name="reclaim", reclaimers=2, faulters=2, pause_us=20.0),
-        machine=machine(3, 7.0, request_us=0.3, page_us=0.4, wake_us=1.0, completion_us=0.5, halt_us=2.0, receive_us=0.7),
+        machine=machine(
+            3, 7.0, request_us=0.3, page_us=0.4, wake_us=1.0, completion_us=0.5, halt_us=2.0, receive_us=0.7
+        ),
         streams=replace(streams, managed=ManagedKind.NONBLOCKING) if daemon else streams,
         devices=tuple(replace(each, is_emulated=each.is_emulated and daemon is not None) for each in devices),
         daemon=daemon,
@@ -80,7 +82,12 @@ scenarios = st.builds(
         ),
         max_size=3,
     ).map(tuple),
-    scheduler=st.builds(Scheduler, quantum_us=st.sampled_from([0.0, 10.0, 3000.0]), wakeup_preempts=st.booleans(), migrates=st.booleans()),
+    scheduler=st.builds(
+        Scheduler,
+        quantum_us=st.sampled_from([0.0, 10.0, 3000.0]),
+        wakeup_preempts=st.booleans(),
+        migrates=st.booleans(),
+    ),
     daemon=st.sampled_from([None, Daemon(), Daemon(crew=2, one_go_us=20.0, poll_us=0.0)]),
     service=st.sampled_from(Distribution),
     seed=st.integers(0, 2**63 - 1),
