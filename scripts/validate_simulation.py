@@ -1,9 +1,10 @@
 """Holds `zramfs simulate` to what `zramfs compare` measures here, with calibrations taken between its rounds.
 
 Each built-in workload, or those that are named, under three stream policies, on a device that two CPUs can emulate. A
-round is one run of each policy, and after it `compare` measures the machine for the scenario that it writes; what is
-simulated has the medians of all rounds' costs. Prints a table: measured, with its lowest and highest round, simulated,
-and the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare` does.
+round is one run of each policy, and a calibration as `zramfs simulate --calibrate --through` makes it, of lz4 alone;
+what is simulated has the medians of all rounds' costs. Prints a table: measured, with its lowest and highest round,
+simulated, and the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare`
+does.
 """
 
 import json
@@ -11,18 +12,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from zramfs.simulate.calibrate import as_mounted, measure_algorithm, measure_wake_us
+from zramfs.simulate.mounted import measure_mount
 
 WORKLOADS = ("async-flood", "sync-only", "mixed")
 ACCELERATOR = "mtk_hwz,page_ns=15000"
 SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
-ROUNDS = 3
-RUNTIME = "2"
+ROUNDS = 5
+RUNTIME = "1"
 CLASSES = {"sync": "sync_writes", "async": "async_writes"}
+COMPARED = ["--vary", SETTINGS, "--accel", ACCELERATOR, "--rounds", "1", "--runtime", RUNTIME, "--size", SIZE]
 BOUNDS = {"requests/s": 15, "p50 us": 25}
 
 
@@ -42,21 +46,31 @@ def zramfs(*arguments: str) -> str:
     return done.stdout
 
 
-def measure(workload: str, scenario: Path) -> Round:
-    """Run every setting once, and measure the machine. The scenario is that of `compare`."""
-    options = ["--vary", SETTINGS, "--accel", ACCELERATOR, "--rounds", "1", "--runtime", RUNTIME, "--size", SIZE]
-    report = zramfs("compare", "--workload", workload, *options, "--scenario", str(scenario), "--json")
+def measure(workload: str, folder: Path) -> Round:
+    """Run every setting once, and measure the machine."""
+    report = zramfs("compare", "--workload", workload, *COMPARED, "--json")
     figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
-    machine = tomllib.loads(scenario.with_name(f"{scenario.stem}-machine.toml").read_text())
-    costs = {name: cost["us"] for name, cost in machine["costs"].items()}
-    costs |= {name: machine["groups"][0][name]["lz4"]["us"] for name in ("compress", "decompress")}
-    return Round(figures, costs, {block: fio_us(block.lower()) for block in ("4K", "1M")})
+    makes = {block: fio_us(block.lower()) for block in ("4K", "1M")}
+    return Round(figures, calibrate(folder), makes)
+
+
+def calibrate(folder: Path) -> dict[str, float]:
+    """Measure lz4, wake-ups, and requests through a mount, in that order."""
+    mountpoint = folder / "mnt"
+    mountpoint.mkdir(exist_ok=True)
+    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
+    zramfs("mount", str(mountpoint), "--size", SIZE, "--stream-policy", "percpu")
+    try:
+        mounted = measure_mount(mountpoint)
+    finally:
+        zramfs("umount", str(mountpoint))
+    return as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us}
 
 
 def fio_us(block: str) -> float:
     """What fio itself takes for a request of this size: filling its pages, above all. Its null engine does nothing."""
     options = [f"--bs={block}", "--rw=write", "--size=64M", "--buffer_compress_percentage=60", "--ioengine=null"]
-    command = ["fio", "--name=null", "--thread", "--time_based", "--runtime=1", "--output-format=json", *options]
+    command = ["fio", "--name=null", "--thread", "--time_based", "--runtime=300ms", "--output-format=json", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return 1e6 / float(json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["write"]["iops"])
 
@@ -92,7 +106,8 @@ def rows(rounds: Sequence[Round], simulated: Sequence[dict[str, Any]]) -> Iterat
 
 def validate(workload: str, folder: Path) -> None:
     scenario = folder / f"{workload}.toml"
-    rounds = [measure(workload, scenario) for _ in range(ROUNDS)]
+    rounds = [measure(workload, folder) for _ in range(ROUNDS)]
+    zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
     costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
     print(f"{workload}: us {costs}, fio's {makes}", flush=True)
     for policy, kind, what, measured, computed in rows(rounds, simulate(scenario, costs, makes)):

@@ -67,6 +67,7 @@ cdef class Cpus:
     cdef void spin(self, int runner, int64_t until_ns) noexcept nogil
     cdef int _place(self, int64_t now_ns, int runner) noexcept nogil
     cdef bint _is_idle(self, int cpu) noexcept nogil
+    cdef bint _gives_way(self, int cpu, int runner) noexcept nogil
     cdef void _steal(self, Cpu *cpu) noexcept nogil
     cdef void add_work(self, int64_t now_ns, int cpu, int work, int64_t ns) noexcept nogil
     cdef void run_for(self, int runner, int64_t ns, int purpose) noexcept nogil

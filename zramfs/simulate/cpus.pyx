@@ -42,9 +42,7 @@ cdef class Cpus:
         cdef int number = self._place(now_ns, runner)
         cdef Cpu *cpu = &self.cpus[number]
         cdef bint was_alone = cpu.first_ready == NOBODY
-        cdef bint preempts = self.wakeup_preempts or (
-            cpu.current != NOBODY and self.runners[cpu.current].is_bulk and not self.runners[runner].is_bulk
-        )
+        cdef bint preempts = self.wakeup_preempts or self._gives_way(number, runner)
         if self._is_idle(number) and now_ns >= cpu.spun_until_ns:
             self.runners[runner].remaining_ns += self.halt_ns
         self.runners[runner].cpu = number
@@ -62,9 +60,10 @@ cdef class Cpus:
             self.resume(now_ns, number)
 
     cdef int _place(self, int64_t now_ns, int runner) noexcept nogil:
-        """The CPU for a task that wakes up: its own, if that is idle, another that is, or else its own.
+        """The CPU for a task that wakes up: its own, if that is idle, another that is, or one whose task gives way.
 
-        One that somebody spins on does not look idle, but for the one who spins.
+        One that somebody spins on does not look idle, but for the one who spins. Linux looks at idle CPUs alone when a
+        task wakes up, and moves it away from a CPU where it waits at a tick soon after; here it never waits there.
         """
         cdef int own = self.runners[runner].cpu
         cdef int number
@@ -78,7 +77,17 @@ cdef class Cpus:
                 if now_ns >= self.cpus[number].spun_until_ns:
                     return number
                 second = number
-        return own if second == NOBODY or self._is_idle(own) else second
+        if self._is_idle(own) or self._gives_way(own, runner):
+            return own
+        for number in range(self.cpu_count):
+            if second == NOBODY and self._gives_way(number, runner):
+                second = number
+        return own if second == NOBODY else second
+
+    cdef bint _gives_way(self, int cpu, int runner) noexcept nogil:
+        """Whether a CPU's task would be preempted by another that wakes up."""
+        cdef int current = self.cpus[cpu].current
+        return current != NOBODY and self.runners[current].is_bulk and not self.runners[runner].is_bulk
 
     cdef bint _is_idle(self, int cpu) noexcept nogil:
         cdef const Cpu *own = &self.cpus[cpu]

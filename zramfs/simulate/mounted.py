@@ -32,14 +32,14 @@ _MOST_BYTES: Final = 128 << 20
 _BUFFER_BYTES: Final = 8 << 20
 """That is written from in turn, for the same reason."""
 
-_AT_A_TIME: Final = 8
 
 _REPEATS: Final = 9
 _ENOUGH_NS: Final = 25_000_000
 """How long each thing is done, each time it is measured."""
 
-_RANDOM_BYTES: Final = 2400
-"""Of each page, as in `calibrate`."""
+_PIECE_BYTES: Final = 512
+_RANDOM_BYTES: Final = 205
+"""Of each piece, the rest of which is zeros: as fio with buffer_compress_percentage=60 fills pages."""
 
 _SPINNER: Final = """
 import os, time
@@ -54,28 +54,47 @@ while time.monotonic() < ends:
 class MountedCosts(NamedTuple):
     """What requests take that come to a mounted disk, in µs.
 
-    `caller`: CPU time of whoever makes one. `write_one`, `write_page`: from call to answer, of a page, and of each page
-    more, while its CPU is never halted. `halt`: how much longer that takes if its CPU has nothing else to do meanwhile;
-    0 if switching to something else takes it longer. `read_page`: of each page more that is read.
+    `caller`: CPU time of whoever makes one. `write_one`: a write of a page from call to answer, `write_page` and
+    `read_page`: each page more. `copy`: each page more of a write whose pages are same-filled, and only copied. `halt`:
+    how much sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer.
     """
 
     caller: float
     write_one: float
     write_page: float
+    copy: float
     read_page: float
     halt: float
 
 
+class Timed(NamedTuple):
+    """What a request took: from call to answer, the median, and CPU time of its caller, the mean."""
+
+    us: float
+    cpu_us: float
+
+
+class Memory(NamedTuple):
+    """Memory that is aligned, as direct I/O wants it: pages that all differ, and pages of one byte."""
+
+    pages: mmap.mmap
+    same_filled: mmap.mmap
+
+
+def measured_pages(count: int) -> bytes:
+    """Return pages that all differ, and compress as those of `zramfs compare` do."""
+    make = random.Random(2).randbytes  # noqa: S311 - contents of a measurement
+    pieces = count * PAGE_SIZE // _PIECE_BYTES
+    return b"".join(make(_RANDOM_BYTES) + bytes(_PIECE_BYTES - _RANDOM_BYTES) for _ in range(pieces))
+
+
 def measure_mount(mountpoint: Path) -> MountedCosts:
-    """Time direct requests on zram0 of a mount, on one CPU. InvalidValue if it is none, or has data."""
+    """Time direct requests on zram0 of a mount. InvalidValue if it is none, or has data."""
     path = mountpoint / "zram0"
     _check(path, mountpoint / "sys/block/zram0/mm_stat")
-    cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cpus)})
-    try:
-        return _measure(path)
-    finally:
-        os.sched_setaffinity(0, cpus)
+    with _memory() as memory:
+        _fill(path, memory.pages)
+        return _costs_of([_round(path, memory) for _ in range(_REPEATS)])
 
 
 def _check(path: Path, stat: Path) -> None:
@@ -90,27 +109,47 @@ def _check(path: Path, stat: Path) -> None:
         raise InvalidValue(f"{path} is too small: give it {_LEAST_BYTES >> 20}M or more")
 
 
-def _measure(path: Path) -> MountedCosts:
-    """Measure each thing in turn, several times: what the host does meanwhile happens to all of them."""
-    _fill(path)
-    rounds: dict[str, list[Round]] = {kind: [] for kind in ("one", "many", "read", "read many", "none", "awake")}
-    for _ in range(_REPEATS):
-        rounds["one"].append(_round(path, 1, writes=True))
-        rounds["many"].append(_round(path, _MANY_PAGES, writes=True))
-        rounds["read"].append(_round(path, 1, writes=False))
-        rounds["read many"].append(_round(path, _MANY_READ_PAGES, writes=False))
-        rounds["none"].append(_round(Path(os.devnull), 1, writes=True))
-        with _awake_cpu():
-            rounds["awake"].append(_round(path, 1, writes=True))
-    us = {kind: statistics.median(each.us for each in done) for kind, done in rounds.items()}
-    cpu_us = {kind: statistics.median(each.cpu_us for each in done) for kind, done in rounds.items()}
+def _costs_of(rounds: list[dict[str, Timed]]) -> MountedCosts:
+    us = {kind: statistics.median(each[kind].us for each in rounds) for kind in rounds[0]}
+    cpu_us = {kind: statistics.median(each[kind].cpu_us for each in rounds) for kind in rounds[0]}
     return MountedCosts(
         caller=max(0.0, cpu_us["one"] - cpu_us["none"]),
-        write_one=min(us["one"], us["awake"]) - us["none"],
+        write_one=us["one"] - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
+        copy=max(0.0, us["same"] - us["same one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
-        halt=max(0.0, us["one"] - us["awake"]),
+        halt=max(0.0, us["bound"] - us["awake"]),
     )
+
+
+def _round(path: Path, memory: Memory) -> dict[str, Timed]:
+    """Measure each thing once, one after the other: what the host does meanwhile happens to all of them."""
+    with _direct(path) as fd:
+        timed = {
+            "one": _time(fd, memory.pages, 1, writes=True),
+            "many": _time(fd, memory.pages, _MANY_PAGES, writes=True),
+            "read": _time(fd, memory.pages, 1, writes=False),
+            "read many": _time(fd, memory.pages, _MANY_READ_PAGES, writes=False),
+            "same one": _time(fd, memory.same_filled, 1, writes=True),
+            "same": _time(fd, memory.same_filled, _MANY_PAGES, writes=True),
+        }
+        _fill(path, memory.pages)
+        with _on_one_cpu():
+            timed["bound"] = _time(fd, memory.pages, 1, writes=True)
+            with _awake_cpu():
+                timed["awake"] = _time(fd, memory.pages, 1, writes=True)
+    with _direct(Path(os.devnull)) as fd:
+        return timed | {"none": _time(fd, memory.pages, 1, writes=True)}
+
+
+@contextmanager
+def _on_one_cpu() -> Iterator[None]:
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cpus)
 
 
 @contextmanager
@@ -125,21 +164,16 @@ def _awake_cpu() -> Iterator[None]:
             spinner.kill()
 
 
-class Round(NamedTuple):
-    """What a request took: from call to answer, and CPU time of its caller."""
-
-    us: float
-    cpu_us: float
-
-
-def _round(path: Path, pages: int, *, writes: bool) -> Round:
+def _time(fd: int, memory: mmap.mmap, pages: int, *, writes: bool) -> Timed:
     """Make synchronous requests at random places, one at a time, for a while."""
     length = pages * PAGE_SIZE
-    size_bytes = min(path.stat().st_size, _MOST_BYTES) if path.name != "null" else _LEAST_BYTES
+    size_bytes = min(os.fstat(fd).st_size, _MOST_BYTES) or _LEAST_BYTES
     places = [length * place for place in range(size_bytes // length)]
     random.Random(1).shuffle(places)  # noqa: S311 - places of a measurement
-    with _pages() as memory, memoryview(memory) as view, _direct(path) as fd:
-        parts = [view[begin : begin + length] for begin in range(0, _BUFFER_BYTES - length + 1, length)]
+    with memoryview(memory) as view:
+        # A caller's own page is in its cache, and large requests are not.
+        begins = range(0, _BUFFER_BYTES - length + 1, length) if pages > 1 else (0,)
+        parts = [view[begin : begin + length] for begin in begins]
         try:
             return _timed(fd, parts, places, writes=writes)
         finally:
@@ -147,22 +181,27 @@ def _round(path: Path, pages: int, *, writes: bool) -> Round:
                 part.release()
 
 
-def _timed(fd: int, parts: list[memoryview], places: list[int], *, writes: bool) -> Round:
-    targets = itertools.cycle(zip(itertools.cycle(parts), places, strict=False))
-    count, began_ns, began_cpu_ns = 0, perf_counter_ns(), thread_time_ns()
-    while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
-        for part, place in itertools.islice(targets, _AT_A_TIME):
-            if writes:
-                os.pwrite(fd, part, place)
-            else:
-                os.preadv(fd, [part], place)
-            count += 1
-    return Round(took_ns / count / 1000, (thread_time_ns() - began_cpu_ns) / count / 1000)
+def _timed(fd: int, parts: list[memoryview], places: list[int], *, writes: bool) -> Timed:
+    targets = zip(itertools.cycle(parts), itertools.cycle(places), strict=False)
+    took_ns: list[int] = []
+    began_cpu_ns, before_ns = thread_time_ns(), perf_counter_ns()
+    ends_ns = before_ns + _ENOUGH_NS
+    while before_ns < ends_ns:
+        part, place = next(targets)
+        if writes:
+            os.pwrite(fd, part, place)
+        else:
+            os.preadv(fd, [part], place)
+        now_ns = perf_counter_ns()
+        took_ns.append(now_ns - before_ns)
+        before_ns = now_ns
+    cpu_us = (thread_time_ns() - began_cpu_ns) / len(took_ns) / 1000
+    return Timed(statistics.median(took_ns) / 1000, cpu_us)
 
 
-def _fill(path: Path) -> None:
+def _fill(path: Path, memory: mmap.mmap) -> None:
     """Write every page once, so that all of them are overwritten, or read, later."""
-    with _pages() as memory, _direct(path) as fd:
+    with _direct(path) as fd:
         for place in range(0, min(path.stat().st_size, _MOST_BYTES), _BUFFER_BYTES):
             os.pwrite(fd, memory, place)
 
@@ -177,10 +216,8 @@ def _direct(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _pages() -> Iterator[mmap.mmap]:
-    """Memory that is aligned, as direct I/O wants it, with pages that are all different."""
-    with mmap.mmap(-1, _BUFFER_BYTES) as memory:
-        make = random.Random(2).randbytes  # noqa: S311 - contents of a measurement
-        for begin in range(0, _BUFFER_BYTES, PAGE_SIZE):
-            memory[begin : begin + _RANDOM_BYTES] = make(_RANDOM_BYTES)
-        yield memory
+def _memory() -> Iterator[Memory]:
+    with mmap.mmap(-1, _BUFFER_BYTES) as pages, mmap.mmap(-1, _BUFFER_BYTES) as same_filled:
+        pages[:] = measured_pages(_BUFFER_BYTES // PAGE_SIZE)
+        same_filled[:] = b"\1" * _BUFFER_BYTES
+        yield Memory(pages, same_filled)

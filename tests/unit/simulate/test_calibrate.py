@@ -35,7 +35,7 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
 
 def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
     own = AlgorithmCosts(compress=1.0, decompress=0.5, request=0.25, page=0.75)
-    mounted = MountedCosts(caller=3.0, write_one=12.0, write_page=2.25, read_page=2.0, halt=8.0)
+    mounted = MountedCosts(caller=3.0, write_one=20.0, write_page=2.25, copy=0.5, read_page=2.0, halt=8.0)
     assert as_mounted(own, mounted, wake_us=4.0) == AlgorithmCosts(
         compress=1.0, decompress=2.0, request=3.0, page=0.75, receive=2.75, copy=0.5, halt=8.0
     )

@@ -97,7 +97,7 @@ def test_a_write_that_waits_for_a_descriptor_does_not_hold_the_receiver_up() -> 
         FLOOD, ClosedLoad(name="sync", think_us=300.0), cpus=3, devices=(waits,), policy=StreamPolicy.AUTO
     )
     assert result.pages.fallback == 0
-    assert result.pages.managed == pytest.approx(0.09 / 50e-6, rel=0.02)
+    assert 0.9 * 1800 < result.pages.managed <= 1800  # it idles while a wake-up is under way
     assert result.latencies["sync_writes"].percentiles_us[99] < 150
 
 
