@@ -10,9 +10,10 @@ import random
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Final, NamedTuple
@@ -40,7 +41,7 @@ _REPEATS: Final = 9
 _ENOUGH_NS: Final = 15_000_000
 """How long each thing is done, each time it is measured."""
 
-_MOST_THREADS: Final = 64
+_MOST_PROCESSES: Final = 64
 _SWITCHES: Final = 2000
 
 _RECEIVER: Final = 1
@@ -51,6 +52,7 @@ class AlgorithmCosts(NamedTuple):
     """What a page takes, in µs; `request` and `page` are those of its disk.
 
     `receive`, `copy` and `halt` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
+    `slowdown`: how much longer compressing takes while all CPUs do that, which `compress` is, than on one alone.
     """
 
     compress: float
@@ -60,6 +62,7 @@ class AlgorithmCosts(NamedTuple):
     receive: float = 0.0
     copy: float = 0.0
     halt: float = 0.0
+    slowdown: float = 1.0
 
 
 def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
@@ -83,17 +86,19 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
     """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
 
-    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's.
+    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's. One request at a
+    time is measured: while all CPUs have something to do, its pages take as much longer as compressing does.
     """
-    page = max(0.0, mounted.write_page - mounted.copy - costs.compress)
-    used = mounted.caller + wake_us + mounted.halt + mounted.copy + costs.compress + page
+    copy = mounted.copy * costs.slowdown
+    page = max(0.0, (mounted.write_page - mounted.copy) * costs.slowdown - costs.compress)
+    used = mounted.caller + wake_us + mounted.halt + copy + costs.compress + page
     return AlgorithmCosts(
         compress=costs.compress,
         decompress=max(0.001, mounted.read_page),
         request=mounted.caller,
         page=page,
         receive=max(0.0, mounted.write_one - used),
-        copy=mounted.copy,
+        copy=copy,
         halt=mounted.halt,
     )
 
@@ -109,8 +114,11 @@ def measure_algorithm(name: str) -> AlgorithmCosts:
         one, many = (_request_us(disk, "write", pages) for pages in (1, _RUN_PAGES))
         read_one, read_many = (_request_us(disk, "read", pages) for pages in (1, _RUN_PAGES))
     written = (many - one) / (_RUN_PAGES - 1)
+    source = measured_pages(_RUN_PAGES)
+    compress = _compress_us_of_all(name, source)
     return AlgorithmCosts(
-        compress=_compress_us_of_all(name, measured_pages(_RUN_PAGES)),
+        compress=compress,
+        slowdown=max(1.0, compress / _compress_us(name, source)),
         decompress=(read_many - read_one) / (_RUN_PAGES - 1),
         request=max(0.0, one - written),
         page=max(0.0, written - _compress_us(name, _driven_pages(_RUN_PAGES))),
@@ -155,9 +163,9 @@ def _driven_pages(count: int) -> bytes:
 
 
 def _compress_us_of_all(name: str, source: bytes) -> float:
-    """What a page takes while every CPU compresses: they share caches, and often a core."""
-    count = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    with ThreadPoolExecutor(count) as pool:
+    """What a page takes while every CPU compresses, in a process of its own: they share caches, and often a core."""
+    count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+    with ProcessPoolExecutor(count, get_context("fork")) as pool:
         return statistics.mean(pool.map(_compress_us, [name] * count, [source] * count))
 
 

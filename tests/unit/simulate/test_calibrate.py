@@ -41,6 +41,14 @@ def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
     )
 
 
+def test_pages_of_a_mount_take_as_much_longer_as_compressing_does_while_all_cpus_are_busy() -> None:
+    own = AlgorithmCosts(compress=1.5, decompress=0.5, request=0.25, page=0.75, slowdown=1.5)
+    mounted = MountedCosts(caller=3.0, write_one=20.0, write_page=2.0, copy=0.5, read_page=2.0, halt=8.0)
+    costs = as_mounted(own, mounted, wake_us=4.0)
+    assert (costs.compress, costs.copy, costs.page) == (1.5, 0.75, 0.75)
+    assert costs.receive == 20.0 - 3.0 - 4.0 - 8.0 - 1.5 - 0.75 - 0.75
+
+
 def imitation(folder: Path, mm_stat: str, size_bytes: int) -> Path:
     (folder / "sys/block/zram0").mkdir(parents=True)
     (folder / "sys/block/zram0/mm_stat").write_text(mm_stat)
