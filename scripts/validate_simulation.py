@@ -88,7 +88,10 @@ def simulate(scenario: Path, costs: dict[str, float], makes: dict[str, float]) -
     for block, us in makes.items():
         text = text.replace(f'size = "{block}"', f'size = "{block}"\nmake_us = {us:.2f}')
     scenario.write_text(text)
-    return json.loads(zramfs("simulate", str(scenario), "--vary", SETTINGS, "--json"))["results"]
+    results: list[dict[str, Any]] = json.loads(zramfs("simulate", str(scenario), "--vary", SETTINGS, "--json"))[
+        "results"
+    ]
+    return results
 
 
 def rows(rounds: Sequence[Round], simulated: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """Requests that are handed over to a daemon: what they wait for, and who does their work."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scenarios import ClosedLoad, Operation, Streams, device, machine, scenario
@@ -16,12 +17,23 @@ SYNC = ClosedLoad(name="sync")
 FLOOD = ClosedLoad(name="flood", depth=8, size_bytes=1 << 20, is_async=True)
 
 
-def simulated(*loads: Load, cpus: int = 2, crew: int = 0, halt_us: float = 0.0, **settings: object) -> Result:
-    streams = {"managed": ManagedKind.NONBLOCKING, "run_pages": 64, "percpu_run_pages": 32, "fallback_run_pages": 8}
-    policy = settings.pop("policy", StreamPolicy.PERCPU)
-    defaults = {
+def simulated(
+    *loads: Load,
+    cpus: int = 2,
+    crew: int = 0,
+    halt_us: float = 0.0,
+    policy: StreamPolicy = StreamPolicy.PERCPU,
+    **settings: Any,
+) -> Result:
+    defaults: dict[str, Any] = {
         "machine": machine(cpus, 2.0, **COSTS, halt_us=halt_us),
-        "streams": Streams(**streams, policy=policy),  # type: ignore[arg-type]
+        "streams": Streams(
+            policy=policy,
+            managed=ManagedKind.NONBLOCKING,
+            run_pages=64,
+            percpu_run_pages=32,
+            fallback_run_pages=8,
+        ),
         "scheduler": Scheduler(migrates=True),
         "daemon": Daemon(crew=crew),
         "duration_us": 100_000.0,
