@@ -8,6 +8,7 @@ does.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -128,6 +129,7 @@ def validate(workload: str, folder: Path) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="zramfs-validate-") as name:
+        os.environ["TMPDIR"] = name  # where compare leaves scenarios of devices that it could not emulate
         for workload in sys.argv[1:] or WORKLOADS:
             validate(workload, Path(name))
 
