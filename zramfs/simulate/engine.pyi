@@ -26,6 +26,7 @@ class Engine:
         end_ns: int,
         wake_ns: int,
         cpus: int,
+        servers: int,
         percpu_kind: PercpuKind,
         spread: Spread,
         interval_ns: int,
