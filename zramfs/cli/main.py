@@ -52,7 +52,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return int(zramfs.main(standalone_mode=False) or 0)
+        return int(zramfs.main(prog_name="zramfs", standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
         return _complain(f"{where}: {error.format_message()} (see: {where} --help)", _BAD_USAGE)
