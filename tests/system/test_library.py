@@ -112,7 +112,7 @@ def test_mount_in_use_ends_and_says_who_uses_it() -> None:
 
 def test_use_of_a_mount_is_a_note_of_an_exception_that_ends_it() -> None:
     left_open = []
-    with pytest.raises(ZeroDivisionError) as raised, zramfs.mount(size="4M") as disk:
+    with pytest.raises(ZeroDivisionError) as raised, zramfs.mount(size="4M") as disk:  # noqa: PT012
         left_open.append(disk.block_file.open("rb"))
         raise ZeroDivisionError
     with suppress(OSError):

@@ -1,10 +1,11 @@
 """What a shell may complete: mount points and their devices, algorithms, accelerators. Nothing here raises."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, split_arg_string
 
 from zramfs.mountinfo import FILESYSTEM_TYPE, read_mounts
 
@@ -23,16 +24,20 @@ def complete_mountpoint(ctx: click.Context, param: click.Parameter, incomplete: 
 
 
 def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the devices of the mount that the line names already."""
-    del param
+    """Complete the devices of the mount that the line names already.
+
+    click reads no line that ends with an option without its value: the words are the shell's (COMP_WORDS).
+    """
+    del ctx, param
     from zramfs.cli.mounted import MountedZramfs  # noqa: PLC0415 - only where it is used
     from zramfs.errors import ZramError  # noqa: PLC0415
     from zramfs.patience import ask_patiently  # noqa: PLC0415
 
-    with suppress(OSError, ZramError, TimeoutError):
-        mounted = MountedZramfs(Path(ctx.params["mountpoint"]))
-        names = ask_patiently(lambda: " ".join(mounted.device_names()).encode()).decode().split()
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    for word in split_arg_string(os.environ.get("COMP_WORDS", "")):
+        with suppress(OSError, ZramError, TimeoutError):
+            mounted = MountedZramfs(Path(word))
+            names = ask_patiently(lambda mounted=mounted: " ".join(mounted.device_names()).encode()).decode().split()
+            return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
 
 

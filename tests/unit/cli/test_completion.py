@@ -47,3 +47,8 @@ def test_script_is_one_that_its_shell_reads(shell: str, tmp_path: Path) -> None:
     script.write_text(subprocess.check_output(["zramfs", "completion", shell], text=True, env=ENVIRONMENT))
     done = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("line", ["zramfs loop attach /nowhere --device ", "zramfs loop attach --device zr"])
+def test_devices_of_no_mount_are_none(line: str) -> None:
+    assert completed(line) == []
