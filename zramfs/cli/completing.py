@@ -29,16 +29,20 @@ def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str)
     click reads no line that ends with an option without its value: the words are the shell's (COMP_WORDS).
     """
     del ctx, param
-    from zramfs.cli.mounted import MountedZramfs  # noqa: PLC0415 - only where it is used
-    from zramfs.errors import ZramError  # noqa: PLC0415
-    from zramfs.patience import ask_patiently  # noqa: PLC0415
+    from zramfs.errors import ZramError  # noqa: PLC0415 - only where it is used
 
     for word in split_arg_string(os.environ.get("COMP_WORDS", "")):
         with suppress(OSError, ZramError, TimeoutError):
-            mounted = MountedZramfs(Path(word))
-            names = ask_patiently(lambda mounted=mounted: " ".join(mounted.device_names()).encode()).decode().split()
-            return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+            return [CompletionItem(name) for name in _device_names(Path(word)) if name.startswith(incomplete)]
     return []
+
+
+def _device_names(mountpoint: Path) -> list[str]:
+    from zramfs.cli.mounted import MountedZramfs  # noqa: PLC0415 - only where it is used
+    from zramfs.patience import ask_patiently  # noqa: PLC0415
+
+    mounted = MountedZramfs(mountpoint)
+    return ask_patiently(lambda: " ".join(mounted.device_names()).encode()).decode().split()
 
 
 def complete_algorithm(incomplete: str) -> list[str]:
