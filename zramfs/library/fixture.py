@@ -1,6 +1,7 @@
 """The pytest plugin: `zramfs_disk`, a fixture that is a compressed disk. docs/library.md tells how it is set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -34,8 +35,18 @@ def zramfs_disk(request: pytest.FixtureRequest) -> Iterator["Disk"]:
         require_fuse()
     except zramfs.MountFailed as error:
         pytest.skip(f"zramfs_disk: {error}")
-    with zramfs.mount(**_arguments(request)) as disk:
+    with _made(zramfs.mount, _arguments(request)) as disk:
         yield disk
+
+
+def _made(
+    mount: Callable[..., AbstractContextManager["Disk"]], arguments: dict[str, Any]
+) -> AbstractContextManager["Disk"]:
+    """Return the mount to enter; UsageError for an argument that there is not."""
+    try:
+        return mount(**arguments)
+    except TypeError as error:
+        raise pytest.UsageError(f"{_SETTING}: {error}") from None
 
 
 def _arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
@@ -47,5 +58,7 @@ def _arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
             raise pytest.UsageError(f"{_SETTING}: {line!r} is not name=value")
         arguments[name.strip()] = value.strip()
     for mark in reversed(list(request.node.iter_markers(_SETTING))):
+        if mark.args:
+            raise pytest.UsageError(f"{_SETTING} takes its arguments by name")
         arguments.update(mark.kwargs)
     return arguments
