@@ -67,6 +67,6 @@ bench-simulate: setup
 	@.venv/bin/python scripts/bench_simulate.py
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist man *.egg-info
 	find zramfs -name '*.so' -delete
 	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*.pyx zramfs/*/*.pyx))

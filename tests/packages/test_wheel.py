@@ -1,4 +1,4 @@
-"""What `make wheel` has made: installed in a fresh environment without a compiler, and mounted with. `make try-wheel`."""
+"""What `make wheel` has made: installed in a fresh environment without a compiler, mounted with. `make try-wheel`."""
 
 import os
 import subprocess
