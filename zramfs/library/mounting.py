@@ -90,20 +90,28 @@ class _Kept:
         self._is_temporary = path is None
         self.path = Path(tempfile.mkdtemp(prefix="zramfs-")) if path is None else Path(path).absolute()
         self._program_pid = os.getpid()
-        self._keeper = subprocess.Popen(
-            [*_KEEPER, str(self._program_pid), str(self.path), str(int(self._is_temporary)), *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        )
         self._daemon_pid = 0
+        self._keeper = self._started(options)
         try:
             self._await_mount()
             self._daemon_pid = daemon_of(self.path)
         except BaseException:
             self.end()
             raise
+
+    def _started(self, options: Sequence[str]) -> subprocess.Popen[str]:
+        try:
+            return subprocess.Popen(
+                [*_KEEPER, str(self._program_pid), str(self.path), str(int(self._is_temporary)), *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                text=True,
+            )
+        except OSError as error:
+            if self._is_temporary:
+                remove(self.path)
+            raise MountFailed(f"cannot start {sys.executable}, to keep the mount: {error.strerror}") from error
 
     def _await_mount(self) -> None:
         """Wait until the mount is there. MountFailed, or BadUsage, says why it cannot be."""
