@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from library_programs import started, wait_until_gone
 from mounts import MIB, is_mounted, is_zombie
 
 import zramfs
@@ -23,28 +24,6 @@ _NOT_OF_THE_LIBRARY = {"mountpoint", "foreground"}
 def _temporary_folders_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-
-
-def wait_until_gone(path: Path, pid: int = 0) -> None:
-    deadline = time.monotonic() + 60
-    while is_mounted(path) or path.exists() or (pid and not is_zombie(pid)):
-        assert time.monotonic() < deadline, f"{path} stays"
-        time.sleep(0.05)
-
-
-def started(tmp_path: Path, within: str) -> tuple[subprocess.Popen[str], Path, int]:
-    """A program that has a disk and does something within; its mount point and daemon."""
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import os, signal, time, zramfs\n"
-        "with zramfs.mount(size='64M') as disk:\n"
-        "    print(disk.path, disk.status().daemon.pid, flush=True)\n"
-        f"    {within}\n"
-    )
-    process = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    path, pid = process.stdout.readline().split()
-    return process, Path(path), int(pid)
 
 
 def test_disk_is_there_within_and_gone_afterwards() -> None:
@@ -146,17 +125,6 @@ def test_mount_ends_with_a_program_that_is_killed(tmp_path: Path, number: signal
     with process:
         process.send_signal(number)
     wait_until_gone(path, pid)
-
-
-def test_program_that_is_killed_leaves_neither_swap_nor_loop_device(tmp_path: Path) -> None:
-    process, path, pid = started(tmp_path, "with disk.swap(): print('swapped', flush=True); time.sleep(600)")
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "swapped\n"
-        process.kill()
-    wait_until_gone(path, pid)
-    assert str(path) not in subprocess.check_output(["losetup", "--list", "--noheadings"], text=True)
-    assert "deleted" not in Path("/proc/swaps").read_text()
 
 
 def test_program_that_is_killed_leaves_no_mount_that_was_being_made(tmp_path: Path) -> None:
