@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-DIST = Path(__file__).parents[2] / "dist"
+ROOT = Path(__file__).parents[2]
+DIST = ROOT / "dist"
 MOST_BYTES = 3 << 20
 
 pytestmark = pytest.mark.skipif(not DIST.is_dir(), reason="there are no packages: make wheel")
@@ -81,5 +82,7 @@ def test_every_algorithm_of_the_installed_wheel_stores_data(programs: Path, tmp_
 def test_source_distribution_has_what_a_build_needs() -> None:
     with tarfile.open(the_only("zramfs-*.tar.gz")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"zramfs/codec/lz4.pyx", "zramfs/codec/lz4_page.c", "zramfs/codec/lz4_page.h", "zramfs/atomic.pxd"} <= names
+    kinds = {".py", ".pyi", ".pyx", ".pxd", ".toml", ".md", ".html", ".css", ".fio"}
+    needed = {str(path.relative_to(ROOT)) for path in (ROOT / "zramfs").rglob("*") if path.suffix in kinds}
+    assert {*needed, "zramfs/codec/lz4_page.c", "zramfs/codec/lz4_page.h", "zramfs/receive/io_ring.c"} <= names
     assert not [name for name in names if name.endswith(".so")]
