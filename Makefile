@@ -1,6 +1,6 @@
 # zramfs: `make demo` and `make test` work as the first command after a clone (Debian 12, root or sudo).
 
-.PHONY: help setup demo test test-long sanitize check format bench bench-simulate clean
+.PHONY: help setup demo test test-long sanitize check format wheel try-wheel bench bench-simulate clean
 
 # Which builds `make sanitize` makes and runs: thread, address, debug.
 BUILDS ?= thread address debug
@@ -18,6 +18,8 @@ help:
 	@echo 'make test-long   random operations, compared with the kernel'"'"'s zram, and hostile load (each ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS))'
 	@echo 'make sanitize   the compiled parts under ThreadSanitizer, AddressSanitizer, and UBSan with bounds checks (BUILDS=$(BUILDS))'
 	@echo 'make check   format, lint and types'
+	@echo 'make wheel   build dist/: wheels to install elsewhere, and a source distribution'
+	@echo 'make try-wheel   install them in a fresh environment without a compiler, and mount'
 	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes;'
 	@echo '             BASE=DIR: another checkout beside it; TRANSPORT=dev or uring)'
 	@echo 'make bench-simulate   a million requests in virtual time: how many events a second'
@@ -51,6 +53,12 @@ format: setup
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
+wheel: setup
+	@scripts/wheel.sh
+
+try-wheel: wheel
+	@$(SUDO) .venv/bin/python -m pytest tests/packages
+
 bench:
 	@scripts/setup.sh nbdkit libnbd-bin
 	@$(SUDO) env QUICK=$(QUICK) .venv/bin/python scripts/bench $(if $(BASE),--base $(BASE)) $(if $(TRANSPORT),--transport $(TRANSPORT))
@@ -59,6 +67,6 @@ bench-simulate: setup
 	@.venv/bin/python scripts/bench_simulate.py
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist man *.egg-info
 	find zramfs -name '*.so' -delete
 	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*.pyx zramfs/*/*.pyx))

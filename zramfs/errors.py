@@ -132,3 +132,7 @@ class LibraryMissing(ZramError):  # noqa: N818
 
 class CommandFailed(ZramError):  # noqa: N818
     """A program that a verb needs (mkswap, swapon, …) is missing, or said no; the text is its last line."""
+
+
+class BadUsage(CommandFailed, InvalidValue):
+    """A verb was given an option, or a value of one, that it cannot take; the text is its line."""

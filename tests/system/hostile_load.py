@@ -17,7 +17,8 @@ from pathlib import Path
 
 PAGE = 4096
 PLUGGING, LOOKING, WAITING = 3, 8, 150
-GONE = (107, 103, 2, 19)  # ENOTCONN, ECONNABORTED, ENOENT of the mount point's own folder, ENODEV
+GONE = (107, 103, 125, 2, 19)
+"""ENOTCONN, ECONNABORTED; ECANCELED, by io_uring where a queue's thread has ended; ENOENT of the mount point's own folder, ENODEV."""
 
 
 class Load:

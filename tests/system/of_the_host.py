@@ -17,6 +17,8 @@ _FILES: Final = {
     "test_hot_plug",
     "test_kernel_comparison",
     "test_kernel_lengths",
+    "test_library_guide",
+    "test_library_swap",
     "test_loop_and_swap",
     "test_transcript",
     "test_users",

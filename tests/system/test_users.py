@@ -101,3 +101,27 @@ def test_user_is_told_whose_mount_it_is(run_script: Run) -> None:
     assert lines[0] == "zramfs: the zramfs at r is root's: only its owner and root can unmount it"
     assert lines[1].endswith("/r is root's, and not shown to others")
     assert len(lines) == 2
+
+
+def test_users_program_has_a_disk_and_is_refused_a_loop_device_in_a_line(run_script: Run) -> None:
+    python = shlex.quote(str(Path(ZRAMFS).with_name("python")))
+    done = run_script(
+        f"""TMPDIR=$M $N {python} - <<'END'
+import zramfs
+
+with zramfs.mount(size="16M", log_file="/dev/null") as disk:
+    disk.block_file.write_bytes(b"slot " * 100_000)
+    print(disk.status().devices[0].mm_stat.orig_data_size)
+    try:
+        with disk.loop():
+            pass
+    except zramfs.CommandFailed as error:
+        print(error)
+print(disk.path.exists())
+END"""
+    )
+    stored, refused, is_there = done.stdout.splitlines()
+    assert int(stored) == 123 * 4096
+    assert "/dev/loop" in refused
+    assert is_there == "False"
+    assert done.stderr == ""

@@ -19,7 +19,19 @@ _INTERRUPTED: Final = 130
 class _Verbs(click.Group):
     """Imports only the verb that is used: mounting needs trio and pyfuse3, others start in a third of the time."""
 
-    _names: Final = ("mount", "umount", "status", "exec", "loop", "swap", "accel", "compare", "simulate")
+    _names: Final = (
+        "mount",
+        "umount",
+        "status",
+        "exec",
+        "loop",
+        "swap",
+        "accel",
+        "compare",
+        "simulate",
+        "man",
+        "completion",
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the verbs in the order in which one meets them."""
@@ -52,7 +64,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return int(zramfs.main(standalone_mode=False) or 0)
+        return int(zramfs.main(prog_name="zramfs", standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
         return _complain(f"{where}: {error.format_message()} (see: {where} --help)", _BAD_USAGE)

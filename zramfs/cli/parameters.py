@@ -4,6 +4,14 @@ from pathlib import Path
 
 import click
 
-mountpoint_argument = click.argument("mountpoint", type=click.Path(path_type=Path, exists=False, resolve_path=False))
+from zramfs.cli.completing import complete_device, complete_mountpoint
+
+mountpoint_argument = click.argument(
+    "mountpoint",
+    type=click.Path(path_type=Path, exists=False, resolve_path=False),
+    shell_complete=complete_mountpoint,
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-device_option = click.option("--device", default="zram0", show_default=True, help="Which device.")
+device_option = click.option(
+    "--device", default="zram0", show_default=True, help="Which device.", shell_complete=complete_device
+)

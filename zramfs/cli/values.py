@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from zramfs.accel.profile import Profile, parse_accelerator
 from zramfs.backends.registry import load_backend
+from zramfs.cli.completing import complete_accelerator, complete_algorithm
 from zramfs.contracts import Backend
 from zramfs.errors import InvalidValue
 from zramfs.units import parse_size
@@ -29,6 +31,19 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+class Named(Parsed):
+    """A parameter whose names a shell completes."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any], complete: Callable[[str], list[str]]) -> None:
+        super().__init__(name, parse)
+        self._complete = complete
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return what may come of the beginning of a word."""
+        del ctx, param
+        return [CompletionItem(name) for name in self._complete(incomplete)]
+
+
 def _positive_size(text: str) -> int:
     size_bytes = parse_size(text)
     if size_bytes == 0:
@@ -45,5 +60,5 @@ def _accelerator(text: str) -> Profile | None:
 
 
 SIZE: Final = Parsed("size", _positive_size)
-ALGORITHM: Final = Parsed("name", _backend)
-ACCELERATOR: Final = Parsed("name[,key=value…]|none", _accelerator)
+ALGORITHM: Final = Named("name", _backend, complete_algorithm)
+ACCELERATOR: Final = Named("name[,key=value…]|none", _accelerator, complete_accelerator)
