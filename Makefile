@@ -61,4 +61,3 @@ bench-simulate: setup
 clean:
 	rm -rf .venv build *.egg-info
 	find zramfs -name '*.so' -delete
-	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*.pyx zramfs/*/*.pyx))
