@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from typing import Self
 
 from zramfs.block.blocks import BlockMap
 from zramfs.codec.run import PageCodec
@@ -13,9 +14,9 @@ class Codecs:
 
 class SlotTable:
     limit_pages: int
-    def __init__(
-        self, page_count: int, limit_pages: int = 0, blocks: BlockMap | None = None, channel_count: int = 1
-    ) -> None: ...
+    def __new__(
+        cls, page_count: int, limit_pages: int = 0, blocks: BlockMap | None = None, channel_count: int = 1
+    ) -> Self: ...
     @property
     def page_count(self) -> int: ...
     @property
