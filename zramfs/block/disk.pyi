@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Self
 
 from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
@@ -7,7 +8,7 @@ from zramfs.zcomp.zcomp import Zcomp
 
 class Disk:
     tracer: Tracer | None
-    def __init__(self, name: str, layer: BlockLayer) -> None: ...
+    def __new__(cls, name: str, layer: BlockLayer) -> Self: ...
     @property
     def name(self) -> str: ...
     @property

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from typing import Self
 
 from zramfs.block.blocks import BlockMap
 from zramfs.codec.run import PageCodec
@@ -13,15 +14,15 @@ class Codecs:
 
 class SlotTable:
     limit_pages: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         page_count: int,
         limit_pages: int = 0,
         blocks: BlockMap | None = None,
         channel_count: int = 1,
         *,
         in_fractions: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def page_count(self) -> int: ...
     @property
