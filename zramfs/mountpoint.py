@@ -99,7 +99,7 @@ def prepare_mountpoint(path: Path) -> None:
         raise MountFailed(f"no permission to read {path}") from error
     if not is_empty:
         raise MountFailed(f"{path} is not empty: a mount would hide what is in it")
-    _require_fuse()
+    require_fuse()
 
 
 def take_away_if_dead(path: Path) -> None:
@@ -184,7 +184,8 @@ def _clean_up_dead_mount(path: Path) -> None:
         raise MountFailed(f"{path} holds a dead zramfs: clean up with: {_clean_up_command(path)}") from error
 
 
-def _require_fuse() -> None:
+def require_fuse() -> None:
+    """Raise MountFailed if this user can mount nothing by FUSE."""
     if not _FUSE_DEVICE.exists():
         raise MountFailed(f"{_FUSE_DEVICE} is missing: load the kernel's module with: modprobe fuse")
     if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):

@@ -96,6 +96,18 @@ class TerminalLog(DaemonLog):
         self._error.close()
 
 
+class QuietLog(TerminalLog):
+    """Standard error, for warnings and errors only, as lines of the verb that has started the daemon."""
+
+    def start(self) -> None:
+        """Let warnings and errors that the process logs come here."""
+        logging.basicConfig(level=logging.WARNING, format="zramfs: %(levelname)s: %(message)s", handlers=[self])
+
+    def take_standard_streams(self) -> None:
+        """Keep the starter's standard error only."""
+        os.dup2(2, 1)
+
+
 class LogFile(DaemonLog):
     """A file that stays, or one of ours (`is_disposable`), which goes at the end if it has nothing worth keeping."""
 

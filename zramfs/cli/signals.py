@@ -65,6 +65,15 @@ class DaemonSignals:
         for number in _CAUGHT:
             signal.signal(number, self._note)
 
+    @staticmethod
+    def let_through() -> None:
+        """Let them arrive: whoever started this process may have blocked them."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CAUGHT)
+
+    def ask_to_end(self, why: str) -> None:
+        """Have the mount end, as at a signal."""
+        self._ask_to_end.send_nowait(why)
+
     async def attend(self) -> None:
         """Act on signals until cancelled, beginning with those that have arrived before."""
         self._token = trio.lowlevel.current_trio_token()
@@ -98,11 +107,11 @@ class DaemonSignals:
     def _act_on(self, number: int) -> None:
         name = _name_of(number)
         if number in _ENDING:
-            self._ask_to_end.send_nowait(name)
+            self.ask_to_end(name)
         elif number != signal.SIGHUP:
             self._note_ignored(number, name)
         elif self._terminal_fd is not None and not os.isatty(self._terminal_fd):  # it was one
-            self._ask_to_end.send_nowait(f"{name}, the terminal is closed")
+            self.ask_to_end(f"{name}, the terminal is closed")
         else:
             self._hung_up.set()
 
