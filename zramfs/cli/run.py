@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import click
 
+from zramfs import kernel
 from zramfs.cli import daemon
 from zramfs.cli.complaints import complain, complained_about
 from zramfs.cli.daemonize import DaemonProcess, occupy_standard_fds, start_daemon
@@ -75,6 +76,7 @@ def _keep(
     signal_mask: set[signal.Signals],
 ) -> int:
     """Run the command beside its mount: the keeper's process."""
+    kernel.adopt_orphans()
     place = request.mountpoint
     with complained_about(), _folder(place), _mounted(request, log_file, leash_fd) as serving:
         environment = os.environ | {"ZRAMFS_DIR": str(place), "ZRAMFS_FILE": str(place / "zram0")}
