@@ -63,6 +63,7 @@ class MountRequest:
     transport: str
     busy_poll_us: int
     allow_other: bool
+    read_only: bool
     trace_path: Path | None
 
 
@@ -180,5 +181,6 @@ def _make_device(
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
         abi=request.abi,
+        is_read_only=request.read_only,
     )
     return ZramDevice(name, server=server, nursery=nursery, config=config, trace=trace, own_mount=own_mount)

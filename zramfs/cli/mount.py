@@ -72,6 +72,9 @@ _OPTIONS: Final = (
     click.option(
         "--allow-other", is_flag=True, help="Let other users read the statistics; the block files stay their owner's."
     ),
+    click.option(
+        "--read-only", is_flag=True, help="Refuse writes: block files are 0444, and opening for writing fails."
+    ),
     click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Where the daemon logs."),
     click.option(
         "--trace",
@@ -138,6 +141,7 @@ def make_request(
     transport: str,
     busy_poll_us: int,
     allow_other: bool,
+    read_only: bool,
     trace_file: Path | None,
 ) -> daemon.MountRequest:
     """Check what `mount_options` cannot, and say what a mount will lack; `mountpoint` is resolved."""
@@ -157,6 +161,7 @@ def make_request(
         transport=choose_transport(transport),
         busy_poll_us=busy_poll_us,
         allow_other=allow_other,
+        read_only=read_only,
         trace_path=_writable(trace_file) if trace_file else None,
     )
 
