@@ -14,6 +14,7 @@ from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
 from zramfs.cli.daemonize import occupy_standard_fds, start_daemon
 from zramfs.cli.log import DaemonLog, open_log
+from zramfs.cli.notify import notify
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.parent import Parent
 from zramfs.cli.pid_file import PidFile
@@ -25,6 +26,7 @@ from zramfs.fuse import companion
 from zramfs.mountpoint import prepare_mountpoint
 from zramfs.outputs import open_output
 from zramfs.receive.choice import URING, choose_transport
+from zramfs.units import format_bytes
 
 _OPTIONS: Final = (
     click.option("--size", type=SIZE, help="Size of each device, such as 1G; without it they start uninitialised."),
@@ -75,7 +77,13 @@ _OPTIONS: Final = (
     click.option(
         "--read-only", is_flag=True, help="Refuse writes: block files are 0444, and opening for writing fails."
     ),
-    click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Where the daemon logs."),
+    click.option(
+        "--log",
+        "--log-file",
+        "log_to",
+        metavar="syslog|journal|FILE",
+        help="Where the daemon logs; SIGHUP opens a file anew.",
+    ),
     click.option(
         "--trace",
         "trace_file",
@@ -100,7 +108,7 @@ def mount_options(verb: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--pid-file", type=click.Path(path_type=Path, dir_okay=False), help="A file for the daemon's process id.")
 def mount(
     mountpoint: Path,
-    log_file: Path | None,
+    log_to: str | None,
     pid_file: Path | None,
     *,
     foreground: bool,
@@ -118,14 +126,21 @@ def mount(
         noted.require_free()
     request = make_request(Path(os.path.realpath(mountpoint)), **options)
     occupy_standard_fds()
-    log = open_log(log_file, request.mountpoint, is_foreground=foreground)
+    log = open_log(log_to, request.mountpoint, is_foreground=foreground)
     signals = DaemonSignals(log)
     serve = partial(serve_mount, request, log, signals, parent=parent, pid_file=noted)
     if foreground:
         signals.catch()
-        serve(lambda: None)
+        serve(partial(notify, "READY=1", _status_of(request)))
         return
-    start_daemon(serve, log, signals, kept_fds=[parent.fd] if parent else []).await_ready()
+    serving = start_daemon(serve, log, signals, kept_fds=[parent.fd] if parent else [])
+    serving.await_ready()
+    notify(f"MAINPID={serving.pid}", "READY=1", _status_of(request))  # by us: the manager knows only us as yet
+
+
+def _status_of(request: daemon.MountRequest) -> str:
+    size = format_bytes(request.disksize) if request.disksize else "no size yet"
+    return f"STATUS=Mounted at {request.mountpoint}: {request.device_count} × {size}, {request.backend.name}"
 
 
 def make_request(

@@ -47,7 +47,7 @@ _MOST_NAMED: Final = 5
 )
 @mount_options
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(command: tuple[str, ...], log_file: Path | None, **options: Any) -> int:
+def run(command: tuple[str, ...], log_to: str | None, **options: Any) -> int:
     """Run COMMAND with a mount that ends with it.
 
     COMMAND finds the mount point, a private directory, in $ZRAMFS_DIR, and the first block file in $ZRAMFS_FILE.
@@ -60,7 +60,7 @@ def run(command: tuple[str, ...], log_file: Path | None, **options: Any) -> int:
     place = Path(tempfile.gettempdir()).resolve() / f"zramfs-{secrets.token_hex(8)}"
     request = make_request(place, **options)
     occupy_standard_fds()
-    front = Front(partial(_keep, request, log_file, command), partial(_take_away, place), lambda: True)
+    front = Front(partial(_keep, request, log_to, command), partial(_take_away, place), lambda: True)
     return front.wait()
 
 
@@ -69,7 +69,7 @@ def run(command: tuple[str, ...], log_file: Path | None, **options: Any) -> int:
 
 def _keep(
     request: daemon.MountRequest,
-    log_file: Path | None,
+    log_to: str | None,
     command: Sequence[str],
     leash_fd: int,
     report_fd: int,
@@ -78,7 +78,7 @@ def _keep(
     """Run the command beside its mount: the keeper's process."""
     kernel.adopt_orphans()
     place = request.mountpoint
-    with complained_about(), _folder(place), _mounted(request, log_file, leash_fd) as serving:
+    with complained_about(), _folder(place), _mounted(request, log_to, leash_fd) as serving:
         environment = os.environ | {"ZRAMFS_DIR": str(place), "ZRAMFS_FILE": str(place / "zram0")}
         pid = processes.start(command, environment, signal_mask, report_fd)
         os.setsid()
@@ -100,9 +100,9 @@ def _folder(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _mounted(request: daemon.MountRequest, log_file: Path | None, leash_fd: int) -> Iterator[DaemonProcess]:
+def _mounted(request: daemon.MountRequest, log_to: str | None, leash_fd: int) -> Iterator[DaemonProcess]:
     """Have the mount made by a daemon, and ended after everything of the command."""
-    log = QuietLog() if log_file is None else open_log(log_file, request.mountpoint, is_foreground=True)
+    log = QuietLog() if log_to is None else open_log(log_to, request.mountpoint, is_foreground=True)
     signals = DaemonSignals(log)
     keeper = Parent(os.getpid())  # opened before the fork, and by no number that could be another's by then
     serve = partial(_serve, partial(serve_mount, request, log, signals, parent=keeper), keeper, request.mountpoint)

@@ -18,6 +18,7 @@ from typing import Final
 import trio
 
 from zramfs.cli.log import DaemonLog
+from zramfs.cli.notify import notify, notify_reloading
 
 _log: Final = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class DaemonSignals:
 
     def ask_to_end(self, why: str) -> None:
         """Have the mount end, as at a signal."""
+        notify("STOPPING=1", f"STATUS=Unmounting: {why}")
         self._ask_to_end.send_nowait(why)
 
     async def attend(self) -> None:
@@ -116,12 +118,15 @@ class DaemonSignals:
             self._hung_up.set()
 
     def _open_log_anew(self) -> None:
+        notify_reloading()
         try:
             was_opened = self._log.open_anew()
         except OSError as error:
             _log.warning("SIGHUP: cannot open %s anew, it goes on in the old file: %s", self._log.place, error.strerror)
         else:
             _log.info("SIGHUP: %s", "the log is opened anew" if was_opened else "there is no log file")
+        finally:
+            notify("READY=1")
 
     def _note_ignored(self, number: int, name: str) -> None:
         now = time.monotonic()
