@@ -170,7 +170,7 @@ class LogFile(DaemonLog):
 
 
 class SystemLog(DaemonLog):
-    """The system's log; warnings also go to the daemon's starter, as long as that one listens, unless `is_asked_for`."""
+    """The system's log; warnings also go to the daemon's starter while that one listens, unless `is_asked_for`."""
 
     place = "the system's log"
 

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from zramfs import __version__
+from zramfs.cli.mount_helper import is_call_of_mount, translate
 from zramfs.cli.verb_names import ALIASES, VERBS, explain_usage, unknown_verb
 from zramfs.errors import ZramError
 from zramfs.foreign import printable
@@ -60,7 +61,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return int(zramfs.main(standalone_mode=False) or 0)
+        arguments = translate(sys.argv[1:]) if is_call_of_mount(sys.argv[1:], sys.argv[0]) else None
+        return int(zramfs.main(arguments, standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
         return _complain(f"{where}: {explain_usage(error)} (see: {where} --help)", _BAD_USAGE)

@@ -140,7 +140,7 @@ def mount(
 
 def _status_of(request: daemon.MountRequest) -> str:
     size = format_bytes(request.disksize) if request.disksize else "no size yet"
-    return f"STATUS=Mounted at {request.mountpoint}: {request.device_count} × {size}, {request.backend.name}"
+    return f"STATUS=Mounted at {request.mountpoint}: {request.device_count} of {size}, {request.backend.name}"
 
 
 def make_request(

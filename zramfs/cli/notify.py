@@ -5,6 +5,8 @@ import socket
 import time
 from contextlib import suppress
 
+from zramfs.foreign import printable
+
 
 def notify(*assignments: str) -> None:
     """Send assignments such as ``READY=1`` to $NOTIFY_SOCKET; nothing where there is none, or nobody listens."""
@@ -14,7 +16,7 @@ def notify(*assignments: str) -> None:
     if address.startswith("@"):  # an abstract socket
         address = "\0" + address[1:]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
-        manager.sendto("\n".join(assignments).encode(), address)
+        manager.sendto("\n".join(printable(each) for each in assignments).encode(), address)
 
 
 def notify_reloading() -> None:
