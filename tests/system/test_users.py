@@ -101,3 +101,18 @@ def test_user_is_told_whose_mount_it_is(run_script: Run) -> None:
     assert lines[0] == "zramfs: the zramfs at r is root's: only its owner and root can unmount it"
     assert lines[1].endswith("/r is root's, and not shown to others")
     assert len(lines) == 2
+
+
+def test_user_runs_a_command_with_a_mount(run_script: Run) -> None:
+    done = run_script(
+        "export TMPDIR=$SCRATCH/mnt\n"
+        "$N $Z run --size 16M -- sh -c 'echo text >$ZRAMFS_FILE && head -c4 $ZRAMFS_FILE; sleep 600 <$ZRAMFS_FILE & exit 3'\n"
+        "echo ended $? $(ls -A $M) $(grep -c $M /proc/mounts)\n"
+        "$N $Z run --size 16M -- sh -c '$0 loop attach $ZRAMFS_DIR' $Z; echo attach $?"
+    )
+    assert done.stdout.split("\n")[:1] == ["textended 3 0"], done.stderr
+    assert "attach 1" in done.stdout
+    lines = done.stderr.splitlines()
+    assert "(sleep)" in lines[0]
+    assert len(lines) == 2, lines
+    assert "root" in lines[1], lines[1]
