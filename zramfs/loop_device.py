@@ -225,6 +225,8 @@ class LoopDevices:
         try:
             with _opened(self.folder / "loop-control", os.O_RDWR) as fd:
                 return fcntl.ioctl(fd, _CTL_GET_FREE)
+        except PermissionError as error:
+            raise CommandFailed("loop devices need root; the block file can be used without one") from error
         except OSError as error:
             raise CommandFailed(f"no loop device can be had from /dev/loop-control: {error.strerror}") from error
 

@@ -103,6 +103,7 @@ def test_user_who_is_none_of_ours_loses_the_mount(place: Path) -> None:
     wait_until_nothing_is_left(place)
     with pytest.raises(OSError, match=r"not connected|aborted"):
         os.read(ours, 1)
+    run.stdout.close()
     with suppress(OSError):  # close(2) tells the same
         os.close(ours)
 

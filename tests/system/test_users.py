@@ -106,7 +106,8 @@ def test_user_is_told_whose_mount_it_is(run_script: Run) -> None:
 def test_user_runs_a_command_with_a_mount(run_script: Run) -> None:
     done = run_script(
         "export TMPDIR=$SCRATCH/mnt\n"
-        "$N $Z run --size 16M -- sh -c 'echo text >$ZRAMFS_FILE && head -c4 $ZRAMFS_FILE; sleep 600 <$ZRAMFS_FILE & exit 3'\n"
+        "$N $Z run --size 16M -- sh -c 'echo text >$ZRAMFS_FILE && head -c4 $ZRAMFS_FILE; "
+        "sleep 600 <$ZRAMFS_FILE & exit 3'\n"
         "echo ended $? $(ls -A $M) $(grep -c $M /proc/mounts)\n"
         "$N $Z run --size 16M -- sh -c '$0 loop attach $ZRAMFS_DIR' $Z; echo attach $?"
     )
