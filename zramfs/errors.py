@@ -33,6 +33,12 @@ class DeviceBusy(ZramError):  # noqa: N818
     errno = errno.EBUSY
 
 
+class ReadOnlyDevice(ZramError):  # noqa: N818
+    """The mount is read-only, and somebody wants to write, or to take the contents away."""
+
+    errno = errno.EROFS
+
+
 class NoSuchDevice(ZramError):  # noqa: N818
     """There is no device of this number, or it has been removed since the control file was opened."""
 

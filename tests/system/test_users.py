@@ -125,3 +125,19 @@ END"""
     assert "/dev/loop" in refused
     assert is_there == "False"
     assert done.stderr == ""
+
+
+def test_user_runs_a_command_with_a_mount(run_script: Run) -> None:
+    done = run_script(
+        "export TMPDIR=$SCRATCH/mnt\n"
+        "$N $Z run --size 16M -- sh -c 'echo text >$ZRAMFS_FILE && head -c4 $ZRAMFS_FILE; "
+        "sleep 600 <$ZRAMFS_FILE & exit 3'\n"
+        "echo ended $? $(ls -A $M) $(grep -c $M /proc/mounts)\n"
+        "$N $Z run --size 16M -- sh -c '$0 loop attach $ZRAMFS_DIR' $Z; echo attach $?"
+    )
+    assert done.stdout.split("\n")[:1] == ["textended 3 0"], done.stderr
+    assert "attach 1" in done.stdout
+    lines = done.stderr.splitlines()
+    assert "(sleep)" in lines[0]
+    assert len(lines) == 2, lines
+    assert "root" in lines[1], lines[1]

@@ -15,8 +15,8 @@ from typing import Final
 import click
 from rich.console import Console
 
-from zramfs.cli.parameters import json_option
-from zramfs.cli.values import SIZE, Parsed
+from zramfs.cli.parameters import Parsed, json_option
+from zramfs.cli.values import SIZE
 from zramfs.compare.fio import FioWorkload
 from zramfs.compare.machine import describe_machine, describe_versions, require_memory
 from zramfs.compare.programs import Interrupted, Interruption

@@ -15,6 +15,7 @@ from zramfs.abi import ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import Profile
 from zramfs.block.layer import BlockLayer
+from zramfs.cli.parent import Parent
 from zramfs.cli.signals import DaemonSignals
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree, device_tree
@@ -62,13 +63,18 @@ class MountRequest:
     transport: str
     busy_poll_us: int
     allow_other: bool
+    read_only: bool
     trace_path: Path | None
 
 
-async def run(request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None]) -> None:
-    """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
+async def run(
+    request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None], parent: Parent | None = None
+) -> None:
+    """Serve the mount until it is unmounted, or `parent` ends. MountFailed, or another ZramError, if it cannot be."""
     async with trio.open_nursery() as attending:
         attending.start_soon(signals.attend)
+        if parent is not None:
+            attending.start_soon(parent.await_end, signals.ask_to_end)
         failure = await _run_devices(request, signals, on_ready)
         attending.cancel_scope.cancel()
     if failure is not None:
@@ -175,5 +181,6 @@ def _make_device(
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
         abi=request.abi,
+        is_read_only=request.read_only,
     )
     return ZramDevice(name, server=server, nursery=nursery, config=config, trace=trace, own_mount=own_mount)

@@ -24,7 +24,7 @@ from zramfs.device.serving import BioServer
 from zramfs.device.statistics import IoStat, MmStat, RequestCounts, request_counts
 from zramfs.device.trace import RequestTrace
 from zramfs.device.writeback import Selection, Writeback
-from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
+from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ReadOnlyDevice, ZramError
 from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
 from zramfs.zcomp.zcomp import PercpuStream, Zcomp
@@ -45,6 +45,7 @@ class DeviceConfig:
     policy: StreamPolicy = StreamPolicy.AUTO
     abi: ZramAbi = NEWEST
     """Which kernel's rules it keeps; reset leaves that as it is."""
+    is_read_only: bool = False
 
 
 class ZramDevice:
@@ -108,6 +109,11 @@ class ZramDevice:
     def abi(self) -> ZramAbi:
         """Which kernel's rules it keeps."""
         return self._config.abi
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nobody can write."""
+        return self._config.is_read_only
 
     @property
     def policy(self) -> StreamPolicy:
@@ -179,7 +185,12 @@ class ZramDevice:
         return zcomp, codecs
 
     def reset(self) -> None:
-        """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
+        """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open.
+
+        ReadOnlyDevice if it is that: its readers' contents stay.
+        """
+        if self.is_read_only:
+            raise ReadOnlyDevice(f"{self.name} is read-only")
         self.require_unused()
         self.close()
         self.algorithms.reset()
