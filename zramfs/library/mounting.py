@@ -40,6 +40,7 @@ def mount(
     stream_policy: str | None = None,
     transport: str | None = None,
     busy_poll: int | None = None,
+    read_only: bool = False,
     allow_other: bool = False,
     log_file: str | os.PathLike[str] | None = None,
     trace: str | os.PathLike[str] | None = None,
@@ -67,7 +68,8 @@ def mount(
         log_file=None if log_file is None else Path(log_file).absolute(),
         trace=None if trace is None else Path(trace).absolute(),
     )
-    kept = _Kept(path, [*options, *(["--allow-other"] if allow_other else [])])
+    flags = [flag for flag, is_set in (("--read-only", read_only), ("--allow-other", allow_other)) if is_set]
+    kept = _Kept(path, [*options, *flags])
     try:
         yield Disk(kept.path)
     except BaseException as error:

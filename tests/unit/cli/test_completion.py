@@ -28,7 +28,7 @@ def completed(line: str) -> list[str]:
     ("line", "expected"),
     [
         ("zramfs um", ["umount"]),
-        ("zramfs loop ", ["attach", "detach"]),
+        ("zramfs loop ", ["attach", "detach", "list"]),
         ("zramfs mount /tmp/z --algorithm lz4", ["lz4", "lz4hc"]),
         ("zramfs mount /tmp/z --accel qp", ["qpace", "qpace_urgent"]),
         ("zramfs mount /tmp/z --accel iaa,queue_d", ["iaa,queue_depth="]),
