@@ -20,6 +20,8 @@ class Latencies:
     """Requests of one operation: {latency in ns that they stayed below: how many}, rising."""
 
     counts: Mapping[int, int] = field(default_factory=dict)
+    total_ns: int = 0
+    """How long all of them took, added up."""
 
     @property
     def requests(self) -> int:
@@ -41,7 +43,9 @@ class Latencies:
         later = {edge: count - before.counts.get(edge, 0) for edge, count in self.counts.items()}
         if self.requests < before.requests or any(count < 0 for count in later.values()):
             return self
-        return type(self)({edge: count for edge, count in later.items() if count})
+        return type(self)(
+            {edge: count for edge, count in later.items() if count}, max(self.total_ns - before.total_ns, 0)
+        )
 
     def percentiles_us(self) -> dict[str, float | None]:
         """Return p50, p90, p99, p999 and max, in µs."""
@@ -53,6 +57,7 @@ def format_latencies(latencies: Mapping[str, Latencies]) -> dict[str, float | st
     told: dict[str, float | str] = {}
     for operation, each in latencies.items():
         told[f"{operation}_requests"] = each.requests
+        told[f"{operation}_total_us"] = each.total_ns // _NS_PER_US
         told |= {f"{operation}_{name}_us": round(value or 0.0, 3) for name, value in each.percentiles_us().items()}
         told[f"{operation}_bins"] = " ".join(f"{edge}:{count}" for edge, count in each.counts.items())
     return told
@@ -60,9 +65,10 @@ def format_latencies(latencies: Mapping[str, Latencies]) -> dict[str, float | st
 
 def parse_latencies(told: Mapping[str, object]) -> dict[str, Latencies]:
     """Read them from the keys and values of `latency_stat`; ValueError or LookupError for what it does not say."""
-    return {operation: _parse_bins(str(told[f"{operation}_bins"])) for operation in OPERATIONS}
+    return {operation: _parse(told, operation) for operation in OPERATIONS}
 
 
-def _parse_bins(text: str) -> Latencies:
-    pairs = (pair.partition(":") for pair in text.split())
-    return Latencies({int(edge): int(count) for edge, _, count in pairs})
+def _parse(told: Mapping[str, object], operation: str) -> Latencies:
+    pairs = (pair.partition(":") for pair in str(told[f"{operation}_bins"]).split())
+    total_us = int(str(told[f"{operation}_total_us"]))
+    return Latencies({int(edge): int(count) for edge, _, count in pairs}, total_us * _NS_PER_US)

@@ -19,7 +19,9 @@ _INTERRUPTED: Final = 130
 class _Verbs(click.Group):
     """Imports only the verb that is used: mounting needs trio and pyfuse3, others start in a third of the time."""
 
-    _names: Final = ("mount", "umount", "status", "exec", "loop", "swap", "accel", "compare", "simulate")
+    _names: Final = (
+        *("mount", "umount", "status", "top", "metrics", "exec", "loop", "swap", "accel", "compare", "simulate"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the verbs in the order in which one meets them."""

@@ -10,10 +10,11 @@ from zramfs.abi import ABIS, NEWEST
 from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
 from zramfs.cli.daemonize import leave_daemon, occupy_standard_fds
+from zramfs.cli.listening import MetricsAddress, open_listener
 from zramfs.cli.log import open_log
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.signals import DaemonSignals
-from zramfs.cli.values import ACCELERATOR, ALGORITHM, SIZE
+from zramfs.cli.values import ACCELERATOR, ALGORITHM, METRICS_ADDRESS, SIZE
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
@@ -77,6 +78,12 @@ from zramfs.receive.choice import URING, choose_transport
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a line of JSON for each request to this file.",
 )
+@click.option(
+    "--metrics",
+    "metrics_address",
+    type=METRICS_ADDRESS,
+    help="Serve metrics for Prometheus there; a port alone is one of the loopback.",
+)
 def mount(
     mountpoint: Path,
     size: int | None,
@@ -93,6 +100,7 @@ def mount(
     foreground: bool,
     log_file: Path | None,
     trace_file: Path | None,
+    metrics_address: MetricsAddress | None,
 ) -> None:
     """Mount compressed RAM disks at the directory MOUNTPOINT.
 
@@ -116,6 +124,7 @@ def mount(
         busy_poll_us=busy_poll_us,
         allow_other=allow_other,
         trace_path=_writable(trace_file) if trace_file else None,
+        metrics=_listen(metrics_address) if metrics_address else None,
     )
     occupy_standard_fds()
     log = open_log(log_file, request.mountpoint, is_foreground=foreground)
@@ -128,6 +137,14 @@ def mount(
     with leave_daemon(log, signals) as report_ready:
         log.start()
         trio.run(daemon.run, request, signals, report_ready)
+
+
+def _listen(address: MetricsAddress) -> daemon.ServedMetrics:
+    """Listen for scrapes, and warn of an address that others reach; MountFailed if it cannot be had."""
+    listener = open_listener(address)
+    if not address.is_loopback:
+        click.echo(f"zramfs: warning: whoever reaches {address} can read the metrics", err=True)
+    return daemon.ServedMetrics(str(address), listener)
 
 
 def _writable(trace_file: Path) -> Path:

@@ -32,6 +32,8 @@ _STAT_FIELDS: Final = {"read": (0, 2, 3), "write": (4, 6, 7), "discard": (11, 13
 _IN_FLIGHT_FIELD: Final = 8
 _BUSY_MS_FIELD: Final = 9
 
+_NS_PER_US: Final = 1000
+
 _SWAPS: Final = Path("/proc/swaps")
 
 
@@ -46,6 +48,7 @@ def read_status(mounted: MountedZramfs) -> dict[str, Any]:
             "request_bytes": int(mounted.daemon_attribute("request_bytes")),
             "request_limit_bytes": int(mounted.daemon_attribute("request_limit_bytes")),
             "transport": key_values(mounted.daemon_attribute("transport")),
+            "metrics": mounted.daemon_attribute("metrics"),
         },
         "devices": [_read_device(mounted, name) for name in mounted.device_names()],
     }
@@ -85,8 +88,11 @@ def ratio_of(memory: Mapping[str, int]) -> float | None:
 
 def latencies_of(device: Mapping[str, Any]) -> dict[str, Latencies]:
     """Return what a device of a report tells of its latencies."""
-    bins = {operation: device["latency"][operation]["bins"] for operation in OPERATIONS}
-    return {operation: Latencies({int(edge): count for edge, count in each.items()}) for operation, each in bins.items()}
+    return {operation: _latencies_told(device["latency"][operation]) for operation in OPERATIONS}
+
+
+def _latencies_told(told: Mapping[str, Any]) -> Latencies:
+    return Latencies({int(edge): count for edge, count in told["bins"].items()}, told["total_us"] * _NS_PER_US)
 
 
 def _read_requests(stat: str) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def _read_requests(stat: str) -> dict[str, Any]:
 def _read_latency(latency_stat: str) -> dict[str, Any]:
     latencies = parse_latencies(key_values(latency_stat))
     return {
-        operation: {"requests": each.requests, **_named_us(each.percentiles_us()), "bins": dict(each.counts)}
+        operation: {"requests": each.requests, "total_us": each.total_ns // _NS_PER_US, **_named_us(each.percentiles_us()), "bins": dict(each.counts)}
         for operation, each in latencies.items()
     }
 

@@ -1,6 +1,7 @@
 """`zramfs status`: every mount at a glance, or one of them in full."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from zramfs.cli.columns import ALL, DEFAULT, Column, help_of_columns, parse_colu
 from zramfs.cli.fitting import fitting_list, terminal_width
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.overview import mounts_of_this_user, read_overview
-from zramfs.cli.parameters import json_option
+from zramfs.cli.parameters import json_option, optional_mountpoint_argument
 from zramfs.cli.report import read_status
 from zramfs.cli.tables import describe
 from zramfs.cli.values import Parsed
@@ -31,7 +32,7 @@ class _CommandWithColumns(click.Command):
 
 
 @click.command(cls=_CommandWithColumns, short_help="Show every mount, or the memory, streams and accelerator of one.")
-@click.argument("mountpoint", required=False, type=click.Path(path_type=Path, exists=False, resolve_path=False))
+@optional_mountpoint_argument
 @json_option
 @click.option("-o", "--output", "columns", type=_COLUMN_LIST, help="Show these columns, a line for each device.")
 @click.option("--output-all", is_flag=True, help="Show all columns.")
@@ -74,6 +75,14 @@ def status(
     rows = [[column.cell(*pair, in_bytes=in_bytes) for column in shown] for pair in _devices_of(reports)]
     for line in _raw_lines(shown, rows, noheadings) if raw else _aligned_lines(shown, rows, noheadings):
         click.echo(line)
+    if sys.stdout.isatty() and not raw:
+        _explain_failures(reports)
+
+
+def _explain_failures(reports: Sequence[dict[str, Any]]) -> None:
+    for report in reports:
+        if "error" in report:
+            click.echo(f"zramfs: {report['error']}", err=True)
 
 
 def _show_one(mountpoint: Path, report: dict[str, Any], *, as_json: bool) -> None:

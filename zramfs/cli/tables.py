@@ -23,6 +23,7 @@ def describe(report: Report, width: int) -> list[str]:
         f"daemon {daemon['pid']} with {resident} resident",
         f"waiting writes hold {held}, at most {limit}",
         *_describe_transport(daemon["transport"]),
+        *([f"metrics at {daemon['metrics']}"] if daemon["metrics"] != "none" else []),
     ]
     for table in _TABLES:
         lines += _lines_of(*table(report["devices"]), width)

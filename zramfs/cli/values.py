@@ -7,6 +7,7 @@ import click
 
 from zramfs.accel.profile import Profile, parse_accelerator
 from zramfs.backends.registry import load_backend
+from zramfs.cli.listening import parse_address
 from zramfs.contracts import Backend
 from zramfs.errors import InvalidValue
 from zramfs.units import parse_size
@@ -47,3 +48,4 @@ def _accelerator(text: str) -> Profile | None:
 SIZE: Final = Parsed("size", _positive_size)
 ALGORITHM: Final = Parsed("name", _backend)
 ACCELERATOR: Final = Parsed("name[,key=value…]|none", _accelerator)
+METRICS_ADDRESS: Final = Parsed("address:port|unix:path", parse_address)

@@ -22,7 +22,15 @@ from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, codec
 from zramfs.device.lineage import OwnMount
 from zramfs.device.recompression import Recompression, recompress
 from zramfs.device.serving import BioServer
-from zramfs.device.statistics import IoStat, LimitStat, MmStat, RequestCounts, latencies, request_counts
+from zramfs.device.statistics import (
+    IoStat,
+    LimitStat,
+    MmStat,
+    RequestCounts,
+    latencies,
+    request_counts,
+    total_times_ns,
+)
 from zramfs.device.trace import RequestTrace
 from zramfs.device.writeback import Selection, Writeback
 from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, NotSupported, ZramError
@@ -83,6 +91,8 @@ class ZramDevice:
         self._secondary_streams: Mapping[int, PercpuStream] = {}
         self._streams_before = StreamStatistics()
         """What they had done when `reset_stream_statistics` was called."""
+        self._times_before_ns: Mapping[str, int] = {}
+        """How long requests had taken when `reset_latencies` was called."""
         self.writeback = Writeback(own_mount or OwnMount(), remembers_objects=config.abi.keeps_marks_of_written_back)
         """Its backing device, and what may be written to it."""
         self._post_processing = trio.Lock()
@@ -187,6 +197,7 @@ class ZramDevice:
         self.algorithms.reset()
         self._config.mem_limit_pages = 0
         self.disk.forget_counts()
+        self._times_before_ns = {}
 
     def require_unused(self) -> None:
         """Return if nobody has it open, and nothing is being done to its pages; or DeviceBusy."""
@@ -402,11 +413,12 @@ class ZramDevice:
 
     def latencies(self) -> dict[str, Latencies]:
         """How long requests took, by operation."""
-        return latencies(self.disk)
+        return latencies(self.disk, self._times_before_ns)
 
     def reset_latencies(self) -> None:
         """Let `latencies` begin anew."""
         self.disk.reset_latencies()
+        self._times_before_ns = total_times_ns(self.disk)
 
     def limit_stat(self) -> LimitStat:
         """What mem_limit does; no hits on an uninitialised device."""

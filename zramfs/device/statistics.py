@@ -1,5 +1,6 @@
 """What a device tells of itself, under the kernel's names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,9 @@ from zramfs.latencies import Latencies
 from zramfs.units import PAGE_SIZE
 
 _NS_PER_MS: Final = 1_000_000
+
+_LATENCIES: Final = {"read": "read", "write": "write", "discard": "punch"}
+"""What `latency_stat` calls the operations of a disk."""
 
 _LARGEST_ZSPAGE_PAGES: Final = 8
 """What the pool may have to grow by for the next page (ZS_MAX_PAGES_PER_ZSPAGE)."""
@@ -90,7 +94,15 @@ def request_counts(disk: Disk) -> RequestCounts:
     )
 
 
-def latencies(disk: Disk) -> dict[str, Latencies]:
-    """Return how long its requests took, by operation, since that was counted anew."""
-    named = {"read": "read", "write": "write", "discard": "punch"}
-    return {name: Latencies(disk.latencies(OPERATIONS[operation])) for name, operation in named.items()}
+def latencies(disk: Disk, before_ns: Mapping[str, int]) -> dict[str, Latencies]:
+    """Return how long its requests took, by operation, since that was counted anew, and `total_times_ns` told these."""
+    times_ns = total_times_ns(disk)
+    return {
+        name: Latencies(disk.latencies(OPERATIONS[operation]), times_ns[name] - before_ns.get(name, 0))
+        for name, operation in _LATENCIES.items()
+    }
+
+
+def total_times_ns(disk: Disk) -> dict[str, int]:
+    """Return how long all its requests took, by operation, since ever."""
+    return {name: disk.finished(OPERATIONS[operation])[2] for name, operation in _LATENCIES.items()}
