@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -18,17 +18,17 @@ _READY: Final = b"ready\n"
 
 
 @contextmanager
-def leave_daemon(log: DaemonLog, signals: DaemonSignals) -> Iterator[Callable[[], None]]:
+def leave_daemon(log: DaemonLog, signals: DaemonSignals, kept_fds: Sequence[int] = ()) -> Iterator[Callable[[], None]]:
     """Run the body of the `with` in a daemon; its value is called to say that it is ready.
 
     Only the daemon enters the body, and ends with it. The caller never comes back from the `with`: it exits with 0
-    when the daemon is ready, or MountFailed tells why it is not.
+    when the daemon is ready, or MountFailed tells why it is not. `kept_fds` stay open in the daemon.
     """
     read_fd, write_fd = os.pipe()
     with signals_held():
         is_caller = os.fork() > 0
         if not is_caller:
-            _detach(log, write_fd)
+            _detach(log, (write_fd, *kept_fds))
             signals.catch()
     if is_caller:
         os.close(write_fd)
@@ -98,7 +98,7 @@ def _await_ready(read_fd: int, log_place: str) -> NoReturn:
     raise MountFailed(said.decode(errors="replace").strip() or f"the daemon ended at once; see {log_place}")
 
 
-def _detach(log: DaemonLog, write_fd: int) -> None:
+def _detach(log: DaemonLog, kept_fds: Sequence[int]) -> None:
     """Leave the caller's session, folder and files: whoever reads its pipes must see their end."""
     os.setsid()
     os.chdir("/")
@@ -108,7 +108,7 @@ def _detach(log: DaemonLog, write_fd: int) -> None:
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)  # the caller's may have been closed
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the numbers, not paths
         fd = int(name)
-        if fd > 2 and fd not in (write_fd, log.fd):
+        if fd > 2 and fd not in (*kept_fds, log.fd):
             try:
                 os.close(fd)
             except OSError:

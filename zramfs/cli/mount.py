@@ -134,7 +134,8 @@ def mount(
         log.start()
         trio.run(daemon.run, request, signals, lambda: None)
         return
-    with leave_daemon(log, signals) as report_ready:
+    kept_fds = [request.metrics.listener.fileno()] if request.metrics else []
+    with leave_daemon(log, signals, kept_fds) as report_ready:
         log.start()
         trio.run(daemon.run, request, signals, report_ready)
 
