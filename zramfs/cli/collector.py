@@ -99,7 +99,7 @@ _DEVICE_METRICS: Final = (
     _counter("zramfs_backing_read_pages", "Pages read from there.", lambda d: d["bd_stat"]["bd_reads"]),
     _counter("zramfs_backing_written_pages", "Pages written there.", lambda d: d["bd_stat"]["bd_writes"]),
 )
-"""Kind, name (a counter's without `_total`), help, samples of a device, and their labels beside mountpoint and device."""
+"""Kind, name (a counter's without `_total`), help, samples of a device, and their labels beside those of devices."""
 
 _DAEMON_METRICS: Final = (
     ("zramfs_daemon_resident_bytes", "Resident memory of the daemon.", "rss_bytes"),
@@ -160,7 +160,7 @@ def _of_daemons(reports: Sequence[Report]) -> Iterator[Family]:
 
 def _of_devices(reports: Sequence[Report]) -> Iterator[Family]:
     for kind, name, text, samples, labels in _DEVICE_METRICS:
-        family: Family = kind(name, text, labels=(*_OF_DEVICE, *labels))
+        family: CounterMetricFamily | GaugeMetricFamily = kind(name, text, labels=(*_OF_DEVICE, *labels))
         for report, device in _pairs(reports):
             for values, value in samples(device):
                 family.add_metric([report["mountpoint"], device["name"], *values], value)

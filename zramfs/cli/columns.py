@@ -46,6 +46,12 @@ def _of_memory(name: str, unit: int = 1) -> Callable[[Mapping[str, Any], Mapping
     return lambda _, device: device["mm_stat"][name] * unit
 
 
+def state_of(mount: Mapping[str, Any], device: Mapping[str, Any]) -> str:
+    """Return how a device is: `full` if the next page may not fit below its memory limit."""
+    is_full = bool(device.get("mem_limit_stat", {}).get("is_full"))
+    return "full" if mount["state"] == "live" and is_full else str(mount["state"])
+
+
 _COLUMNS: Final = (
     Column("NAME", "text", "block file; of a mount that does not answer, its directory", lambda _, d: d["path"]),
     Column("DISKSIZE", "bytes", "limit on the uncompressed amount of data", lambda _, d: d["disksize"]),
@@ -73,23 +79,16 @@ _COLUMNS: Final = (
     Column("PID", "count", "the daemon's process", lambda m, _: m["daemon"]["pid"]),
     Column("OWNER", "text", "who mounted it", lambda m, _: m["owner"]),
     Column("FOLDER", "text", "where the zramfs is mounted", lambda m, _: m["mountpoint"]),
-    Column("STATE", "text", "live, full (at its memory limit), dead, or hung", lambda m, d: state_of(m, d)),
+    Column("STATE", "text", "live, full (at its memory limit), dead, hung, or failed", state_of),
 )
 
 BY_NAME: Final = {column.name: column for column in _COLUMNS}
 
 DEFAULT: Final = tuple(
-    BY_NAME[name]
-    for name in ("NAME", "ALGORITHM", "DISKSIZE", "DATA", "COMPR", "RATIO", "TOTAL", "MEM-LIMIT", "STATE")
+    BY_NAME[name] for name in ("NAME", "ALGORITHM", "DISKSIZE", "DATA", "COMPR", "RATIO", "TOTAL", "MEM-LIMIT", "STATE")
 )
 
 ALL: Final = _COLUMNS
-
-
-def state_of(mount: Mapping[str, Any], device: Mapping[str, Any]) -> str:
-    """Return how a device is: `full` if the next page may not fit below its memory limit."""
-    is_full = bool(device.get("mem_limit_stat", {}).get("is_full"))
-    return "full" if mount["state"] == "live" and is_full else str(mount["state"])
 
 
 def parse_columns(text: str) -> tuple[Column, ...]:

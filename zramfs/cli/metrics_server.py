@@ -84,16 +84,13 @@ class _QuietHandler(ServerHandler):
 class _RequestHandler(WSGIRequestHandler):
     timeout = _CLIENT_S
 
-    def address_string(self) -> str:
-        """Name the client; those of UNIX sockets have no address."""
-        return str(self.client_address[0]) if self.client_address else "local"
-
     def handle(self) -> None:
         """Answer one request: a scraper that says nothing is let go of."""
         self.raw_requestline = self.rfile.readline(1 << 16)
         if not self.raw_requestline or not self.parse_request():
             return
-        handler = _QuietHandler(self.rfile, self.wfile, self.get_stderr(), self.get_environ(), multithread=False)
+        request: Any = self.rfile  # a file to read from, whatever the library's types call it
+        handler = _QuietHandler(request, self.wfile, self.get_stderr(), self.get_environ(), multithread=False)
         handler.request_handler = self  # type: ignore[attr-defined]
         handler.run(self.server.get_app())  # type: ignore[attr-defined]
 
@@ -112,7 +109,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         self.address_family = listener.family
         self.server_name, self.server_port = "zramfs", 0
         self.setup_environ()
-        self.set_app(application)  # type: ignore[arg-type]
+        self.set_app(application)
         self._places = BoundedSemaphore(_MOST_CONNECTIONS)
 
     def get_request(self) -> tuple[socket.socket, Any]:

@@ -1,4 +1,4 @@
-"""What a mount tells of itself, read from its files: what `status --json` prints, and `top` and `metrics` are made of."""
+"""What a mount tells of itself, read from its files: what `status --json` prints, and `top` and `metrics` use."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,7 +108,12 @@ def _read_requests(stat: str) -> dict[str, Any]:
 def _read_latency(latency_stat: str) -> dict[str, Any]:
     latencies = parse_latencies(key_values(latency_stat))
     return {
-        operation: {"requests": each.requests, "total_us": each.total_ns // _NS_PER_US, **_named_us(each.percentiles_us()), "bins": dict(each.counts)}
+        operation: {
+            "requests": each.requests,
+            "total_us": each.total_ns // _NS_PER_US,
+            **_named_us(each.percentiles_us()),
+            "bins": dict(each.counts),
+        }
         for operation, each in latencies.items()
     }
 

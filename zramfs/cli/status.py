@@ -98,9 +98,7 @@ def _show_one(mountpoint: Path, report: dict[str, Any], *, as_json: bool) -> Non
 
 def _devices_of(reports: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return each device with its mount; a mount without any has a line that has only its name."""
-    return [
-        (report, device) for report in reports for device in report["devices"] or [{"path": report["mountpoint"]}]
-    ]
+    return [(report, device) for report in reports for device in report["devices"] or [{"path": report["mountpoint"]}]]
 
 
 def _aligned_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], noheadings: bool) -> list[str]:  # noqa: FBT001

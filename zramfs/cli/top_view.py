@@ -28,11 +28,12 @@ def _of_device(device: Rates, width: int) -> list[str]:
     rows = [_operation_row(operation, each) for operation, each in device["operations"].items()]
     ratio = "-" if device["ratio"] is None else f"{device['ratio']:.2f}"
     share = device["fallback_share"]
+    depth, most = device["queue_depth"], device["queue_depth_most"]
     failed = ", ".join(f"{count:,} {operation}s" for operation, count in device["failed"].items())
     return [
         *fitting_tables(headings, rows, width),
         f"holds {format_bytes(device['orig_data_size'])} in {format_bytes(device['mem_used_total'])}, ratio {ratio}",
-        f"in flight {device['in_flight']:,}, accelerator {device['queue_depth']:,}, most {device['queue_depth_most']:,}",
+        f"in flight {device['in_flight']:,}, accelerator {depth:,}, most {most:,}",
         f"fallback {'-' if share is None else f'{share:.1%}'}, late completions {device['late_completions']:,}",
         f"failed {failed}; kept out by mem_limit {device['limit_hits']:,}",
         *fitting_tables([Heading("pages/s", is_text=True), *_stream_headings(device)], [_stream_row(device)], width),

@@ -263,7 +263,7 @@ class ZramDevice:
     async def _report_limit(self, table: SlotTable) -> None:
         """Log that mem_limit keeps pages out: once, until another limit is set or its hits are counted anew."""
         with suppress(trio.ClosedResourceError):
-            while True:
+            while table.limit_fd >= 0:
                 await trio.lowlevel.wait_readable(table.limit_fd)
                 table.heed_limit()
                 limit = format_bytes(self._config.mem_limit_pages * PAGE_SIZE)

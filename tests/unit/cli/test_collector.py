@@ -41,7 +41,9 @@ def test_durations_are_a_histogram() -> None:
     name = "zramfs_request_duration_seconds"
     assert value_of(f"{name}_bucket", operation="read", le="2.048e-06") == 90
     assert value_of(f"{name}_bucket", operation="write", le="8.192e-06") == 0
-    assert value_of(f"{name}_bucket", operation="write", le="+Inf") == value_of(f"{name}_count", operation="write") == 50
+    assert (
+        value_of(f"{name}_bucket", operation="write", le="+Inf") == value_of(f"{name}_count", operation="write") == 50
+    )
     assert value_of(f"{name}_sum", operation="read") == 300e-6
 
 

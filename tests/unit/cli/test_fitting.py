@@ -4,7 +4,7 @@ from zramfs.cli.fitting import Heading, fitting_list, fitting_tables
 
 HEADINGS = [Heading("device", is_text=True), Heading("alg", is_text=True), Heading("data"), Heading("used")]
 ROWS = [["zram0", "lz4", "1.5G", "800M"], ["zram1", "lzo-rle", "0B", "0B"]]
-NAMES = [["/tmp/a/long/path/zram0", "lz4", "1.5G", "800M"]]
+NAMES = [["/mnt/a/long/path/zram0", "lz4", "1.5G", "800M"]]
 
 
 def test_text_stands_left_and_figures_right() -> None:
@@ -37,7 +37,7 @@ def test_a_list_too_wide_has_the_name_above() -> None:
     assert fitting_list(HEADINGS, NAMES, 30) == [
         "device",
         "  alg data used",
-        "/tmp/a/long/path/zram0",
+        "/mnt/a/long/path/zram0",
         "  lz4 1.5G 800M",
     ]
     assert len(fitting_list(HEADINGS, NAMES, 60)) == 2
