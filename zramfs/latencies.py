@@ -40,9 +40,9 @@ class Latencies:
 
     def since(self, before: Self) -> Self:
         """Return those that came after `before`; all, if the daemon has counted anew meanwhile."""
-        later = {edge: count - before.counts.get(edge, 0) for edge, count in self.counts.items()}
-        if self.requests < before.requests or any(count < 0 for count in later.values()):
+        if any(self.counts.get(edge, 0) < count for edge, count in before.counts.items()):
             return self
+        later = {edge: count - before.counts.get(edge, 0) for edge, count in self.counts.items()}
         return type(self)(
             {edge: count for edge, count in later.items() if count}, max(self.total_ns - before.total_ns, 0)
         )

@@ -32,7 +32,8 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-            os.execv(ZRAMFS, [ZRAMFS, *map(str, arguments)])  # noqa: S606 - the child of a terminal
+            own = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+            os.execve(ZRAMFS, [ZRAMFS, *map(str, arguments)], own)  # noqa: S606 - the child of a terminal
         self.text = ""
 
     def read_until(self, is_enough: Callable[[str], bool]) -> None:
@@ -91,7 +92,7 @@ def test_every_mount_is_listed_dead_and_hung_ones_as_such(mount: Mount) -> None:
 
 def test_columns_are_those_that_were_asked_for(mount: Mount) -> None:
     mounted = mount(size="64M")
-    mounted.file.open("r+b", buffering=0).write(bytes(MIB))
+    mounted.file.write_bytes(bytes(MIB))
     told = zramfs("status", mounted.path, "-o", "name,disksize,SAME,mountpoint", "--bytes", "--raw", "--noheadings")
     assert told.stdout == f"{mounted.path}/zram0 {64 * MIB} {MIB} -\n"
     headed = zramfs("status", mounted.path, "-o", "DATA").stdout.splitlines()

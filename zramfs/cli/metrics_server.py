@@ -89,8 +89,9 @@ class _RequestHandler(WSGIRequestHandler):
         self.raw_requestline = self.rfile.readline(1 << 16)
         if not self.raw_requestline or not self.parse_request():
             return
-        request: Any = self.rfile  # a file to read from, whatever the library's types call it
-        handler = _QuietHandler(request, self.wfile, self.get_stderr(), self.get_environ(), multithread=False)
+        reads: Any = self.rfile  # whatever the library's types call it
+        writes: Any = self.wfile
+        handler = _QuietHandler(reads, writes, self.get_stderr(), self.get_environ(), multithread=False)
         handler.request_handler = self  # type: ignore[attr-defined]
         handler.run(self.server.get_app())  # type: ignore[attr-defined]
 

@@ -106,6 +106,7 @@ def mount(
 
     Returns as soon as MOUNTPOINT/zram0 answers I/O, and leaves a daemon. What is stored is gone once it is unmounted.
     """
+    occupy_standard_fds()
     prepare_mountpoint(mountpoint)
     if companion.missing_reason and transport == URING:
         raise MountFailed(f"no transport uring: there is no companion ({companion.missing_reason})")
@@ -126,7 +127,6 @@ def mount(
         trace_path=_writable(trace_file) if trace_file else None,
         metrics=_listen(metrics_address) if metrics_address else None,
     )
-    occupy_standard_fds()
     log = open_log(log_file, request.mountpoint, is_foreground=foreground)
     signals = DaemonSignals(log)
     if foreground:
