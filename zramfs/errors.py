@@ -104,6 +104,12 @@ class Interrupted(ZramError):  # noqa: N818
     errno = errno.ECANCELED
 
 
+class NotSupported(ZramError):  # noqa: N818
+    """What is asked for cannot be had of this device, or of the package that works for it."""
+
+    errno = errno.EOPNOTSUPP
+
+
 class BackendBroken(ZramError):  # noqa: N818
     """A backend of another package broke its contract where nothing can be done without it; the text names both."""
 

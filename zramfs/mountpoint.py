@@ -12,7 +12,7 @@ from typing import Final
 
 from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead, NotMounted
 from zramfs.kernel import unmount_nothing_linked
-from zramfs.mountinfo import FILESYSTEM_TYPE, mount_id_of, read_mounts
+from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, mount_id_of, read_mounts
 from zramfs.patience import ask_patiently
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
@@ -54,9 +54,20 @@ def find_mount_at(wanted: Path) -> Mount | None:
     found = None
     for mount in read_mounts():
         if mount.point == wanted:
-            uid, gid = int(mount.option("user_id") or 0), int(mount.option("group_id") or 0)
-            found = Mount(wanted, mount.kind, mount.device, mount.mount_id, uid, gid)
+            found = _mount_of(mount)
     return found
+
+
+def _mount_of(mount: MountedFilesystem) -> Mount:
+    uid, gid = int(mount.option("user_id") or 0), int(mount.option("group_id") or 0)
+    return Mount(mount.point, mount.kind, mount.device, mount.mount_id, uid, gid)
+
+
+def find_all_ours() -> list[Mount]:
+    """Return every zramfs mounted here, living or not, each once and by its first place; none is asked."""
+    topmost = {mount.point: mount for mount in read_mounts()}
+    ours = [each for each in topmost.values() if each.kind == FILESYSTEM_TYPE and each.root == Path("/")]
+    return [_mount_of(mount) for mount in {each.device: each for each in reversed(ours)}.values()][::-1]
 
 
 def find_ours(path: Path) -> Mount:

@@ -38,7 +38,10 @@ MODES = {
     "ro": 0o444,
     "queue/logical_block_size": 0o444,
     "stream_policy": 0o644,
-    "stream_stat": 0o444,
+    "stream_stat": 0o644,
+    "latency_stat": 0o644,
+    "mem_limit_stat": 0o644,
+    "accel/stat": 0o644,
 }
 
 
@@ -266,7 +269,7 @@ def test_stat_counts_requests_and_sectors(mount: Mount) -> None:
 def test_status_json_has_what_is_promised(mount: Mount) -> None:
     status = mount().status()
     assert set(status["daemon"]) == {
-        *("pid", "version", "rss_bytes", "request_bytes", "request_limit_bytes", "transport")
+        *("pid", "version", "rss_bytes", "request_bytes", "request_limit_bytes", "transport", "metrics")
     }
     device = status["devices"][0]
     assert {"name", "disksize", "algorithm", "algorithms", "mm_stat", "io_stat", "streams", "accel"} <= set(device)

@@ -55,6 +55,7 @@ from zramfs.block.bio_work cimport (
     write_share,
     write_some,
 )
+from zramfs.block.latency cimport LATENCY_BINS, edge_ns, latency_bin
 from zramfs.block.load cimport CORRUPT, ELSEWHERE, LOADED, load_range
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport IS_ELSEWHERE, KEPT, NO_ROOM, NOT_LOADED, discard_pages, patch_page
@@ -117,6 +118,8 @@ cdef class Disk:
             raise MemoryError
         self.io_memory = LazyMemory(layer.channel_count * sizeof(IoCounts))
         self.io = <IoCounts *>self.io_memory.start
+        self.latency_memory = LazyMemory(layer.channel_count * sizeof(LatencyCounts))
+        self.latency = <LatencyCounts *>self.latency_memory.start
         self.forget_counts()
 
     def __dealloc__(self):
@@ -389,7 +392,7 @@ cdef class Disk:
                 count_u64(&io.failed_reads, 1)
             elif bio.operation == WRITE:
                 count_u64(&io.failed_writes, 1)
-        count_u64(&io.ios[bio.operation], 1)
+        count_u64(&self.latency[bio.channel].bins[bio.operation][latency_bin(now_ns - bio.began_ns)], 1)
         count_u64(&io.sectors[bio.operation], bio.size_bytes // SECTOR_BYTES)
         count_u64(&io.time_ns[bio.operation], now_ns - bio.began_ns)
         self.note_busy(now_ns, True)
@@ -503,10 +506,37 @@ cdef class Disk:
 
     def finished(self, int operation):
         """Return how many requests of an Operation have ended, their sectors of 512 bytes, and their time in ns."""
-        ios = sum(peek_u64(&self.io[channel].ios[operation]) for channel in range(self.layer.channel_count))
+        cdef uint64_t by_latency[LATENCY_BINS]
+        cdef int each
+        self.add_up_latencies(operation, by_latency)
+        ios = sum([by_latency[each] for each in range(LATENCY_BINS)])
         sectors = sum(peek_u64(&self.io[channel].sectors[operation]) for channel in range(self.layer.channel_count))
         time_ns = sum(peek_u64(&self.io[channel].time_ns[operation]) for channel in range(self.layer.channel_count))
         return ios, sectors, time_ns
+
+    cdef void add_up_latencies(self, int operation, uint64_t *total) noexcept nogil:
+        """Requests of an Operation that have finished, by the bin of their latency: of all channels, and since ever."""
+        cdef int channel, each
+        memset(total, 0, LATENCY_BINS * sizeof(uint64_t))
+        for channel in range(self.layer.channel_count):
+            for each in range(LATENCY_BINS):
+                total[each] += peek_u64(&self.latency[channel].bins[operation][each])
+
+    def latencies(self, int operation):
+        """Requests of an Operation that have finished since `reset_latencies`: {latency in ns that they stayed below: how many}."""
+        cdef uint64_t total[LATENCY_BINS]
+        cdef int each
+        self.add_up_latencies(operation, total)
+        before = self.latency_before[operation]
+        return {edge_ns(each + 1): total[each] - before[each] for each in range(LATENCY_BINS) if total[each] > before[each]}
+
+    def reset_latencies(self):
+        """Let `latencies` begin anew. What receivers count goes on, and nothing that they count meanwhile is lost."""
+        cdef uint64_t total[LATENCY_BINS]
+        cdef int operation, each
+        for operation in range(3):
+            self.add_up_latencies(operation, total)
+            self.latency_before[operation] = [total[each] for each in range(LATENCY_BINS)]
 
     def requests_of(self, int channel):
         """How many requests a channel has begun: a receiver's share."""
@@ -515,11 +545,13 @@ cdef class Disk:
     def forget_counts(self):
         """Begin to count anew; the disk is closed. Requests that it refuses may come and go meanwhile."""
         cdef IoCounts *io
-        cdef int channel, operation
+        cdef int channel, operation, each
+        self.latency_before = [[0] * LATENCY_BINS for _ in range(3)]
         for channel in range(self.layer.channel_count):
             io = &self.io[channel]
             for operation in range(3):
-                poke_u64(&io.ios[operation], 0)
+                for each in range(LATENCY_BINS):
+                    poke_u64(&self.latency[channel].bins[operation][each], 0)
                 poke_u64(&io.sectors[operation], 0)
                 poke_u64(&io.time_ns[operation], 0)
             poke_u64(&io.flushes, 0)

@@ -70,9 +70,14 @@ cdef class SlotTable:
     cdef readonly int channel_count
     cdef uint64_t slot_waits            # how often a slot's lock was waited for: atomic
     cdef uint64_t limit_pages_now       # mem_limit, 0 for none: atomic
+    cdef uint64_t limit_hits_now        # pages that mem_limit kept out: atomic
+    cdef uint64_t limit_hits_before     # of these, before they were counted anew: the event loop's
+    cdef int limit_told                 # whether the event loop has been told of one: atomic
+    cdef readonly int limit_fd          # an eventfd that says so
     cdef uint64_t compacted_pages_now   # by the event loop only
 
     cdef void wait_for_slot(self, Slot *slot) noexcept nogil
+    cdef void note_limit_hit(self) noexcept nogil
     cdef uint64_t find_page(self, uint64_t page, bint in_use) noexcept nogil
     cdef bint is_group_empty(self, uint64_t page) noexcept nogil
 

@@ -4,8 +4,10 @@
 `load` reads slots, `store` is the only code that fills and empties them.
 """
 
+import os
 
-from zramfs.atomic cimport count_u64, pause, peek_i64, peek_u16, peek_u64, poke_u64
+from zramfs.atomic cimport count_u64, exchange_int, pause, peek_i64, peek_u16, peek_u64, poke_int, poke_u64
+from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.threads cimport sched_yield
 
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES as _HUGE_CLASS_BYTES
@@ -71,6 +73,12 @@ cdef class SlotTable:
         self.counts_memory = LazyMemory(channel_count * sizeof(StoreCounts))
         self.counts = <StoreCounts *>self.counts_memory.start
         self.pool = ZsPool()
+        self.limit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.limit_fd < 0:
+            raise MemoryError("no eventfd for mem_limit")
+
+    def __dealloc__(self):
+        self.close_limit()
 
     # ---- slots --------------------------------------------------------------------------------------------------
 
@@ -159,6 +167,36 @@ cdef class SlotTable:
     def limit_pages(self, uint64_t pages):
         poke_u64(&self.limit_pages_now, pages)
 
+    cdef void note_limit_hit(self) noexcept nogil:
+        """Count a page that mem_limit keeps out, and tell the event loop of the first."""
+        count_u64(&self.limit_hits_now, 1)
+        if not exchange_int(&self.limit_told, 1):
+            eventfd_write(self.limit_fd, 1)
+
+    @property
+    def limit_hits(self):
+        """Pages that mem_limit kept out, since `reset_limit_hits`."""
+        return peek_u64(&self.limit_hits_now) - self.limit_hits_before
+
+    def reset_limit_hits(self):
+        """Count them anew."""
+        self.limit_hits_before = peek_u64(&self.limit_hits_now)
+
+    def heed_limit(self):
+        """Let `limit_fd` be readable no more, because whoever waits for it has been told."""
+        cdef uint64_t ignored
+        eventfd_read(self.limit_fd, &ignored)
+
+    def rearm_limit(self):
+        """Tell of the next page that mem_limit keeps out."""
+        poke_int(&self.limit_told, 0)
+
+    def close_limit(self):
+        """Close `limit_fd`, for which nobody waits."""
+        if self.limit_fd >= 0:
+            os.close(self.limit_fd)
+        self.limit_fd = -1
+
     @property
     def used_pages(self):
         """Pages of memory in zspages: mem_used_total, in pages."""
@@ -195,6 +233,7 @@ cdef class SlotTable:
 
     def close(self):
         """Give all memory back at once; the table holds nothing any more. Nobody uses it."""
+        self.close_limit()
         self.pool.clear()
         self.memory = self.fractions_memory = None
         self.slots = NULL

@@ -77,6 +77,7 @@ cdef int make_contents(SlotTable table, uint64_t page, CompressedPage *compresse
     limit_pages = peek_u64(&table.limit_pages_now)
     if limit_pages and table.pool.pages_in_use() > limit_pages:
         table.pool.free(fresh.value)
+        table.note_limit_hit()
         return NO_ROOM
     memcpy(table.pool.payload(fresh.value), compressed.page if is_huge else compressed.data, length)
     return KEPT

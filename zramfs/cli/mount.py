@@ -13,13 +13,14 @@ from zramfs.abi import ABIS, NEWEST
 from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
 from zramfs.cli.daemonize import occupy_standard_fds, start_daemon
+from zramfs.cli.listening import MetricsAddress, open_listener
 from zramfs.cli.log import DaemonLog, open_log
 from zramfs.cli.notify import notify
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.parent import Parent
 from zramfs.cli.pid_file import PidFile
 from zramfs.cli.signals import DaemonSignals
-from zramfs.cli.values import ACCELERATOR, ALGORITHM, SIZE
+from zramfs.cli.values import ACCELERATOR, ALGORITHM, METRICS_ADDRESS, SIZE
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
@@ -90,6 +91,12 @@ _OPTIONS: Final = (
         type=click.Path(path_type=Path, dir_okay=False),
         help="Write a line of JSON for each request to this file.",
     ),
+    click.option(
+        "--metrics",
+        "metrics_address",
+        type=METRICS_ADDRESS,
+        help="Serve metrics for Prometheus there; a port alone is one of the loopback.",
+    ),
 )
 
 
@@ -119,13 +126,13 @@ def mount(
 
     Returns as soon as MOUNTPOINT/zram0 answers I/O, and leaves a daemon. What is stored is gone once it is unmounted.
     """
+    occupy_standard_fds()
     parent = Parent.of_this_process() if exit_with_parent else None
     prepare_mountpoint(mountpoint)
     noted = PidFile(pid_file) if pid_file else None
     if noted:
         noted.require_free()
     request = make_request(Path(os.path.realpath(mountpoint)), **options)
-    occupy_standard_fds()
     log = open_log(log_to, request.mountpoint, is_foreground=foreground)
     signals = DaemonSignals(log)
     serve = partial(serve_mount, request, log, signals, parent=parent, pid_file=noted)
@@ -133,7 +140,7 @@ def mount(
         signals.catch()
         serve(partial(notify, "READY=1", _status_of(request)))
         return
-    serving = start_daemon(serve, log, signals, kept_fds=[parent.fd] if parent else [])
+    serving = start_daemon(serve, log, signals, kept_fds=[*request.kept_fds, *([parent.fd] if parent else [])])
     serving.await_ready()
     notify(f"MAINPID={serving.pid}", "READY=1", _status_of(request))  # by us: the manager knows only us as yet
 
@@ -158,6 +165,7 @@ def make_request(
     allow_other: bool,
     read_only: bool,
     trace_file: Path | None,
+    metrics_address: MetricsAddress | None,
 ) -> daemon.MountRequest:
     """Check what `mount_options` cannot, and say what a mount will lack; `mountpoint` is resolved."""
     if companion.missing_reason and transport == URING:
@@ -178,6 +186,7 @@ def make_request(
         allow_other=allow_other,
         read_only=read_only,
         trace_path=_writable(trace_file) if trace_file else None,
+        metrics=_listen(metrics_address) if metrics_address else None,
     )
 
 
@@ -213,6 +222,14 @@ def _note_pid(
         signals.ask_to_end("there is no pid file")
     else:
         on_ready()
+
+
+def _listen(address: MetricsAddress) -> daemon.ServedMetrics:
+    """Listen for scrapes, and warn of an address that others reach; MountFailed if it cannot be had."""
+    listener = open_listener(address)
+    if not address.is_loopback:
+        click.echo(f"zramfs: warning: whoever reaches {address} can read the metrics", err=True)
+    return daemon.ServedMetrics(str(address), listener)
 
 
 def _writable(trace_file: Path) -> Path:

@@ -46,6 +46,12 @@ mountpoint_argument = click.argument(
     type=click.Path(path_type=Path, exists=False, resolve_path=False),
     shell_complete=complete_mountpoint,
 )
+optional_mountpoint_argument = click.argument(
+    "mountpoint",
+    required=False,
+    type=click.Path(path_type=Path, exists=False, resolve_path=False),
+    shell_complete=complete_mountpoint,
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device_option = click.option(
     "--device", default="zram0", show_default=True, help="Which device.", shell_complete=complete_device

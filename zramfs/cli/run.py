@@ -56,10 +56,10 @@ def run(command: tuple[str, ...], log_to: str | None, **options: Any) -> int:
 
     For example: zramfs run --size 1G -- sh -c 'mkfs.ext4 -q $ZRAMFS_FILE'
     """
+    occupy_standard_fds()
     require_fuse()
     place = Path(tempfile.gettempdir()).resolve() / f"zramfs-{secrets.token_hex(8)}"
     request = make_request(place, **options)
-    occupy_standard_fds()
     front = Front(partial(_keep, request, log_to, command), partial(_take_away, place), lambda: True)
     return front.wait()
 
@@ -106,7 +106,7 @@ def _mounted(request: daemon.MountRequest, log_to: str | None, leash_fd: int) ->
     signals = DaemonSignals(log)
     keeper = Parent(os.getpid())  # opened before the fork, and by no number that could be another's by then
     serve = partial(_serve, partial(serve_mount, request, log, signals, parent=keeper), keeper, request.mountpoint)
-    serving = start_daemon(serve, log, signals, kept_fds=[keeper.fd])
+    serving = start_daemon(serve, log, signals, kept_fds=[*request.kept_fds, keeper.fd])
     try:
         serving.await_ready({leash_fd})
         yield serving

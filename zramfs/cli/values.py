@@ -5,6 +5,7 @@ from typing import Final
 from zramfs.accel.profile import Profile, parse_accelerator
 from zramfs.backends.registry import load_backend
 from zramfs.cli.completing import complete_accelerator, complete_algorithm
+from zramfs.cli.listening import parse_address
 from zramfs.cli.parameters import Named, Parsed
 from zramfs.contracts import Backend
 from zramfs.errors import InvalidValue
@@ -29,3 +30,4 @@ def _accelerator(text: str) -> Profile | None:
 SIZE: Final = Parsed("size", _positive_size)
 ALGORITHM: Final = Named("name", _backend, complete_algorithm)
 ACCELERATOR: Final = Named("name[,key=value…]|none", _accelerator, complete_accelerator)
+METRICS_ADDRESS: Final = Parsed("address:port|unix:path", parse_address)

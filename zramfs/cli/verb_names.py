@@ -11,6 +11,8 @@ VERBS: Final = (
     "mount",
     "umount",
     "status",
+    "top",
+    "metrics",
     "run",
     "exec",
     "loop",

@@ -51,6 +51,12 @@ def parse_parameters(text: str) -> list[tuple[str, str | None]]:
     return [(first + rest, value.replace('"', "") if separator else None) for first, (rest, separator, value) in words]
 
 
+def require_zero(text: str) -> None:
+    """Take a number that is 0 and nothing else: whatever is wrong is EINVAL (mem_used_max_store)."""
+    if parse_unsigned(text) != 0:
+        raise InvalidValue("only 0 can be written here")
+
+
 def parse_within(text: str, most: int) -> int:
     """Read a decimal number from 0 to `most`, where the kernel answers EINVAL whatever is wrong."""
     try:

@@ -104,9 +104,9 @@ class Disk:
 
 def read_status(mountpoint: Path) -> Status:
     """Read the status of a mount of our own from its files. NotMounted if it has ended."""
-    from zramfs.cli import status  # noqa: PLC0415 - it brings what draws tables
+    from zramfs.cli import report  # noqa: PLC0415 - it brings what reads control files
 
-    return Status.of(status.read_status(MountedZramfs(mountpoint)))
+    return Status.of(report.read_status(MountedZramfs(mountpoint)))
 
 
 @contextmanager
