@@ -1,6 +1,7 @@
 """Mounts of root and of others, each met by the other's verbs."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_root_sees_and_ends_a_users_mount(run_script: Run) -> None:
         "$Z status $M && $Z umount $M || echo >&${COPROC[1]}\n"
         "wait; $Z umount $M && grep $M /proc/mounts"
     )
-    assert "zram0   lz4   16M" in done.stdout
+    assert re.search(r"zram0 +lz4 +16M", done.stdout)
     assert "is busy: a program has a file of it open" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "fuse.zramfs" not in done.stdout
@@ -122,7 +123,7 @@ END"""
     )
     stored, refused, is_there = done.stdout.splitlines()
     assert int(stored) == 123 * 4096
-    assert "/dev/loop" in refused
+    assert "loop devices need root" in refused
     assert is_there == "False"
     assert done.stderr == ""
 
