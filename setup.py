@@ -32,6 +32,12 @@ LINES = "-g1"
 class BuildExt(build_ext):
     """Translates in processes first: Cython's translation of its own code changes globals that other threads read."""
 
+    def run(self) -> None:
+        """Keep what is compiled in place for the next time, also where pip would use a temporary folder."""
+        if self.inplace or self.editable_mode:
+            self.build_temp, self.build_lib = "build/compiled", "build/lib"
+        super().run()
+
     def build_extensions(self) -> None:
         """Translate what has changed, and compile."""
         translated = cythonize(

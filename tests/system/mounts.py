@@ -92,7 +92,9 @@ def zramfs(*arguments: object, companion: bool = True) -> subprocess.CompletedPr
 
 
 @cache
-def _prepared(*, companion: bool) -> PreparedVerbs:
+def _prepared(*, companion: bool, packages: str) -> PreparedVerbs:
+    """Have a process of its own for each set of packages that can be imported: it finds backends when it imports."""
+    del packages
     verbs = PreparedVerbs(companion=companion)
     atexit.register(verbs.close)
     return verbs
@@ -100,7 +102,7 @@ def _prepared(*, companion: bool) -> PreparedVerbs:
 
 def prepared(*arguments: object, companion: bool = True) -> subprocess.CompletedProcess[str]:
     """Run mount, umount or status as `zramfs` does, without the time that a process takes to start."""
-    return _prepared(companion=companion).run(*arguments)
+    return _prepared(companion=companion, packages=os.environ.get("PYTHONPATH", "")).run(*arguments)
 
 
 def is_mounted(path: Path) -> bool:
