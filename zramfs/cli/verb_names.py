@@ -33,7 +33,7 @@ def explain_usage(error: click.UsageError) -> str:
     """Return what is wrong with a command line; of a name that is unknown, what may have been meant."""
     if isinstance(error, click.NoSuchOption):
         meant = f"; did you mean {error.possibilities[0]}?" if error.possibilities else "."
-        return f"There is no option {error.option_name}{meant}"
+        return f"No such option {error.option_name}{meant}"
     return error.format_message()
 
 
