@@ -34,6 +34,7 @@ class MountedZramfs:
     def __init__(self, path: Path) -> None:
         self.mount = find_ours(path)
         self.path = path
+        self._kept: dict[str, int] | None = None
 
     @property
     def pid(self) -> int:
@@ -50,6 +51,17 @@ class MountedZramfs:
         """Keep its file system there, even dead, so that its st_dev is no other's; an O_PATH descriptor of its root."""
         with self._opened(device_mounted_at) as fd:  # fstat would ask the daemon
             yield fd
+
+    @contextmanager
+    def folders_kept(self) -> Iterator[None]:
+        """Keep each folder that is come to open meanwhile: who reads many files walks to each folder once."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            for fd in self._kept.values():
+                os.close(fd)
+            self._kept = None
 
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
@@ -105,8 +117,17 @@ class MountedZramfs:
         return printable(text.decode(errors="backslashreplace"))
 
     def _open(self, path: str, flags: int) -> int:
-        with self._root(path) as root_fd:
-            return open_beneath(root_fd, path, flags)
+        folder, _, name = path.rpartition("/")
+        if self._kept is None or not folder:
+            with self._root(path) as root_fd:
+                return open_beneath(root_fd, path, flags)
+        if folder not in self._kept:
+            with self._root(folder) as root_fd:
+                self._kept[folder] = open_folder_beneath(root_fd, folder, os.O_PATH)
+        try:
+            return open_beneath(self._kept[folder], name, flags)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path / path)) from error
 
     def _entries(self, path: str) -> list[str]:
         with self._root(path) as root_fd:

@@ -39,6 +39,11 @@ _SWAPS: Final = Path("/proc/swaps")
 
 def read_status(mounted: MountedZramfs) -> dict[str, Any]:
     """Return what `--json` prints: numbers in bytes, pages or counts, under the kernel's names."""
+    with mounted.folders_kept():
+        return _read_all(mounted)
+
+
+def _read_all(mounted: MountedZramfs) -> dict[str, Any]:
     return {
         "mountpoint": str(mounted.mount.path),
         "daemon": {
