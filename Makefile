@@ -23,7 +23,7 @@ help:
 	@echo 'make test    the tests (STRICT=1: a test that this machine cannot run is an error)'
 	@echo 'make test-long   random operations, compared with the kernel'"'"'s zram, and hostile load (each ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS))'
 	@echo 'make sanitize   the compiled parts under ThreadSanitizer, AddressSanitizer, and UBSan with bounds checks (BUILDS=$(BUILDS))'
-	@echo 'make sanitize-quick   what CI runs of these: AddressSanitizer, and the unit tests of $(QUICKLY)'
+	@echo 'make sanitize-quick   AddressSanitizer, and the unit tests of $(QUICKLY)'
 	@echo 'make check   format, lint, types, and stubs held against the compiled parts'
 	@echo 'make wheel   build dist/: wheels to install elsewhere, and a source distribution'
 	@echo 'make try-wheel   install them in a fresh environment without a compiler, and mount'

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from reports import a_dead_report, a_report
+from status_reports import a_dead_report, a_report
 
 from zramfs.cli.collector import registry_of
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import click
 import pytest
-from reports import a_dead_report, a_report
+from status_reports import a_dead_report, a_report
 
 from zramfs.cli.columns import ALL, BY_NAME, parse_columns
 

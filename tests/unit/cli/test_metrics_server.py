@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from reports import a_report
+from status_reports import a_report
 
 from zramfs.cli.listening import MetricsAddress, open_listener
 from zramfs.cli.metrics_server import MetricsServer, MountReader, application_of

@@ -1,5 +1,5 @@
 import pytest
-from reports import a_report
+from status_reports import a_report
 
 from zramfs.cli.rates import rates_of
 from zramfs.cli.top_view import screen_lines
