@@ -2,6 +2,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,15 @@ def answer(mounted: Mounted, name: str, value: str) -> str:
     try:
         fd = os.open(mounted.attribute(name), os.O_WRONLY)
         try:
-            return f"ok({os.write(fd, value.encode())})"
-        finally:
-            os.close(fd)
+            written = os.write(fd, value.encode())
+        except OSError:
+            with suppress(OSError):  # that of a mount that ends meanwhile
+                os.close(fd)
+            raise
+        os.close(fd)
     except OSError as error:
         return errno.errorcode[error.errno or 0]
+    return f"ok({written})"
 
 
 def test_modes_are_the_kernels(mount: Mount) -> None:
