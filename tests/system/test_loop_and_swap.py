@@ -189,8 +189,8 @@ def test_memory_goes_back_while_it_is_locked(mount: Mount) -> None:
     mounted = mount()
     (mounted.path / "sys/fs/zramfs/memory_locked").write_text("1")
     before = mounted.status()["daemon"]["rss_bytes"]
-    mounted.file.write_bytes(os.urandom(64 << 20))
-    mounted.file.write_bytes(bytes(64 << 20))
+    mounted.file.write_bytes(os.urandom(128 << 20))
+    mounted.file.write_bytes(bytes(128 << 20))
     assert mounted.device()["mm_stat"]["mem_used_total"] == 0
     mounted.wait_until_resident(before + (16 << 20))
 

@@ -223,13 +223,11 @@ def test_writeback_under_load_loses_nothing(
             answers.append(answer(mounted, "idle", "all"))
             answers.append(answer(mounted, "writeback", "huge" if len(answers) % 3 else "idle"))
 
-    size_mib = 12 if bs == "1k" else 48  # as many requests as of 4K: parts of pages take long
     thread = threading.Thread(target=keep_writing_back)
     thread.start()
     try:
         fio(
-            mounted.file, f"--size={size_mib}M", f"--bs={bs}", "--rw=randrw", "--direct=1",
-            "--ioengine=libaio", "--iodepth=32",
+            mounted.file, "--size=48M", "--rw=randrw", f"--bs={bs}", "--direct=1", "--ioengine=libaio", "--iodepth=32",
             "--verify_backlog=512", "--buffer_compress_percentage=40",
         )  # fmt: skip
     finally:

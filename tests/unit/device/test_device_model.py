@@ -327,13 +327,7 @@ def live_through(history: Sequence[Step], threads: int, opened: AbstractAsyncCon
 def test_device_is_as_good_as_a_bytearray(
     open_device: OpenDevice, backing: Path, accelerator: str, history: list[Step]
 ) -> None:
-    writes_back = any(isinstance(step, WriteBack) for step in history)  # a backing process takes 80 ms to start
-    opened = open_device(
-        PAGES,
-        accelerator=accelerator,
-        backing=backing if writes_back else None,
-        compressed_writeback=writes_back and accelerator == "ideal",
-    )
+    opened = open_device(PAGES, accelerator=accelerator, backing=backing, compressed_writeback=accelerator == "ideal")
     live_through(history, 0, opened)
 
 
