@@ -17,8 +17,7 @@ from pathlib import Path
 
 PAGE = 4096
 PLUGGING, LOOKING, WAITING = 3, 8, 150
-GONE = (107, 103, 125, 2, 19)
-"""ENOTCONN, ECONNABORTED; ECANCELED, of a queue of io_uring whose thread has ended; ENOENT of the folder, ENODEV."""
+GONE = (107, 103, 2, 19)  # ENOTCONN, ECONNABORTED, ENOENT of the mount point's own folder, ENODEV
 
 
 class Load:
