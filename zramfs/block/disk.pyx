@@ -83,7 +83,7 @@ cdef enum Life:
     OPEN = 1
     CLOSING = 2     # it is being found out whether anything is in flight
 
-assert sizeof(IoCounts) == 128
+assert sizeof(IoCounts) == 8192
 
 
 cdef void fail(Bio *bio, int reason) noexcept nogil:
@@ -118,8 +118,6 @@ cdef class Disk:
             raise MemoryError
         self.io_memory = LazyMemory(layer.channel_count * sizeof(IoCounts))
         self.io = <IoCounts *>self.io_memory.start
-        self.latency_memory = LazyMemory(layer.channel_count * sizeof(LatencyCounts))
-        self.latency = <LatencyCounts *>self.latency_memory.start
         self.forget_counts()
 
     def __dealloc__(self):
@@ -392,7 +390,7 @@ cdef class Disk:
                 count_u64(&io.failed_reads, 1)
             elif bio.operation == WRITE:
                 count_u64(&io.failed_writes, 1)
-        count_u64(&self.latency[bio.channel].bins[bio.operation][latency_bin(now_ns - bio.began_ns)], 1)
+        count_u64(&io.bins[bio.operation][latency_bin(now_ns - bio.began_ns)], 1)
         count_u64(&io.sectors[bio.operation], bio.size_bytes // SECTOR_BYTES)
         count_u64(&io.time_ns[bio.operation], now_ns - bio.began_ns)
         self.note_busy(now_ns, True)
@@ -520,7 +518,7 @@ cdef class Disk:
         memset(total, 0, LATENCY_BINS * sizeof(uint64_t))
         for channel in range(self.layer.channel_count):
             for each in range(LATENCY_BINS):
-                total[each] += peek_u64(&self.latency[channel].bins[operation][each])
+                total[each] += peek_u64(&self.io[channel].bins[operation][each])
 
     def latencies(self, int operation):
         """Requests of an Operation that have finished since `reset_latencies`: {latency in ns that they stayed below: how many}."""
@@ -549,9 +547,11 @@ cdef class Disk:
         self.latency_before = [[0] * LATENCY_BINS for _ in range(3)]
         for channel in range(self.layer.channel_count):
             io = &self.io[channel]
+            if peek_u64(&io.begun) == 0:
+                continue  # what nobody wrote to takes no memory
             for operation in range(3):
                 for each in range(LATENCY_BINS):
-                    poke_u64(&self.latency[channel].bins[operation][each], 0)
+                    poke_u64(&io.bins[operation][each], 0)
                 poke_u64(&io.sectors[operation], 0)
                 poke_u64(&io.time_ns[operation], 0)
             poke_u64(&io.flushes, 0)

@@ -21,7 +21,7 @@ def metrics(mountpoint: Path | None) -> None:
     """
     mounts = mounts_of_this_user() if mountpoint is None else [find_ours(mountpoint)]
     try:
-        text = generate_latest(registry_of(lambda: read_overview(mounts)))
+        text = generate_latest(registry_of(lambda: read_overview(mounts, in_full=False)))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise MountFailed("one of the mounts does not answer as a zramfs does") from error
     click.echo(text, nl=False)

@@ -27,10 +27,26 @@ from zramfs.errors import MountFailed
 _MOST_CONNECTIONS: Final = 16
 _TURN_S: Final = 5.0
 _CLIENT_S: Final = 10.0
+_LONGEST_BYTES: Final = 1 << 16
 _PATHS: Final = ("/", "/metrics")
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class OwnZramfs(MountedZramfs):
+    """The mount of the daemon that started this process: its files need not be looked at before they are opened."""
+
+    def _open(self, path: str, flags: int) -> int:
+        folder, _, name = path.rpartition("/")
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._kept_folder(folder))
+
+    def _read(self, path: str) -> str:
+        fd = self._open(path, os.O_RDONLY)
+        try:
+            return os.read(fd, _LONGEST_BYTES).decode(errors="backslashreplace")
+        finally:
+            os.close(fd)
 
 
 class MountReader:
@@ -136,13 +152,17 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         """Say nothing of a connection that breaks."""
 
 
+def _read_own(mountpoint: Path) -> dict[str, Any]:
+    return read_status(OwnZramfs(mountpoint), in_full=False)
+
+
 def main() -> None:
     """Serve the mount at the first argument on the socket that is the second, until standard input ends."""
     mountpoint, fd = Path(sys.argv[1]), int(sys.argv[2])
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     listener = socket.socket(fileno=fd)
-    server = MetricsServer(listener, application_of(MountReader(lambda: read_status(MountedZramfs(mountpoint)))))
+    server = MetricsServer(listener, application_of(MountReader(lambda: _read_own(mountpoint))))
     Thread(target=server.serve_forever, daemon=True).start()
     while os.read(0, 1):
         pass

@@ -20,17 +20,17 @@ def mounts_of_this_user() -> list[Mount]:
     return [mount for mount in find_all_ours() if user in (0, mount.owner_uid)]
 
 
-def read_overview(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
+def read_overview(mounts: Sequence[Mount], *, in_full: bool = True) -> list[dict[str, Any]]:
     """Return a report of each mount, as of `read_status`, with its `state` and `owner`.
 
     The state is live, dead, hung, or failed; of any but the first the report has an `error`, and no devices.
     """
-    told = ask_all_living([(mount, partial(_read, mount.path)) for mount in mounts])
+    told = ask_all_living([(mount, partial(_read, mount.path, in_full)) for mount in mounts])
     return [_described(mount, each) for mount, each in zip(mounts, told, strict=True)]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return read_status(MountedZramfs(path))
+def _read(path: Path, in_full: bool) -> dict[str, Any]:  # noqa: FBT001
+    return read_status(MountedZramfs(path), in_full=in_full)
 
 
 def _described(mount: Mount, told: dict[str, Any] | MountFailed) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class _Sampler:
             raise MountFailed("what is mounted does not answer as a zramfs does") from error
 
     def _look(self) -> None:
-        reports = read_overview(self._mounts)
+        reports = read_overview(self._mounts, in_full=False)
         self._seen_at_s = time.monotonic()
         self._reports = {report["mountpoint"]: report for report in reports if report["state"] == "live"}
         if self._is_one or not self._reports:
