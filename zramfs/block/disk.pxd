@@ -10,8 +10,8 @@ from zramfs.threads cimport pthread_mutex_t
 from zramfs.zcomp.zcomp cimport Zcomp
 
 # Of one channel: what requests have finished, by Operation, failed ones, and those that came and went. All atomic. How
-# many have finished is in the bins of their latencies: those of reads and writes are in the same page of memory as all
-# else that a request counts. A bin in another page cost a 4K read 50 ns, of 1.1 us.
+# many have finished is in the bins of their latencies; those of reads and writes are in the page of memory that has all
+# else that a request counts.
 cdef struct IoCounts:
     uint64_t sectors[3]
     uint64_t time_ns[3]
