@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ _CTL_GET_FREE: Final = 0x4C82
 
 FILE_FLAGS: Final = os.O_RDWR | os.O_DIRECT
 """How to open a file for `attach`: a FUSE file system learns from these flags that the writes are direct."""
+
+_GLANCES: Final = 10
+_GLANCE_S: Final = 0.02
+"""How often, and how long after each other, a loop device is looked at again before it counts as in use."""
 
 _FLAGS_READ_ONLY: Final = 1
 _FLAGS_AUTOCLEAR: Final = 4
@@ -126,16 +131,19 @@ class LoopDevices:
     def detach(self, number: int) -> bool:
         """Unbind a loop device; False, and nothing has changed, if it is open, mounted or used for swap.
 
-        For one in use, LOOP_CLR_FD asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
+        One that is open for a moment, as udev, lsblk and our own verbs do, is not in use. For one in use, LOOP_CLR_FD
+        asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
         """
         with _opened(self.path(number)) as fd:
-            try:
-                fcntl.ioctl(fd, _CLR_FD)
-                info = list(_INFO.unpack(_status(fd)))
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                return True
+            for wait_s in (*[_GLANCE_S] * _GLANCES, 0.0):
+                try:
+                    fcntl.ioctl(fd, _CLR_FD)
+                    info = list(_INFO.unpack(_status(fd)))
+                except OSError as error:
+                    if error.errno != errno.ENXIO:
+                        raise
+                    return True
+                time.sleep(wait_s)
             info[_FLAGS_FIELD] &= ~_FLAGS_AUTOCLEAR
             fcntl.ioctl(fd, _SET_STATUS64, _INFO.pack(*info))
         return False

@@ -52,6 +52,7 @@ class Terminal:
     def end(self) -> int:
         """Read all that is said; the exit code."""
         self.read_until(lambda _: False)
+        self.modes_left = termios.tcgetattr(self.fd)
         os.close(self.fd)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
@@ -187,10 +188,9 @@ def test_top_ends_at_a_key_and_leaves_the_terminal_as_it_was(mount: Mount, keys:
     terminal = Terminal(80, "top", mounted.path, "--interval", "0.1")
     terminal.read_until(lambda text: "fallback" in text)
     terminal.type(keys)
-    terminal.read_until(lambda text: "\x1b[?1049l" in text)
-    after = termios.tcgetattr(terminal.fd)
     assert terminal.end() == 0
-    assert after[3] & termios.ICANON
+    assert "\x1b[?1049l" in terminal.text
+    assert terminal.modes_left[3] & termios.ICANON
     assert "Traceback" not in terminal.text
 
 
