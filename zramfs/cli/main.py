@@ -62,7 +62,7 @@ def main() -> None:
 def _run() -> int:
     try:
         arguments = translate(sys.argv[1:]) if is_call_of_mount(sys.argv[1:], sys.argv[0]) else None
-        return int(zramfs.main(arguments, standalone_mode=False) or 0)
+        return int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
         return _complain(f"{where}: {explain_usage(error)} (see: {where} --help)", _BAD_USAGE)

@@ -5,6 +5,8 @@
 #ifndef ZRAMFS_LZ4_BLOCK_H
 #define ZRAMFS_LZ4_BLOCK_H
 
+#include "words.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,20 +18,6 @@ enum {
     LENGTH_IN_TOKEN = 15,   /* the format: a token's half says 0 to 14; 15 means that more bytes follow */
     SKIP_SHIFT = 6,         /* the kernel: after each 64 failed searches the step grows by one */
 };
-
-static inline uint32_t read_u32(const uint8_t *from)
-{
-    uint32_t word;
-    memcpy(&word, from, sizeof(word));
-    return word;
-}
-
-static inline uint64_t read_u64(const uint8_t *from)
-{
-    uint64_t word;
-    memcpy(&word, from, sizeof(word));
-    return word;
-}
 
 /* How many bytes from `at` on equal those from `earlier` on, before `end`. */
 static inline unsigned equal_bytes(const uint8_t *at, const uint8_t *earlier, const uint8_t *end)
