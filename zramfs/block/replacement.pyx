@@ -20,6 +20,7 @@ from zramfs.block.slots cimport (
     Codecs,
     Slot,
     SlotTable,
+    contents_of,
     lock_slot,
     marks_of,
     touch_slot,
@@ -114,7 +115,7 @@ cdef bint access_written(SlotTable table, uint64_t page, BootTime now, Slot *see
     cdef bint is_written = slot.kind == WRITTEN
     if is_written:
         touch_slot(table, page, slot, now)
-        seen[0] = slot[0]
+        seen[0] = contents_of(slot)
     unlock_slot(slot)
     return is_written
 
