@@ -1,9 +1,15 @@
 # zramfs: `make demo` and `make test` work as the first command after a clone (Debian 12, root or sudo).
 
-.PHONY: help setup demo test test-long sanitize check format bench bench-simulate clean
+.PHONY: help setup demo test test-long sanitize sanitize-quick check format wheel try-wheel bench bench-simulate clean
 
 # Which builds `make sanitize` makes and runs: thread, address, debug.
 BUILDS ?= thread address debug
+
+# And of which parts CI has AddressSanitizer look at the unit tests.
+QUICKLY := codec pool accel block
+
+# Stubs say what Python uses, and no more; a disjoint base is what every class of Cython's is.
+STUBBED = $(subst /,.,$(basename $(wildcard zramfs/*.pyi zramfs/*/*.pyi)))
 
 # How long each test of `make test-long` runs, in seconds.
 ZRAMFS_TEST_SECONDS ?= 900
@@ -14,10 +20,13 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 help:
 	@echo 'make setup   install what is needed: Debian packages, .venv, the compiled parts'
 	@echo 'make demo    mount, fio, loop, file system, swap: all of it, verified, in two minutes'
-	@echo 'make test    the tests'
+	@echo 'make test    the tests (STRICT=1: a test that this machine cannot run is an error)'
 	@echo 'make test-long   random operations, compared with the kernel'"'"'s zram, and hostile load (each ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS))'
 	@echo 'make sanitize   the compiled parts under ThreadSanitizer, AddressSanitizer, and UBSan with bounds checks (BUILDS=$(BUILDS))'
-	@echo 'make check   format, lint and types'
+	@echo 'make sanitize-quick   AddressSanitizer, and the unit tests of $(QUICKLY)'
+	@echo 'make check   format, lint, types, and stubs held against the compiled parts'
+	@echo 'make wheel   build dist/: wheels to install elsewhere, and a source distribution'
+	@echo 'make try-wheel   install them in a fresh environment without a compiler, and mount'
 	@echo 'make bench   measure against the kernel'"'"'s zram and the nearest peer (QUICK=1: within two minutes;'
 	@echo '             BASE=DIR: another checkout beside it; TRANSPORT=dev or uring)'
 	@echo 'make bench-simulate   a million requests in virtual time: how many events a second'
@@ -30,7 +39,7 @@ demo: setup
 	@$(SUDO) .venv/bin/python scripts/demo.py
 
 test: setup
-	@$(SUDO) .venv/bin/python -m pytest --numprocesses 2
+	@$(SUDO) .venv/bin/python -m pytest --numprocesses 2 $(if $(STRICT),--strict-machine)
 
 # Other sequences each time.
 test-long: setup
@@ -40,16 +49,26 @@ test-long: setup
 sanitize: setup
 	@$(SUDO) .venv/bin/python scripts/sanitize $(BUILDS)
 
+sanitize-quick: setup
+	@$(SUDO) .venv/bin/python scripts/sanitize address --no-load --tests $(addprefix tests/unit/,$(QUICKLY))
+
 check: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/stubtest --concise --allowlist scripts/stubtest_allowlist.txt --ignore-missing-stub --ignore-disjoint-bases $(STUBBED)
 	@cd scripts/bench && MYPYPATH=../.. ../../.venv/bin/mypy --strict --config-file= .
 	@cd scripts/sanitize && MYPYPATH=../.. ../../.venv/bin/mypy --strict --config-file= .
 
 format: setup
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+wheel: setup
+	@scripts/wheel.sh
+
+try-wheel: wheel
+	@$(SUDO) .venv/bin/python -m pytest tests/packages
 
 bench:
 	@scripts/setup.sh nbdkit libnbd-bin
@@ -59,6 +78,5 @@ bench-simulate: setup
 	@.venv/bin/python scripts/bench_simulate.py
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist man *.egg-info
 	find zramfs -name '*.so' -delete
-	rm -f $(patsubst %.pyx,%.c,$(wildcard zramfs/*.pyx zramfs/*/*.pyx))

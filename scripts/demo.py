@@ -137,10 +137,8 @@ class Demo:
             table.add_row(*row)
         console.print(table)
         console.print(
-            f"stored {memory['orig_data_size'] >> 20} MiB in {memory['mem_used_total'] >> 20} MiB of memory, "
-            f"ratio {memory['orig_data_size'] / memory['mem_used_total']:.2f}, "
-            f"peak {memory['mem_used_max'] >> 20} MiB; "
-            f"{memory['same_pages']:,} same-filled and {memory['huge_pages']:,} huge pages"
+            f"memory of the pool: {memory['mem_used_max'] >> 20} MiB at its peak, "
+            f"{memory['mem_used_total'] >> 10} KiB now that swap has ended"
         )
         pages = ", ".join(f"{streams[f'{kind}_pages']:,} {kind}" for kind in ("managed", "fallback", "percpu"))
         console.print(f"pages by stream: {pages}; took {time.monotonic() - began:.0f} s")

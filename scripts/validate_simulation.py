@@ -1,107 +1,137 @@
-"""Holds `zramfs simulate` to what `zramfs compare` measures here, with a calibration taken just before.
+"""Holds `zramfs simulate` to what `zramfs compare` measures here, with calibrations taken between its rounds.
 
-Each built-in fio workload under three stream policies, on a device that two CPUs can emulate. Prints a table: measured,
-simulated, and the difference. Give it an otherwise idle machine for two minutes. Needs root, as `compare` does.
+Each built-in workload, or those that are named, under three stream policies, on a device that two CPUs can emulate. A
+round is one run of each policy, and a calibration as `zramfs simulate --calibrate --through` makes it, of lz4 alone;
+what is simulated has the medians of all rounds' costs. Prints a table: measured, with its lowest and highest round,
+simulated, and the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare`
+does.
 """
 
 import json
-import re
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from zramfs.simulate.calibrate import as_mounted, measure_algorithm, measure_wake_us
+from zramfs.simulate.mounted import measure_mount
 
 WORKLOADS = ("async-flood", "sync-only", "mixed")
 ACCELERATOR = "mtk_hwz,page_ns=15000"
 SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
+ROUNDS = 5
+RUNTIME = "1"
 CLASSES = {"sync": "sync_writes", "async": "async_writes"}
-PAGE_BYTES = 4096
+COMPARED = ["--vary", SETTINGS, "--accel", ACCELERATOR, "--rounds", "1", "--runtime", RUNTIME, "--size", SIZE]
+BOUNDS = {"requests/s": 15, "p50 us": 25}
+
+
+class Round(NamedTuple):
+    """A figure by key for each setting; µs of this machine by table and name; µs that fio takes by size of request."""
+
+    figures: list[dict[str, float]]
+    costs: dict[str, float]
+    makes: dict[str, float]
 
 
 def zramfs(*arguments: str) -> str:
     command = [sys.executable, "-m", "zramfs.cli.main", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit code {done.returncode}")
+        sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 
-def calibrate(folder: Path) -> Path:
-    """Measure this machine, FUSE included, and return its table."""
-    mountpoint, table = folder / "mnt", folder / "here.toml"
+def measure(workload: str, folder: Path) -> Round:
+    """Run every setting once, and measure the machine."""
+    report = zramfs("compare", "--workload", workload, *COMPARED, "--json")
+    figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
+    makes = {block: fio_us(block.lower()) for block in ("4K", "1M")}
+    return Round(figures, calibrate(folder), makes)
+
+
+def calibrate(folder: Path) -> dict[str, float]:
+    """Measure lz4, wake-ups, and requests through a mount, in that order."""
+    mountpoint = folder / "mnt"
     mountpoint.mkdir(exist_ok=True)
-    zramfs("mount", str(mountpoint), "--size", "64M", "--stream-policy", "percpu")
+    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
+    zramfs("mount", str(mountpoint), "--size", SIZE, "--stream-policy", "percpu")
     try:
-        zramfs("simulate", "--calibrate", str(table), "--through", str(mountpoint))
+        mounted = measure_mount(mountpoint)
     finally:
         zramfs("umount", str(mountpoint))
-    return table
-
-
-def measure(workload: str, folder: Path) -> tuple[list[dict[str, Any]], Path]:
-    """Run the comparison; its settings, and the scenario that it wrote."""
-    scenario = folder / f"{workload}.toml"
-    options = ["--vary", SETTINGS, "--accel", ACCELERATOR, "--rounds", "2", "--runtime", "3", "--size", SIZE]
-    report = zramfs("compare", "--workload", workload, *options, "--scenario", str(scenario), "--json")
-    return json.loads(report)["settings"], scenario
+    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us}
+    return {name: us for name, us in costs.items() if name != "slowdown"}
 
 
 def fio_us(block: str) -> float:
     """What fio itself takes for a request of this size: filling its pages, above all. Its null engine does nothing."""
     options = [f"--bs={block}", "--rw=write", "--size=64M", "--buffer_compress_percentage=60", "--ioengine=null"]
-    command = ["fio", "--name=null", "--thread", "--time_based", "--runtime=1", "--output-format=json", *options]
+    command = ["fio", "--name=null", "--thread", "--time_based", "--runtime=300ms", "--output-format=json", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return 1e6 / float(json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["write"]["iops"])
 
 
-def simulate(scenario: Path, table: Path, makes_us: dict[str, float]) -> list[dict[str, Any]]:
-    """Simulate what was compared, on the CPUs that were measured, with fio's own time for each request."""
-    text = re.sub(r'table = "[^"]*"', f'table = "{table}"', scenario.read_text())
-    for block, us in makes_us.items():
+def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+
+
+def simulate(scenario: Path, costs: dict[str, float], makes: dict[str, float]) -> list[dict[str, Any]]:
+    """Simulate what was compared, with the machine's median costs, fio's own time, and engines that are threads."""
+    lines = ["warmup_ms = 200", "duration_ms = 2200", scenario.read_text()]
+    lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
+    text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
+    for block, us in makes.items():
         text = text.replace(f'size = "{block}"', f'size = "{block}"\nmake_us = {us:.2f}')
-    scenario.write_text(f"warmup_ms = 200\n{text}")
-    return json.loads(zramfs("simulate", str(scenario), "--vary", SETTINGS, "--json"))["results"]
+    scenario.write_text(text)
+    results: list[dict[str, Any]] = json.loads(zramfs("simulate", str(scenario), "--vary", SETTINGS, "--json"))[
+        "results"
+    ]
+    return results
 
 
-def rows(workload: str, measured: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """(what, measured, simulated) of throughput and median of each kind of writer."""
-    for setting, result in zip(measured, simulated, strict=True):
-        figures = {key: each["median"] for key, each in setting["figures"].items()}
+def rows(rounds: Sequence[Round], simulated: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """(policy, class, what, measured in each round, simulated) of throughput and median of each kind of writer."""
+    for number, result in enumerate(simulated):
         policy = result["scenario"]["varied"]["policy"]
         for kind, name in CLASSES.items():
             latency = result["latencies"][name]
-            if f"{kind}_iops" not in figures or not latency["requests"]:
+            found = [each.figures[number] for each in rounds]
+            if f"{kind}_iops" not in found[0] or not latency["requests"]:
                 continue
             per_s = latency["requests"] / result["measured_s"]
-            yield workload, policy, f"{kind} requests/s", figures[f"{kind}_iops"], per_s
-            yield workload, policy, f"{kind} p50 us", figures[f"{kind}_p50_us"], latency["percentiles_us"]["p50"]
+            yield policy, kind, "requests/s", [each[f"{kind}_iops"] for each in found], per_s
+            yield policy, kind, "p50 us", [each[f"{kind}_p50_us"] for each in found], latency["percentiles_us"]["p50"]
 
 
-def calibration(folder: Path) -> tuple[Path, dict[str, float]]:
-    """Measure this machine, and fio; a speed that drifts wants that just before each workload."""
-    table = calibrate(folder)
-    makes_us = {block: fio_us(block.lower()) for block in ("4K", "1M")}
-    machine = tomllib.loads(table.read_text())
-    us = {name: cost["us"] for name, cost in machine["costs"].items()}
-    us |= {name: machine["groups"][0][name]["lz4"]["us"] for name in ("compress", "decompress")}
-    print(f"us: {us}, fio's {makes_us}", flush=True)
-    return table, makes_us
+def validate(workload: str, folder: Path) -> None:
+    scenario = folder / f"{workload}.toml"
+    rounds = [measure(workload, folder) for _ in range(ROUNDS)]
+    zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
+    costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
+    print(f"{workload}: us {costs}, fio's {makes}", flush=True)
+    for policy, kind, what, measured, computed in rows(rounds, simulate(scenario, costs, makes)):
+        seen = statistics.median(measured)
+        difference = 100 * (computed / seen - 1)
+        spread = f"{seen:,.0f} ({min(measured):,.0f}-{max(measured):,.0f})"
+        verdict = "" if abs(difference) <= BOUNDS[what] else "**"
+        print(
+            f"| {workload} | {policy} | {kind} {what} | {spread} | {computed:,.0f} |"
+            f" {verdict}{difference:+.0f} %{verdict} |",
+            flush=True,
+        )
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="zramfs-validate-") as name:
-        folder = Path(name)
-        for workload in WORKLOADS:
-            table, makes_us = calibration(folder)
-            measured, scenario = measure(workload, folder)
-            for what in rows(workload, measured, simulate(scenario, table, makes_us)):
-                *names, seen, computed = what
-                difference = 100 * (computed / seen - 1)
-                print(f"| {' | '.join(names)} | {seen:,.0f} | {computed:,.0f} | {difference:+.0f} % |", flush=True)
+        os.environ["TMPDIR"] = name  # where compare leaves scenarios of devices that it could not emulate
+        for workload in sys.argv[1:] or WORKLOADS:
+            validate(workload, Path(name))
 
 
 if __name__ == "__main__":

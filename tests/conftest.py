@@ -2,7 +2,7 @@
 
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from of_the_host import is_of_the_host
+from strict_machine import is_error
 
 from zramfs.abi import NEWEST, ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
@@ -38,8 +39,22 @@ _URING_SWITCH = Path("/sys/module/fuse/parameters/enable_uring")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let all tests of mounts run on one transport, or on several."""
+    """Let all tests of mounts run on one transport, or on several; and let no test be skipped unnoticed."""
     parser.addoption("--transports", default="", help="Those that mounts are tested on; default: as each test is for.")
+    parser.addoption(
+        "--strict-machine", action="store_true", help="Fail where a test is skipped for want of something."
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With --strict-machine, make an error of a test that this machine cannot run."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("--strict-machine"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if is_error(reason):
+            report.outcome, report.longrepr = "failed", f"--strict-machine: {reason}"
+    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,6 +18,8 @@ class ZramAbi:
     """`compressed_writeback` is there (7.0)."""
     keeps_marks_of_written_back: bool
     """A written-back page stays huge, recompressed or incompressible in block_state (7.0)."""
+    counts_access_in_seconds: bool
+    """When a page was accessed is known in seconds, by block_state and `idle` alike, and not in nanoseconds (7.0)."""
     fixes_params_at_init: bool
     """`algorithm_params` is EBUSY once the device is initialised (7.1)."""
     checks_priority_of_algo: bool
@@ -35,6 +37,7 @@ ZRAM_6_18: Final = ZramAbi(
     has_batch_size=False,
     has_compressed_writeback=False,
     keeps_marks_of_written_back=False,
+    counts_access_in_seconds=False,
     fixes_params_at_init=False,
     checks_priority_of_algo=False,
     recompresses_by_one=False,
@@ -47,6 +50,7 @@ ZRAM_7_3: Final = ZramAbi(
     has_batch_size=True,
     has_compressed_writeback=True,
     keeps_marks_of_written_back=True,
+    counts_access_in_seconds=True,
     fixes_params_at_init=True,
     checks_priority_of_algo=True,
     recompresses_by_one=True,

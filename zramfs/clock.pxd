@@ -26,8 +26,13 @@ cdef inline int64_t thread_cpu_ns() noexcept nogil:
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
     return now.tv_sec * 1000000000 + now.tv_nsec
 
-cdef inline uint32_t boot_time_s() noexcept nogil:
-    """ktime_get_boottime_seconds(): since the system was booted, the time that it was suspended included."""
+# 8 bytes, which callers pass in a register.
+cdef struct BootTime:
+    uint32_t s
+    uint32_t ns     # behind that second
+
+cdef inline BootTime boot_time() noexcept nogil:
+    """ktime_get_boottime(): since the system was booted, the time that it was suspended included."""
     cdef timespec now
     clock_gettime(CLOCK_BOOTTIME, &now)
-    return <uint32_t>now.tv_sec
+    return BootTime(<uint32_t>now.tv_sec, <uint32_t>now.tv_nsec)

@@ -33,6 +33,12 @@ class DeviceBusy(ZramError):  # noqa: N818
     errno = errno.EBUSY
 
 
+class ReadOnlyDevice(ZramError):  # noqa: N818
+    """The mount is read-only, and somebody wants to write, or to take the contents away."""
+
+    errno = errno.EROFS
+
+
 class NoSuchDevice(ZramError):  # noqa: N818
     """There is no device of this number, or it has been removed since the control file was opened."""
 
@@ -98,6 +104,12 @@ class Interrupted(ZramError):  # noqa: N818
     errno = errno.ECANCELED
 
 
+class NotSupported(ZramError):  # noqa: N818
+    """What is asked for cannot be had of this device, or of the package that works for it."""
+
+    errno = errno.EOPNOTSUPP
+
+
 class BackendBroken(ZramError):  # noqa: N818
     """A backend of another package broke its contract where nothing can be done without it; the text names both."""
 
@@ -132,3 +144,7 @@ class LibraryMissing(ZramError):  # noqa: N818
 
 class CommandFailed(ZramError):  # noqa: N818
     """A program that a verb needs (mkswap, swapon, …) is missing, or said no; the text is its last line."""
+
+
+class BadUsage(CommandFailed, InvalidValue):
+    """A verb was given an option, or a value of one, that it cannot take; the text is its line."""

@@ -20,5 +20,10 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text)
 
 
+def last_line(text: str) -> str:
+    """Return the last line that says something, or nothing."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def _escaped(letter: str) -> str:
     return ascii(letter)[1:-1]  # not by a codec, whose module a child that has become another user may not reach

@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ _CTL_GET_FREE: Final = 0x4C82
 FILE_FLAGS: Final = os.O_RDWR | os.O_DIRECT
 """How to open a file for `attach`: a FUSE file system learns from these flags that the writes are direct."""
 
+_GLANCES: Final = 10
+_GLANCE_S: Final = 0.02
+"""How often, and how long after each other, a loop device is looked at again before it counts as in use."""
+
+_FLAGS_READ_ONLY: Final = 1
 _FLAGS_AUTOCLEAR: Final = 4
 _FLAGS_DIRECT_IO: Final = 16
 
@@ -58,6 +64,23 @@ class BackingFile:
     inode: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopShape:
+    """How a loop device shows its file: from `offset_bytes` on, in sectors of 512 bytes to a page."""
+
+    is_read_only: bool = False
+    sector_bytes: int = PAGE_SIZE
+    offset_bytes: int = 0
+
+    @property
+    def file_flags(self) -> int:
+        """How to open the file."""
+        return FILE_FLAGS & ~os.O_ACCMODE | os.O_RDONLY if self.is_read_only else FILE_FLAGS
+
+
+_WHOLE: Final = LoopShape()
+
+
 @dataclass(frozen=True, slots=True)
 class LoopDevices:
     """All loop devices, by number. `folder` is where their nodes are."""
@@ -68,10 +91,10 @@ class LoopDevices:
         """Return the node of a loop device."""
         return self.folder / f"loop{number}"
 
-    def attach(self, file_fd: int, name: str, *, prefer: int | None = None) -> int:
-        """Bind a free loop device to an open file, with direct I/O and sectors of a page; return its number.
+    def attach(self, file_fd: int, name: str, *, prefer: int | None = None, shape: LoopShape = _WHOLE) -> int:
+        """Bind a free loop device to an open file, with direct I/O; return its number.
 
-        `file_fd` is opened with FILE_FLAGS, `name` is the file's whole path. `prefer` is taken if it is free.
+        `file_fd` is opened with the shape's flags, `name` is the file's whole path. `prefer` is taken if it is free.
         CommandFailed if there is no loop device.
         """
         while True:
@@ -79,26 +102,48 @@ class LoopDevices:
             prefer = None
             try:
                 with _opened(self.path(number), os.O_RDWR) as fd:
-                    fcntl.ioctl(fd, _CONFIGURE, _configuration(file_fd, name))
+                    fcntl.ioctl(fd, _CONFIGURE, _configuration(file_fd, name, shape))
             except OSError as error:
                 if error.errno != errno.EBUSY:  # somebody was faster
                     raise CommandFailed(f"cannot attach {name} to /dev/loop{number}: {error.strerror}") from error
             else:
                 return number
 
+    def bound(self) -> list[tuple[int, Path]]:
+        """Return the loop devices over files named as block files are, with these files' paths. Nobody is asked."""
+        found = []
+        for folder in _BLOCK_DEVICES.glob("loop*/loop"):
+            with suppress(OSError):
+                shown = (folder / "backing_file").read_bytes().removesuffix(b"\n")
+                if _block_file(shown):
+                    found.append((int(folder.parent.name.removeprefix("loop")), Path(os.fsdecode(shown))))
+        return sorted(found)
+
+    def shape(self, number: int) -> LoopShape:
+        """Return how a loop device shows its file; OSError if it is bound no more."""
+        folder = _BLOCK_DEVICES / f"loop{number}"
+        return LoopShape(
+            is_read_only=(folder / "ro").read_text().strip() == "1",
+            sector_bytes=int((folder / "queue/logical_block_size").read_text()),
+            offset_bytes=int((folder / "loop/offset").read_text()),
+        )
+
     def detach(self, number: int) -> bool:
         """Unbind a loop device; False, and nothing has changed, if it is open, mounted or used for swap.
 
-        For one in use, LOOP_CLR_FD asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
+        One that is open for a moment, as udev, lsblk and our own verbs do, is not in use. For one in use, LOOP_CLR_FD
+        asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
         """
         with _opened(self.path(number)) as fd:
-            try:
-                fcntl.ioctl(fd, _CLR_FD)
-                info = list(_INFO.unpack(_status(fd)))
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                return True
+            for wait_s in (*[_GLANCE_S] * _GLANCES, 0.0):
+                try:
+                    fcntl.ioctl(fd, _CLR_FD)
+                    info = list(_INFO.unpack(_status(fd)))
+                except OSError as error:
+                    if error.errno != errno.ENXIO:
+                        raise
+                    return True
+                time.sleep(wait_s)
             info[_FLAGS_FIELD] &= ~_FLAGS_AUTOCLEAR
             fcntl.ioctl(fd, _SET_STATUS64, _INFO.pack(*info))
         return False
@@ -188,6 +233,8 @@ class LoopDevices:
         try:
             with _opened(self.folder / "loop-control", os.O_RDWR) as fd:
                 return fcntl.ioctl(fd, _CTL_GET_FREE)
+        except PermissionError as error:
+            raise CommandFailed("loop devices need root; the block file can be used without one") from error
         except OSError as error:
             raise CommandFailed(f"no loop device can be had from /dev/loop-control: {error.strerror}") from error
 
@@ -253,9 +300,10 @@ def noted_name(path: str) -> bytes:
     return name[: _NAME_BYTES - len(digest)] + digest
 
 
-def _configuration(file_fd: int, name: str) -> bytes:
-    info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, _FLAGS_DIRECT_IO, noted_name(name), b"", b"", 0, 0)
-    return _CONFIG.pack(file_fd, PAGE_SIZE, info)
+def _configuration(file_fd: int, name: str, shape: LoopShape) -> bytes:
+    flags = _FLAGS_DIRECT_IO | (_FLAGS_READ_ONLY if shape.is_read_only else 0)
+    info = _INFO.pack(0, 0, 0, shape.offset_bytes, 0, 0, 0, 0, flags, noted_name(name), b"", b"", 0, 0)
+    return _CONFIG.pack(file_fd, shape.sector_bytes, info)
 
 
 def _status(fd: int) -> bytes:

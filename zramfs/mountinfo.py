@@ -16,7 +16,10 @@ _READ_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class MountedFilesystem:
-    """A line of mountinfo. `device` is major:minor of its files' st_dev; `options` are those of the file system."""
+    """A line of mountinfo. `device` is major:minor of its files' st_dev; `options` are those of the file system.
+
+    `root` is which of its folders or files shows at `point`: `/`, unless it is a bind mount of another one.
+    """
 
     mount_id: int
     device: str
@@ -24,6 +27,7 @@ class MountedFilesystem:
     kind: str
     source: str
     options: tuple[str, ...]
+    root: Path = Path("/")
 
     def option(self, name: str) -> str | None:
         """Return the value of an option of the file system, None if it does not have it."""
@@ -51,7 +55,7 @@ def parse_mounts(mountinfo: bytes) -> list[MountedFilesystem]:
 
 def _parse(line: bytes) -> MountedFilesystem:
     fields, _, rest = line.partition(b" - ")
-    mount_id, _, device, _, point, *_ = fields.split(b" ")
+    mount_id, _, device, root, point, *_ = fields.split(b" ")
     kind, source, options = rest.split(b" ", 2)
     return MountedFilesystem(
         mount_id=int(mount_id),
@@ -60,6 +64,7 @@ def _parse(line: bytes) -> MountedFilesystem:
         kind=os.fsdecode(kind),
         source=_unescaped(source),
         options=tuple(_unescaped(option) for option in options.split(b",")),
+        root=unescape(root),
     )
 
 

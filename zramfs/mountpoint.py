@@ -12,7 +12,7 @@ from typing import Final
 
 from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead, NotMounted
 from zramfs.kernel import unmount_nothing_linked
-from zramfs.mountinfo import FILESYSTEM_TYPE, mount_id_of, read_mounts
+from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, mount_id_of, read_mounts
 from zramfs.patience import ask_patiently
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
@@ -54,9 +54,20 @@ def find_mount_at(wanted: Path) -> Mount | None:
     found = None
     for mount in read_mounts():
         if mount.point == wanted:
-            uid, gid = int(mount.option("user_id") or 0), int(mount.option("group_id") or 0)
-            found = Mount(wanted, mount.kind, mount.device, mount.mount_id, uid, gid)
+            found = _mount_of(mount)
     return found
+
+
+def _mount_of(mount: MountedFilesystem) -> Mount:
+    uid, gid = int(mount.option("user_id") or 0), int(mount.option("group_id") or 0)
+    return Mount(mount.point, mount.kind, mount.device, mount.mount_id, uid, gid)
+
+
+def find_all_ours() -> list[Mount]:
+    """Return every zramfs mounted here, living or not, each once and by its first place; none is asked."""
+    topmost = {mount.point: mount for mount in read_mounts()}
+    ours = [each for each in topmost.values() if each.kind == FILESYSTEM_TYPE and each.root == Path("/")]
+    return [_mount_of(mount) for mount in {each.device: each for each in reversed(ours)}.values()][::-1]
 
 
 def find_ours(path: Path) -> Mount:
@@ -99,7 +110,7 @@ def prepare_mountpoint(path: Path) -> None:
         raise MountFailed(f"no permission to read {path}") from error
     if not is_empty:
         raise MountFailed(f"{path} is not empty: a mount would hide what is in it")
-    _require_fuse()
+    require_fuse()
 
 
 def take_away_if_dead(path: Path) -> None:
@@ -184,7 +195,8 @@ def _clean_up_dead_mount(path: Path) -> None:
         raise MountFailed(f"{path} holds a dead zramfs: clean up with: {_clean_up_command(path)}") from error
 
 
-def _require_fuse() -> None:
+def require_fuse() -> None:
+    """Check that this system can mount; MountFailed says what it lacks."""
     if not _FUSE_DEVICE.exists():
         raise MountFailed(f"{_FUSE_DEVICE} is missing: load the kernel's module with: modprobe fuse")
     if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -36,6 +36,51 @@ def ask_patiently(question: Callable[[], bytes]) -> bytes:
     os.kill(pid, signal.SIGKILL)  # it is about to end, unless its user has stopped it
     os.waitpid(pid, 0)
     return said
+
+
+def ask_each_patiently(questions: Sequence[Callable[[], bytes]], within_s: float) -> list[bytes | None]:
+    """Ask several at once, each in a child of its own: what they return, as above; None of those that are not done."""
+    asked = [_Asked(question) for question in questions]
+    ends_at = time.monotonic() + within_s
+    try:
+        while waiting := {each.fd: each for each in asked if not each.is_over}:
+            ready = select.select(list(waiting), [], [], max(0.0, ends_at - time.monotonic()))[0]
+            for fd in ready:
+                waiting[fd].read_some()
+            if not ready:
+                break
+        return [each.said if each.is_over else None for each in asked]
+    finally:
+        for each in asked:
+            each.end()
+
+
+class _Asked:
+    """A question and its child."""
+
+    def __init__(self, question: Callable[[], bytes]) -> None:
+        self.fd, write_fd = os.pipe()
+        self.said = b""
+        self.is_over = False
+        self._pid = os.fork()
+        if self._pid == 0:
+            _answer(question, write_fd)
+        os.close(write_fd)
+
+    def read_some(self) -> None:
+        """Read a part of the answer, which is there."""
+        part = os.read(self.fd, 1 << 16)
+        self.said += part
+        self.is_over = not part
+        if len(self.said) > _LONGEST_ANSWER:
+            self.said, self.is_over = b"", True
+
+    def end(self) -> None:
+        """Let the child go: one that is over is waited for, another may have to wait for long."""
+        os.close(self.fd)
+        os.kill(self._pid, signal.SIGKILL)
+        if self.is_over:
+            os.waitpid(self._pid, 0)
 
 
 def _read_all(fd: int) -> bytes:

@@ -1,3 +1,6 @@
+from typing import final
+
+@final
 class RequestMemory:
     held_bytes: int
     limit_bytes: int

@@ -133,6 +133,10 @@ cdef class StreamManager:
         """Counters by name, `inflight` and `inflight_max` (pages) among them."""
         return {}
 
+    def reset_statistics(self):
+        """Let `statistics` count anew, but for what is so now (`inflight`); False if it cannot."""
+        return False
+
     def failure(self):
         """Why no stream is given out any more, in a line; empty otherwise."""
         return ""

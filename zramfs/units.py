@@ -25,12 +25,13 @@ def memparse(text: str) -> int | None:
     number = _LEADING_NUMBER.match(text)
     if number is None:
         return None
-    value = _c_integer(number.group())
+    value = c_integer(number.group())
     suffix = text[number.end() : number.end() + 1].upper()
     return (value << _SUFFIX_SHIFT.get(suffix, 0)) & _U64_MASK
 
 
-def _c_integer(digits: str) -> int:
+def c_integer(digits: str) -> int:
+    """Read digits in the base that C gives them."""
     if digits[:2] in ("0x", "0X"):
         return int(digits, 16)
     return int(digits, 8 if digits[0] == "0" else 10)

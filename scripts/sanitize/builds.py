@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "sanitize"
 
-COPIED = ("pyproject.toml", "README.md", "LICENSE", "docs", "scripts", "zramfs", "tests")
+COPIED = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "docs", "scripts", "zramfs", "tests")
 BUILT = {".so", ".pyc"}
 
 _SWITCHED_OFF = re.compile(r"\b(boundscheck|wraparound|initializedcheck)(?:=|\()False\b")
@@ -69,7 +69,7 @@ class Build:
         flags = " ".join(self.flags)
         log = FOLDER / f"{self.name}.build.log"
         stamp = FOLDER / f"{self.name}.flags"
-        command = [sys.executable, "-c", "from setuptools import setup; setup()", "build_ext", "--inplace"]
+        command = [sys.executable, "setup.py", "build_ext", "--inplace"]
         if not stamp.exists() or stamp.read_text() != flags:
             command.append("--force")
         with log.open("w") as output:
@@ -110,13 +110,8 @@ def sources(root: Path = ROOT) -> Iterator[Path]:
     for name in COPIED:
         top = root / name
         for path in top.rglob("*") if top.is_dir() else [top]:
-            if path.is_file() and path.suffix not in BUILT and not is_generated(path):
+            if path.is_file() and path.suffix not in BUILT:
                 yield path.relative_to(root)
-
-
-def is_generated(path: Path) -> bool:
-    """Return whether Cython makes this C file of one beside it."""
-    return path.suffix in {".c", ".h"} and path.with_suffix(".pyx").exists()
 
 
 def with_checks(text: str) -> str:

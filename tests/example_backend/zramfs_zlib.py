@@ -14,11 +14,18 @@ from typing import Final
 
 import trio
 
-from zramfs.codec.run import FunctionCodec, RunCompressor
-from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
-from zramfs.errors import InvalidValue
-from zramfs.streams import Stream, StreamManager
-from zramfs.units import BytesLike
+from zramfs.backend_api import (
+    Accelerator,
+    AlgorithmParams,
+    Backend,
+    BackendParams,
+    BytesLike,
+    FunctionCodec,
+    InvalidValue,
+    RunCompressor,
+    Stream,
+    StreamManager,
+)
 
 _DEFAULT_LEVEL: Final = 6
 _STREAMS: Final = 16

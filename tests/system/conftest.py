@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from mounts import Mounted, is_mounted, zramfs
+from mounts import Mounted, is_mounted, prepared
 from of_the_host import is_of_the_host
 
 from zramfs.errors import MountFailed
@@ -99,7 +99,7 @@ def mount(tmp_path: Path, transport: str) -> Iterator[Callable[..., Mounted]]:
         log = tmp_path / f"log{len(mounts)}"
         sizes = ("--size", size) if size else ()
         by = ("--transport", transport) if companion and "--transport" not in options else ()
-        result = zramfs("mount", path, *sizes, "--log-file", log, *by, *options, companion=companion)
+        result = prepared("mount", path, *sizes, "--log-file", log, *by, *options, companion=companion)
         assert result.returncode == 0, result.stderr
         mounts.append(Mounted(path, log))
         return mounts[-1]
@@ -115,7 +115,7 @@ def _take_away(mounted: Mounted) -> None:
         with suppress(OSError):  # a dead mount cannot be looked at, and umount takes away what it has left
             for device in mounted.path.glob("zram*"):
                 _detach_loops(device)
-        if zramfs("umount", mounted.path).returncode != 0:
+        if prepared("umount", mounted.path).returncode != 0:
             subprocess.run(["fusermount3", "-u", "-z", mounted.path], check=False)
     if mounted.is_running():
         os.kill(mounted.pid, signal.SIGTERM)

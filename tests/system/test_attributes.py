@@ -2,6 +2,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,10 @@ MODES = {
     "ro": 0o444,
     "queue/logical_block_size": 0o444,
     "stream_policy": 0o644,
-    "stream_stat": 0o444,
+    "stream_stat": 0o644,
+    "latency_stat": 0o644,
+    "mem_limit_stat": 0o644,
+    "accel/stat": 0o644,
 }
 
 
@@ -47,11 +51,15 @@ def answer(mounted: Mounted, name: str, value: str) -> str:
     try:
         fd = os.open(mounted.attribute(name), os.O_WRONLY)
         try:
-            return f"ok({os.write(fd, value.encode())})"
-        finally:
-            os.close(fd)
+            written = os.write(fd, value.encode())
+        except OSError:
+            with suppress(OSError):  # that of a mount that ends meanwhile
+                os.close(fd)
+            raise
+        os.close(fd)
     except OSError as error:
         return errno.errorcode[error.errno or 0]
+    return f"ok({written})"
 
 
 def test_modes_are_the_kernels(mount: Mount) -> None:
@@ -266,7 +274,7 @@ def test_stat_counts_requests_and_sectors(mount: Mount) -> None:
 def test_status_json_has_what_is_promised(mount: Mount) -> None:
     status = mount().status()
     assert set(status["daemon"]) == {
-        *("pid", "version", "rss_bytes", "request_bytes", "request_limit_bytes", "transport")
+        *("pid", "version", "rss_bytes", "request_bytes", "request_limit_bytes", "transport", "metrics")
     }
     device = status["devices"][0]
     assert {"name", "disksize", "algorithm", "algorithms", "mm_stat", "io_stat", "streams", "accel"} <= set(device)

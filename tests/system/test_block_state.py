@@ -3,6 +3,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,24 @@ def test_block_state_of_many_pages_reads_in_any_portions(mount: Mount, portion: 
     pages = [int(line.split()[0]) for line in text.splitlines()]
     assert pages == [megabyte * 256 + page for megabyte in range(0, 64, 2) for page in range(256)]
     assert {line.split()[2] for line in text.splitlines()} == {b"s....."}
+
+
+@pytest.mark.parametrize(("abi", "has_fractions"), [("6.18", True), ("7.3", False)])
+def test_access_times_have_the_fractions_of_the_kernel_that_is_kept_to(
+    mount: Mount, abi: str, *, has_fractions: bool
+) -> None:
+    mounted = mount("--zram-abi", abi, size="16M")
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    for page in range(20):
+        write(mounted, page, os.urandom(4096))
+    times = [line.split()[1] for line in block_state_of(mounted).read_text().splitlines()]
+    assert len(times) == 20
+    assert int(began) <= min(map(float, times)) <= max(map(float, times)) <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert (len({each.partition(".")[2] for each in times}) > 1) is has_fractions
+    assert has_fractions or all(each.endswith(".000000") for each in times)
+    mounted.attribute("idle").write_text("4294967295")
+    with pytest.raises(OSError, match="Invalid argument") if not has_fractions else nullcontext():
+        mounted.attribute("idle").write_text("4294967296")
 
 
 def test_idle_marks_by_age_what_was_not_accessed_since(mount: Mount) -> None:

@@ -76,6 +76,8 @@ def test_compare_of_a_device_that_no_machine_can_emulate_warns_and_says_how_to_s
     assert words.endswith(f"A simulation can answer: zramfs simulate {scenario} --vary policy=auto")
     (simulated,) = tomllib.loads(scenario.read_text())["devices"]
     assert simulated["engines"] == 64
+    machine = tomllib.loads((tmp_path / "ask-machine.toml").read_text())
+    assert machine["costs"]["request"]["basis"] == "measured"
 
 
 def test_compare_json_has_warning_device_and_command_and_a_scenario_in_a_temporary_file() -> None:
@@ -89,6 +91,7 @@ def test_compare_json_has_warning_device_and_command_and_a_scenario_in_a_tempora
     scenario = Path(report["simulate"].split()[2])
     assert tomllib.loads(scenario.read_text())["loads"][0]["name"] == "flood"
     scenario.unlink()
+    scenario.with_name(f"{scenario.stem}-machine.toml").unlink()
 
 
 def test_compare_runs_a_job_file_of_the_users(tmp_path: Path) -> None:

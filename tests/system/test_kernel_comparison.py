@@ -1,6 +1,10 @@
-"""The same writes to the kernel's zram and to ours: all statistics are equal, at any moment, for any data."""
+"""The same writes to the kernel's zram and to ours: all statistics are equal, at any moment, for any data.
+
+ZRAMFS_TEST_PAGES says how many pages of each kind (400 unless told otherwise), ZRAMFS_TEST_SEED which ones.
+"""
 
 import errno
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -8,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import trio
 from reads import read
-from sample_pages import Pages, made_pages, real_pages
+from sample_pages import KINDS, Pages, made_pages, real_pages
 from zram_disks import PAGE, KernelZram, hot_added
 
 from zramfs.backends.registry import load_backend
@@ -19,6 +23,8 @@ from zramfs.device.statistics import MmStat
 from zramfs.errors import MemoryLimitReached
 
 PAGES = 8192
+COUNT = int(os.environ.get("ZRAMFS_TEST_PAGES", "400"))
+SEED = int(os.environ.get("ZRAMFS_TEST_SEED", "1"))
 
 OpenPair = Callable[[], AbstractAsyncContextManager["Pair"]]
 
@@ -210,3 +216,20 @@ async def test_all_kinds_of_data_mixed_are_equal(open_pair: OpenPair) -> None:
         await overwrite_and_discard(pair, pages, seed=11)
         await pair.compact()
         pair.assert_equal()
+
+
+@pytest.mark.timeout(120 + COUNT / 20)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_all_statistics_of_a_kind_are_equal(open_pair: OpenPair, kind: str) -> None:
+    """Each page at a random place, so that later ones replace others of another length."""
+    chance = random.Random(SEED)
+    written = 0
+    async with open_pair() as pair:
+        for page in KINDS[kind](COUNT, SEED):
+            assert await pair.write(chance.randrange(PAGES), page)
+            written += 1
+            if written % 64 == 0:
+                pair.assert_equal()
+        pair.assert_equal()
+    print(f"mm_stat is the kernel's all along {written} {kind} pages by {pair.kernel.algorithm}")
+    assert written > COUNT // 2

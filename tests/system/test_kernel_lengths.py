@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sample_pages import KINDS, phrases_and_runs
+from sample_pages import KINDS, phrases_and_runs, programs, texts
 from zram_disks import PAGE, KernelZram, hot_added
 
 from zramfs.backends.registry import load_backend
@@ -24,10 +24,10 @@ HUGE = 3625  # from this length on zram stores the page as it is
 class Lengths:
     """A page's length by either; 0 if it is same-filled, a page's if it is stored as it is."""
 
-    def __init__(self, kernel: KernelZram) -> None:
+    def __init__(self, kernel: KernelZram, requested: AlgorithmParams) -> None:
         self._kernel = kernel
         backend = load_backend(kernel.algorithm)
-        params = backend.setup_params(AlgorithmParams(), accelerator=None)
+        params = backend.setup_params(requested, accelerator=None)
         self._compressor = RunCompressor(backend.create_context(params), 1)
 
     def in_kernel(self, page: bytes) -> int:
@@ -41,10 +41,30 @@ class Lengths:
         return length if length < HUGE else PAGE
 
 
-@pytest.fixture(scope="module", params=["lz4", "lzo", "lzo-rle"])
-def lengths(request: pytest.FixtureRequest) -> Iterator[Lengths]:
-    with hot_added(PAGE, request.param) as kernel:
-        yield Lengths(kernel)
+DICTIONARIES = {
+    "programs": lambda: b"".join(programs(16, seed=1234)),
+    "text": lambda: b"".join(texts(3, seed=1234))[:10_000],
+    "phrases": lambda: phrases_and_runs(1234)[:500],
+    "eight bytes": lambda: b"zspages ",
+}
+"""The kernel fails every write with a dictionary of less than 8 bytes, or of more than 64 KiB."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=["lz4", "lzo", "lzo-rle", "lz4 level=7", *(f"lz4 with {name}" for name in DICTIONARIES)],
+)
+def lengths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lengths]:
+    algorithm, _, rest = request.param.partition(" ")
+    if not rest.startswith("with "):
+        with hot_added(PAGE, algorithm, parameters=rest) as kernel:
+            yield Lengths(kernel, AlgorithmParams(level=int(rest.removeprefix("level=")) if rest else None))
+        return
+    dictionary = DICTIONARIES[rest.removeprefix("with ")]()
+    path = tmp_path_factory.mktemp("dictionary") / "of_pages"
+    path.write_bytes(dictionary)
+    with hot_added(PAGE, algorithm, parameters=f"dict={path}") as kernel:
+        yield Lengths(kernel, AlgorithmParams(dictionary=dictionary))
 
 
 @pytest.mark.timeout(120 + COUNT / 20)

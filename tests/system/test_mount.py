@@ -49,7 +49,7 @@ def test_mount_lets_go_of_its_callers_pipe(tmp_path: Path) -> None:
         (["{tmp}/empty", "--stream-policy", "nope"], 2, "'nope' is not one of"),
         (["{tmp}/empty", "--devices", "0"], 2, "0 is not in the range"),
         (["{tmp}/empty", "--log-file", "{tmp}/missing/log"], 1, "cannot log to"),
-        (["{tmp}/empty", "--nope"], 2, "No such option"),
+        (["{tmp}/empty", "--nope"], 2, "No such option --nope"),
         ([], 2, "Missing argument"),
     ],
 )

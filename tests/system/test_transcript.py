@@ -28,8 +28,6 @@ class Difference(NamedTuple):
     depends_on_build: bool = False
 
 
-_EVERYWHERE = "fresh initialised written reset"
-
 DIFFERENCES = (
     Difference(
         "fresh",
@@ -42,14 +40,6 @@ DIFFERENCES = (
     Difference("fresh", "comp_algorithm in two parts", "[lzo-rle] \n", "[lz4] \n", "as above", depends_on_build=True),
     Difference("fresh", "comp_algorithm after all that", "[lzo-rle] \n", "[lz4] \n", "as above", depends_on_build=True),
     Difference("reset", "comp_algorithm to begin with", "[lzo-rle] \n", "[lz4] \n", "as above", depends_on_build=True),
-    Difference(
-        _EVERYWHERE,
-        "mode and size of queue/rotational",
-        "0644 4096",
-        "0444 4096",
-        "there is no queue that it would tune",
-    ),
-    Difference(_EVERYWHERE, "queue/rotational <- '0'", "ok(1)", "EACCES", "as above"),
     Difference(
         "initialised written", "idle <- '5'", "EINVAL", "ok(1)", "ours has access times always", depends_on_build=True
     ),

@@ -26,7 +26,9 @@ READABLE = (
     "disksize", "initstate", "comp_algorithm", "mm_stat", "io_stat", "debug_stat",
     "stat", "size", "dev", "ro", "removable", "hidden", "range", "ext_range", "alignment_offset",
     "queue/discard_granularity", "queue/hw_sector_size", "queue/logical_block_size", "queue/minimum_io_size",
-    "queue/optimal_io_size", "queue/physical_block_size", "queue/rotational",
+    "queue/optimal_io_size", "queue/physical_block_size", "queue/max_segments", "queue/zoned",
+    "queue/discard_max_hw_bytes",
+    "queue/max_write_streams", "queue/atomic_write_max_bytes", "queue/write_zeroes_unmap_max_hw_bytes",
 )  # fmt: skip
 
 HARMLESS_VALUES = {
@@ -43,6 +45,18 @@ HARMLESS_VALUES = {
     "mem_used_max": ["", "1", "x", "-1", "0x0", "0x", "18446744073709551616", "00", "0\n", "0"],
     "compact": ["", "1", "x"],
     "idle": ["", "x", "ALL", "all ", " all", "-1", "1.5", "0x", "5", "all\n", "all\0junk", "all"],
+    "queue/rotational": ["", "x", "-1", "1 ", "+1", "0x1", "4294967296", "0", "2\n"],
+    "queue/add_random": ["x", "0", "1"],
+    "queue/iostats_passthrough": ["x", "2", "0"],
+    "queue/stable_writes": ["x", "0", "1"],
+    "queue/nomerges": ["x", "1", "3", "2"],
+    "queue/read_ahead_kb": ["x", "-1", "4294967296", "5", "0", "128\n"],
+    "queue/max_sectors_kb": ["x", "3", "125", "0", "101"],
+    "queue/discard_max_bytes": ["x", "1", "4095", "2199023255040", "2199023259136", "1x", "8192"],
+    "queue/write_cache": ["", "x", "write", "write back\n", "none", "write throughs"],
+    "queue/write_zeroes_unmap_max_bytes": ["x", "4096", "0"],
+    "queue/io_poll": ["", "0", "1"],
+    "queue/io_poll_delay": ["", "x", "5"],
 }  # fmt: skip
 """What leaves a device in the state that it is in."""
 

@@ -33,10 +33,13 @@ class ZramDisk(ABC):
         self._attributes = attributes
         self._disksize = disksize
         self.algorithm = "lz4"  # from the next start on
+        self.parameters = ""  # likewise: what algorithm_params gets
         self._fd = -1
 
     def initialise(self) -> None:
         self.set("comp_algorithm", self.algorithm)
+        if self.parameters:
+            self.set("algorithm_params", self.parameters)
         self.set("disksize", str(self._disksize))
         self._fd = os.open(self._block_file, os.O_RDWR | os.O_DIRECT)
 
@@ -124,10 +127,10 @@ def _round_up(size: int) -> int:
 
 
 @contextmanager
-def hot_added(disksize: int, *algorithms: str) -> Iterator[KernelZram]:
+def hot_added(disksize: int, *algorithms: str, parameters: str = "") -> Iterator[KernelZram]:
     """Add a device to the kernel's and remove it afterwards; skips the test where that cannot be.
 
-    It has the first of the algorithms (lz4 if none is named), and must know all of them.
+    It has the first of the algorithms (lz4 if none is named) with its `parameters`, and must know all of them.
     """
     if os.geteuid() != 0:
         pytest.skip("a zram device of the kernel needs root")
@@ -141,6 +144,7 @@ def hot_added(disksize: int, *algorithms: str) -> Iterator[KernelZram]:
             pytest.skip(f"this kernel's zram has no {', '.join(sorted(missing))}")
         device = KernelZram(number, disksize)
         device.algorithm = wanted[0]
+        device.parameters = parameters
         try:
             device.initialise()
             yield device

@@ -14,11 +14,17 @@ from zramfs.zcomp.zcomp import Zcomp
 
 @contextmanager
 def open_lz4_disk(
-    disk: Disk, pages: int, *, limit_pages: int = 0, blocks: BlockMap | None = None, backend: Backend = LZ4
+    disk: Disk,
+    pages: int,
+    *,
+    limit_pages: int = 0,
+    blocks: BlockMap | None = None,
+    backend: Backend = LZ4,
+    in_fractions: bool = False,
 ) -> Iterator[Disk]:
     """Let a disk have so many pages meanwhile."""
     channels = disk.layer.channel_count
-    table = SlotTable(pages, limit_pages, blocks, channels)
+    table = SlotTable(pages, limit_pages, blocks, channels, in_fractions=in_fractions)
     zcomp = Zcomp(backend)
     disk.open(table, zcomp, [Codecs(zcomp.backend.create_context(zcomp.params)) for _ in range(channels)])
     try:
@@ -38,12 +44,18 @@ def lz4_disk(
     limit_pages: int = 0,
     blocks: BlockMap | None = None,
     backend: Backend = LZ4,
+    in_fractions: bool = False,
 ) -> Iterator[Disk]:
     """Open a disk of a layer of its own."""
     layer = BlockLayer(receivers, crew)
     try:
         with open_lz4_disk(
-            Disk("zram0", layer), pages, limit_pages=limit_pages, blocks=blocks, backend=backend
+            Disk("zram0", layer),
+            pages,
+            limit_pages=limit_pages,
+            blocks=blocks,
+            backend=backend,
+            in_fractions=in_fractions,
         ) as disk:
             yield disk
     finally:

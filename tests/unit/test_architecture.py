@@ -80,7 +80,7 @@ def name_of(path: Path) -> str:
 
 
 def test_the_table_names_every_part_once_and_no_other() -> None:
-    there = {part_of(path) for path in FILES} - {"__init__"}
+    there = {part_of(path) for path in FILES}
     assert sorted(name.split(".")[0].removesuffix("/") for name, _ in WRITTEN) == sorted(there)
 
 

@@ -31,6 +31,11 @@ _POLL_S: Final = 0.001
 
 _STATES: Final = ("offline", "online")
 
+_PERCENTILES: Final = ("model_p50_us", "observed_p50_us", "model_p99_us", "observed_p99_us")
+
+_NOT_COUNTED: Final = {"inflight", "inflight_max", "late_max_us", *_PERCENTILES}
+"""Of the statistics, those that do not only grow."""
+
 
 class EmulatedAccelerator:
     """A device like `profile` says; an `Accelerator` for any backend that wants to manage streams."""
@@ -115,6 +120,8 @@ class AcceleratorDriver(ManagedStreams):
     def __init__(self, queue: ModelledQueue, runs: list[CompressedRun]) -> None:
         super().__init__(queue, runs, 0)
         self._ring = queue.ring
+        self._before: Mapping[str, float] = {}
+        """What had been counted when `reset_statistics` was called."""
 
     def apply(self, profile: Profile, *, is_online: bool) -> None:
         """Let the profile's settings be in force, but for those that are fixed."""
@@ -160,6 +167,15 @@ class AcceleratorDriver(ManagedStreams):
 
     def statistics(self) -> Mapping[str, float]:
         """What the device did, in pages and events; latencies in µs, of the last 4096 runs with modelled time."""
+        return {key: value - self._before.get(key, 0) for key, value in self._counted().items()}
+
+    def reset_statistics(self) -> bool:
+        """Count anew. What the device has in flight stays, and so do its own counters, from which others learn."""
+        self.queue.reset_peaks()
+        self._before = {key: value for key, value in self._counted().items() if key not in _NOT_COUNTED}
+        return True
+
+    def _counted(self) -> Mapping[str, float]:
         queue, watch = self.queue, self.queue.watch
         counts = queue.counters()
         model_p50_us, model_p99_us = watch.model.percentiles_us(50, 99)
@@ -171,10 +187,7 @@ class AcceleratorDriver(ManagedStreams):
             "queue_full": self.queue_full_count(),
             "inflight": queue.inflight,
             "inflight_max": counts["inflight_max"],
-            "model_p50_us": model_p50_us,
-            "observed_p50_us": observed_p50_us,
-            "model_p99_us": model_p99_us,
-            "observed_p99_us": observed_p99_us,
+            **dict(zip(_PERCENTILES, (model_p50_us, observed_p50_us, model_p99_us, observed_p99_us), strict=True)),
             "modelled_runs": counts["modelled_runs"],
             "modelled_pages": counts["modelled_pages"],
             "late_completions": counts["late_completions"],

@@ -5,3 +5,4 @@ cdef class LatencyWindow:
     cdef uint64_t count
 
     cdef void add(self, int64_t sample_ns) noexcept nogil
+    cdef void clear(self) noexcept nogil

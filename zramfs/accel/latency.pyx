@@ -29,6 +29,10 @@ cdef class LatencyWindow:
         poke_i64(&self.samples_ns[self.count % WINDOW], sample_ns)
         store_u64(&self.count, self.count + 1)
 
+    cdef void clear(self) noexcept nogil:
+        """Forget them, on behalf of the thread that adds."""
+        store_u64(&self.count, 0)
+
     def percentile_us(self, percent):
         """The latency that so many percent do not exceed, in µs; 0 before the first."""
         return self.percentiles_us(percent)[0]

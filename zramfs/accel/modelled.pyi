@@ -1,6 +1,6 @@
 from collections.abc import Mapping, Sequence
+from typing import Self
 
-from zramfs.accel.descriptor import DescriptorStack
 from zramfs.accel.faults import FaultRate
 from zramfs.accel.injector import FaultInjector
 from zramfs.accel.ring import DescriptorRing
@@ -10,13 +10,12 @@ from zramfs.codec.run import CompressedRun
 
 class ModelledQueue:
     ring: DescriptorRing
-    descriptors: DescriptorStack
     faults: FaultInjector
     watch: RunWatch
     stall_ns: int
-    def __init__(
-        self, ring: DescriptorRing, runs: Sequence[CompressedRun], timing: Timing, faults: FaultInjector
-    ) -> None: ...
+    def __new__(
+        cls, ring: DescriptorRing, runs: Sequence[CompressedRun], timing: Timing, faults: FaultInjector
+    ) -> Self: ...
     def close(self) -> None: ...
     def configure(
         self, *, timing: Timing, timeout_ns: int, stall_ns: int, rates: Mapping[str, FaultRate], verifies: bool
@@ -27,3 +26,4 @@ class ModelledQueue:
     @property
     def inflight(self) -> int: ...
     def counters(self) -> Mapping[str, int]: ...
+    def reset_peaks(self) -> None: ...

@@ -134,6 +134,16 @@ cdef class ModelledQueue:
             "inline_work_ns": inline_work_ns,
         }
 
+    def reset_peaks(self):
+        """Let the most that there was begin anew, with what is now, and latencies with the next run."""
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            self.descriptors.most_taken = self.descriptors.depth - self.descriptors.free_count
+            self.watch.latest_ns = 0
+            self.watch.observed.clear()
+            self.watch.model.clear()
+            pthread_mutex_unlock(&self.lock)
+
     # ---- with no lock held ---------------------------------------------------------------------------
 
     cdef bint can_poll(self, int pages) noexcept nogil:

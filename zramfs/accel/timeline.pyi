@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Self, final
 
 from zramfs.accel.timing import Timing
 
@@ -7,8 +7,9 @@ NEVER: Final[int]
 
 def completion_times(submissions: Sequence[tuple[int, int]], timing: Timing) -> list[int]: ...
 
+@final
 class Timeline:
-    def __init__(self, timing: Timing, capacity: int) -> None: ...
+    def __new__(cls, timing: Timing, capacity: int) -> Self: ...
     costs: Mapping[str, int]
     def change_timing(self, timing: Timing) -> None: ...
     def submit(self, now_ns: int, run: int, pages: int) -> int: ...

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Self
 
 from zramfs.accel.latency import LatencyWindow
 from zramfs.accel.ring import DescriptorRing
@@ -14,6 +15,6 @@ class RunWatch:
     observed: LatencyWindow
     model: LatencyWindow
     timeout_ns: int
-    def __init__(
-        self, ring: DescriptorRing, compressed_runs: Sequence[CompressedRun], timing: Timing, most_pages: int
-    ) -> None: ...
+    def __new__(
+        cls, ring: DescriptorRing, compressed_runs: Sequence[CompressedRun], timing: Timing, most_pages: int
+    ) -> Self: ...

@@ -13,7 +13,7 @@ from zramfs.block.disk cimport Disk, fail, has_failed
 from zramfs.block.load cimport CORRUPT, LOADED, load_page
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport KEPT, NO_ROOM, discard_pages, store_run
-from zramfs.clock cimport boot_time_s, monotonic_ns
+from zramfs.clock cimport BootTime, boot_time, monotonic_ns
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.streams cimport Stream
 from zramfs.zcomp.zcomp cimport BEGUN_RUN, HAS_TO_WAIT, PERCPU, Choice, Zcomp
@@ -31,7 +31,7 @@ cdef inline const uint8_t *data_of(Bio *bio, uint64_t page) noexcept nogil:
 
 cdef void commit(Disk disk, Bio *bio, uint64_t page, void *stream) noexcept nogil:
     """Store a complete run from `page` on, and put its stream."""
-    cdef int result = store_run(disk.table, bio.channel, page, (<Stream>stream).run, boot_time_s())
+    cdef int result = store_run(disk.table, bio.channel, page, (<Stream>stream).run, boot_time())
     disk.zcomp.put_stream(stream)
     if result != KEPT:
         fail(bio, NO_ROOM_LEFT if result == NO_ROOM else CODEC_FAILED)
@@ -47,10 +47,10 @@ cdef void read_share(Bio *bio, int channel, uint64_t page, uint64_t end_page) no
 
 
 cdef inline void load_share(Disk disk, Bio *bio, Codecs codecs, uint64_t page, uint64_t end_page) noexcept nogil:
-    cdef uint32_t now_s = boot_time_s()
+    cdef BootTime now = boot_time()
     cdef int result
     while page < end_page and not has_failed(bio):
-        result = load_page(disk.table, page, codecs, <uint8_t *>data_of(bio, page), now_s)
+        result = load_page(disk.table, page, codecs, <uint8_t *>data_of(bio, page), now)
         if result == CORRUPT:
             fail(bio, PAGE_IS_CORRUPT)
         elif result != LOADED:

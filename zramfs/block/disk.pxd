@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zramfs.block.bio cimport Bio
+from zramfs.block.latency cimport LATENCY_BINS
 from zramfs.block.layer cimport BlockLayer
 from zramfs.block.slots cimport SlotTable
 from zramfs.block.trace cimport Tracer
@@ -8,9 +9,10 @@ from zramfs.memory cimport LazyMemory
 from zramfs.threads cimport pthread_mutex_t
 from zramfs.zcomp.zcomp cimport Zcomp
 
-# Of one channel: finished requests by Operation, failed ones, and those that came and went. All atomic. Two lines of cache.
+# Of one channel: what requests have finished, by Operation, failed ones, and those that came and went. All atomic. How
+# many have finished is in the bins of their latencies; those of reads and writes are in the page of memory that has all
+# else that a request counts.
 cdef struct IoCounts:
-    uint64_t ios[3]
     uint64_t sectors[3]
     uint64_t time_ns[3]
     uint64_t flushes
@@ -18,7 +20,9 @@ cdef struct IoCounts:
     uint64_t failed_writes
     uint64_t begun
     uint64_t ended
-    uint64_t unused[2]
+    uint64_t unused[5]
+    uint64_t bins[3][LATENCY_BINS]
+    uint64_t rest_of_the_page[360]
 
 cdef class Disk:
     cdef readonly str name
@@ -32,6 +36,7 @@ cdef class Disk:
     cdef public Tracer tracer           # None: no trace; changes only while the disk is closed
     cdef LazyMemory io_memory
     cdef IoCounts *io                   # by channel
+    cdef list latency_before            # of each Operation, the count of each bin when `latency_stat` was reset
     cdef int life                       # a Life: atomic
     cdef uint64_t size_now              # the disksize, 0 while it is closed: atomic
     cdef uint64_t busy_stamp_ms         # when `busy_ms_now` was brought up to date: atomic, and so is that
@@ -49,6 +54,7 @@ cdef class Disk:
     ) noexcept nogil
     cdef bint enter(self, Bio *bio) noexcept nogil
     cdef int64_t in_flight_now(self) noexcept nogil
+    cdef void add_up_latencies(self, int operation, uint64_t *total) noexcept nogil
     cdef void note_busy(self, int64_t now_ns, bint is_end) noexcept nogil
     cdef int read(self, Bio *bio) noexcept nogil
     cdef int write(self, Bio *bio) noexcept nogil

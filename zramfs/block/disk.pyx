@@ -55,11 +55,12 @@ from zramfs.block.bio_work cimport (
     write_share,
     write_some,
 )
+from zramfs.block.latency cimport LATENCY_BINS, edge_ns, latency_bin
 from zramfs.block.load cimport CORRUPT, ELSEWHERE, LOADED, load_range
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport IS_ELSEWHERE, KEPT, NO_ROOM, NOT_LOADED, discard_pages, patch_page
 from zramfs.block.trace cimport TraceRecord
-from zramfs.clock cimport boot_time_s, monotonic_ns
+from zramfs.clock cimport boot_time, monotonic_ns
 from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.streams cimport Stream
 from zramfs.threads cimport (
@@ -82,7 +83,7 @@ cdef enum Life:
     OPEN = 1
     CLOSING = 2     # it is being found out whether anything is in flight
 
-assert sizeof(IoCounts) == 128
+assert sizeof(IoCounts) == 8192
 
 
 cdef void fail(Bio *bio, int reason) noexcept nogil:
@@ -219,7 +220,7 @@ cdef class Disk:
             bio.share_pages = SHARE_PAGES
             return self.begin_work(bio)
         result = load_range(
-            self.table, bio.offset_bytes, bio.size_bytes, <Codecs>self.codecs[bio.channel], bio.data, boot_time_s()
+            self.table, bio.offset_bytes, bio.size_bytes, <Codecs>self.codecs[bio.channel], bio.data, boot_time()
         )
         if result == CORRUPT:
             fail(bio, PAGE_IS_CORRUPT)
@@ -336,7 +337,7 @@ cdef class Disk:
         cdef void *stream = self.zcomp.lock_percpu()
         cdef int result = patch_page(
             self.table, channel, page, skip_bytes, patch, size_bytes, <Codecs>self.codecs[channel],
-            <Stream>stream, boot_time_s(), contents, block
+            <Stream>stream, boot_time(), contents, block
         )
         self.zcomp.put_stream(stream)
         bio.pages_by_kind[0] += 1
@@ -389,7 +390,7 @@ cdef class Disk:
                 count_u64(&io.failed_reads, 1)
             elif bio.operation == WRITE:
                 count_u64(&io.failed_writes, 1)
-        count_u64(&io.ios[bio.operation], 1)
+        count_u64(&io.bins[bio.operation][latency_bin(now_ns - bio.began_ns)], 1)
         count_u64(&io.sectors[bio.operation], bio.size_bytes // SECTOR_BYTES)
         count_u64(&io.time_ns[bio.operation], now_ns - bio.began_ns)
         self.note_busy(now_ns, True)
@@ -441,7 +442,7 @@ cdef class Disk:
         cdef int result = LOADED
         if out.shape[0]:
             result = load_range(
-                self.table, offset_bytes, out.shape[0], <Codecs>self.codecs[0], &out[0], boot_time_s()
+                self.table, offset_bytes, out.shape[0], <Codecs>self.codecs[0], &out[0], boot_time()
             )
         return result
 
@@ -503,10 +504,37 @@ cdef class Disk:
 
     def finished(self, int operation):
         """Return how many requests of an Operation have ended, their sectors of 512 bytes, and their time in ns."""
-        ios = sum(peek_u64(&self.io[channel].ios[operation]) for channel in range(self.layer.channel_count))
+        cdef uint64_t by_latency[LATENCY_BINS]
+        cdef int each
+        self.add_up_latencies(operation, by_latency)
+        ios = sum([by_latency[each] for each in range(LATENCY_BINS)])
         sectors = sum(peek_u64(&self.io[channel].sectors[operation]) for channel in range(self.layer.channel_count))
         time_ns = sum(peek_u64(&self.io[channel].time_ns[operation]) for channel in range(self.layer.channel_count))
         return ios, sectors, time_ns
+
+    cdef void add_up_latencies(self, int operation, uint64_t *total) noexcept nogil:
+        """Requests of an Operation that have finished, by the bin of their latency: of all channels, and since ever."""
+        cdef int channel, each
+        memset(total, 0, LATENCY_BINS * sizeof(uint64_t))
+        for channel in range(self.layer.channel_count):
+            for each in range(LATENCY_BINS):
+                total[each] += peek_u64(&self.io[channel].bins[operation][each])
+
+    def latencies(self, int operation):
+        """Requests of an Operation that have finished since `reset_latencies`: {latency in ns that they stayed below: how many}."""
+        cdef uint64_t total[LATENCY_BINS]
+        cdef int each
+        self.add_up_latencies(operation, total)
+        before = self.latency_before[operation]
+        return {edge_ns(each + 1): total[each] - before[each] for each in range(LATENCY_BINS) if total[each] > before[each]}
+
+    def reset_latencies(self):
+        """Let `latencies` begin anew. What receivers count goes on, and nothing that they count meanwhile is lost."""
+        cdef uint64_t total[LATENCY_BINS]
+        cdef int operation, each
+        for operation in range(3):
+            self.add_up_latencies(operation, total)
+            self.latency_before[operation] = [total[each] for each in range(LATENCY_BINS)]
 
     def requests_of(self, int channel):
         """How many requests a channel has begun: a receiver's share."""
@@ -515,11 +543,15 @@ cdef class Disk:
     def forget_counts(self):
         """Begin to count anew; the disk is closed. Requests that it refuses may come and go meanwhile."""
         cdef IoCounts *io
-        cdef int channel, operation
+        cdef int channel, operation, each
+        self.latency_before = [[0] * LATENCY_BINS for _ in range(3)]
         for channel in range(self.layer.channel_count):
             io = &self.io[channel]
+            if peek_u64(&io.begun) == 0:
+                continue  # what nobody wrote to takes no memory
             for operation in range(3):
-                poke_u64(&io.ios[operation], 0)
+                for each in range(LATENCY_BINS):
+                    poke_u64(&io.bins[operation][each], 0)
                 poke_u64(&io.sectors[operation], 0)
                 poke_u64(&io.time_ns[operation], 0)
             poke_u64(&io.flushes, 0)

@@ -84,7 +84,7 @@ cdef class Loop:
         self, Disk disk not None, int channel, str operation, *, uint64_t first_page=0, uint64_t pages, int size_pages=1,
         bint is_async=False, bint verifies=False, uint64_t seed=1
     ):
-        if not 1 <= size_pages <= MOST_PAGES or size_pages > pages:
+        if not 1 <= size_pages <= MOST_PAGES or pages < <uint64_t>size_pages:
             raise ValueError(f"no requests of {size_pages} pages")
         self.disk, self.channel = disk, channel
         self.operation = -1 if operation == "mixed" else OPERATIONS[operation]

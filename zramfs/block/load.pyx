@@ -12,11 +12,12 @@ from zramfs.block.slots cimport (
     WRITTEN,
     lock_slot,
     marks_of,
+    touch_slot,
     unlock_slot_with,
 )
 
 
-cdef int load_page(SlotTable table, uint64_t page, Codecs codecs, uint8_t *out, uint32_t now_s) noexcept nogil:
+cdef int load_page(SlotTable table, uint64_t page, Codecs codecs, uint8_t *out, BootTime now) noexcept nogil:
     """zram_read_page(): fill `out` with 4096 bytes; a `Loaded`. That is an access, and clears the idle mark."""
     cdef Slot *slot = &table.slots[page]
     cdef uint8_t marks
@@ -27,7 +28,7 @@ cdef int load_page(SlotTable table, uint64_t page, Codecs codecs, uint8_t *out, 
     lock_slot(table, slot)
     marks = marks_of(slot)
     if slot.kind != EMPTY:
-        slot.accessed_s = now_s
+        touch_slot(table, page, slot, now)
         marks &= LASTING
     result = decode_page(table, slot, codecs, out)
     unlock_slot_with(slot, marks)
@@ -53,7 +54,7 @@ cdef int decode_page(SlotTable table, const Slot *slot, Codecs codecs, uint8_t *
 
 
 cdef int load_range(
-    SlotTable table, uint64_t offset_bytes, uint64_t size_bytes, Codecs codecs, uint8_t *out, uint32_t now_s
+    SlotTable table, uint64_t offset_bytes, uint64_t size_bytes, Codecs codecs, uint8_t *out, BootTime now
 ) noexcept nogil:
     """Load any range; LOADED, or what the first page that is not to be had so says: then `out` is worth nothing."""
     cdef uint8_t whole[PAGE_BYTES]
@@ -63,7 +64,7 @@ cdef int load_range(
     cdef int result
     while size_bytes:
         portion = min(PAGE_BYTES - skip, size_bytes)
-        result = load_page(table, page, codecs, out if portion == PAGE_BYTES else <uint8_t *>whole, now_s)
+        result = load_page(table, page, codecs, out if portion == PAGE_BYTES else <uint8_t *>whole, now)
         if result != LOADED:
             return result
         if portion < PAGE_BYTES:

@@ -20,13 +20,15 @@ from zramfs.block.slots cimport (
     Codecs,
     Slot,
     SlotTable,
+    contents_of,
     lock_slot,
     marks_of,
+    touch_slot,
     unlock_slot,
     unlock_slot_with,
 )
 from zramfs.block.store cimport KEPT, NO_ROOM, NOT_COMPRESSED, replace_by_block, replace_by_smaller
-from zramfs.clock cimport boot_time_s
+from zramfs.clock cimport BootTime, boot_time
 from zramfs.zcomp.zcomp cimport PercpuStream
 
 from collections import namedtuple
@@ -95,16 +97,16 @@ def commit_written_back(SlotTable table not None, uint64_t page, uint64_t block,
 def written_back(SlotTable table not None, uint64_t first_page, uint64_t end_page):
     """Pages in the range that are in the backing device, each a WrittenBack; that is an access."""
     cdef uint64_t page
-    cdef uint32_t now_s = boot_time_s()
+    cdef BootTime now = boot_time()
     cdef Slot seen
     found = []
     for page in range(first_page, end_page):
-        if access_written(table, page, now_s, &seen):
+        if access_written(table, page, now, &seen):
             found.append(WrittenBack(page, seen.value, seen.length, (seen.marks & PRIORITY) >> PRIORITY_SHIFT))
     return found
 
 
-cdef bint access_written(SlotTable table, uint64_t page, uint32_t now_s, Slot *seen) noexcept nogil:
+cdef bint access_written(SlotTable table, uint64_t page, BootTime now, Slot *seen) noexcept nogil:
     """Access a page that is in the backing device, and tell of its slot; False if it is not there."""
     cdef Slot *slot = &table.slots[page]
     if table.is_group_empty(page):
@@ -112,8 +114,8 @@ cdef bint access_written(SlotTable table, uint64_t page, uint32_t now_s, Slot *s
     lock_slot(table, slot)
     cdef bint is_written = slot.kind == WRITTEN
     if is_written:
-        slot.accessed_s = now_s
-        seen[0] = slot[0]
+        touch_slot(table, page, slot, now)
+        seen[0] = contents_of(slot)
     unlock_slot(slot)
     return is_written
 

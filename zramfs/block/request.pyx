@@ -167,6 +167,9 @@ cdef class TrioBio:
         self.bio.is_elsewhere = False
         return bool(is_done)
 
+    def tell(self):
+        """Say that it has ended to whoever waits for that: nobody, but for requests of our own."""
+
     def finish(self, int error_number=0):
         """End it here, with an errno or well."""
         cdef Bio *bio = self.bio

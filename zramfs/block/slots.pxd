@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from zramfs.atomic cimport fetch_and_u8, fetch_or_u8, peek_u8, poke_u8, store_u8
 from zramfs.block.blocks cimport BlockMap
+from zramfs.clock cimport BootTime
 from zramfs.codec.run cimport PAGE_BYTES, PageCodec
 from zramfs.memory cimport LazyMemory
 from zramfs.pool.zspool cimport ZsPool
@@ -32,7 +33,7 @@ cdef enum:
 # the slot's lock; `marks` is always written as a whole, because others try to set LOCKED.
 cdef struct Slot:
     uint64_t value
-    uint32_t accessed_s     # when it was last read or written, by boot_time_s()
+    uint32_t accessed_s     # when it was last read or written, by boot_time(); `touch_slot` notes it
     uint16_t length         # of its object, or of the one that was written back if that is to be known; otherwise 0
     uint8_t kind
     uint8_t marks
@@ -59,6 +60,8 @@ cdef class SlotTable:
     cdef LazyMemory memory              # has the slots, and behind them the counts of groups
     cdef Slot *slots
     cdef uint16_t *group_use            # slots in use, of each group: atomic
+    cdef LazyMemory fractions_memory
+    cdef uint32_t *fractions_ns         # beside `accessed_s` of each slot, by its lock; NULL where seconds are enough
     cdef readonly uint64_t page_count
     cdef readonly ZsPool pool
     cdef readonly BlockMap blocks       # those of the backing device; None without one
@@ -67,9 +70,14 @@ cdef class SlotTable:
     cdef readonly int channel_count
     cdef uint64_t slot_waits            # how often a slot's lock was waited for: atomic
     cdef uint64_t limit_pages_now       # mem_limit, 0 for none: atomic
+    cdef uint64_t limit_hits_now        # pages that mem_limit kept out: atomic
+    cdef uint64_t limit_hits_before     # of these, before they were counted anew: the event loop's
+    cdef int limit_told                 # whether the event loop has been told of one: atomic
+    cdef readonly int limit_fd          # an eventfd that says so
     cdef uint64_t compacted_pages_now   # by the event loop only
 
     cdef void wait_for_slot(self, Slot *slot) noexcept nogil
+    cdef void note_limit_hit(self) noexcept nogil
     cdef uint64_t find_page(self, uint64_t page, bint in_use) noexcept nogil
     cdef bint is_group_empty(self, uint64_t page) noexcept nogil
 
@@ -95,6 +103,16 @@ cdef inline Slot contents_of(const Slot *slot) noexcept nogil:
     contents.value, contents.accessed_s, contents.length = slot.value, slot.accessed_s, slot.length
     contents.kind, contents.marks = slot.kind, marks_of(slot)
     return contents
+
+cdef inline void touch_slot(SlotTable table, uint64_t page, Slot *slot, BootTime now) noexcept nogil:
+    """Note an access; the caller has the lock."""
+    slot.accessed_s = now.s
+    if table.fractions_ns != NULL:
+        table.fractions_ns[page] = now.ns
+
+cdef inline BootTime last_access_of(SlotTable table, uint64_t page) noexcept nogil:
+    """When a page in use was last accessed; the caller has the lock of its slot."""
+    return BootTime(table.slots[page].accessed_s, 0 if table.fractions_ns == NULL else table.fractions_ns[page])
 
 cdef inline void set_marks(Slot *slot, uint8_t marks) noexcept nogil:
     """Change its marks; the caller keeps the lock."""

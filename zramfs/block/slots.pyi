@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from typing import Self
 
 from zramfs.block.blocks import BlockMap
 from zramfs.codec.run import PageCodec
@@ -13,9 +14,15 @@ class Codecs:
 
 class SlotTable:
     limit_pages: int
-    def __init__(
-        self, page_count: int, limit_pages: int = 0, blocks: BlockMap | None = None, channel_count: int = 1
-    ) -> None: ...
+    def __new__(
+        cls,
+        page_count: int,
+        limit_pages: int = 0,
+        blocks: BlockMap | None = None,
+        channel_count: int = 1,
+        *,
+        in_fractions: bool = False,
+    ) -> Self: ...
     @property
     def page_count(self) -> int: ...
     @property
@@ -38,6 +45,13 @@ class SlotTable:
     def freed_notifications(self) -> int: ...
     @property
     def lock_waits(self) -> int: ...
+    @property
+    def limit_hits(self) -> int: ...
+    @property
+    def limit_fd(self) -> int: ...
+    def reset_limit_hits(self) -> None: ...
+    def heed_limit(self) -> None: ...
+    def rearm_limit(self) -> None: ...
     @property
     def used_pages(self) -> int: ...
     @property

@@ -4,8 +4,10 @@
 `load` reads slots, `store` is the only code that fills and empties them.
 """
 
+import os
 
-from zramfs.atomic cimport count_u64, pause, peek_i64, peek_u16, peek_u64, poke_u64
+from zramfs.atomic cimport count_u64, exchange_int, pause, peek_i64, peek_u16, peek_u64, poke_int, poke_u64
+from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.threads cimport sched_yield
 
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES as _HUGE_CLASS_BYTES
@@ -48,10 +50,14 @@ cdef class SlotTable:
     """The slots of `page_count` pages, with the pool that holds their objects.
 
     The table is address space until a page is written. `limit_pages` is mem_limit, 0 for none; `blocks` are those of
-    the backing device, if there is one. Raises MemoryError when not even address space can be had.
+    the backing device, if there is one. `in_fractions`: times of access are kept more exactly than in seconds, for 4
+    bytes more a page. Raises MemoryError when not even address space can be had.
     """
 
-    def __cinit__(self, uint64_t page_count, uint64_t limit_pages=0, BlockMap blocks=None, int channel_count=1):
+    def __cinit__(
+        self, uint64_t page_count, uint64_t limit_pages=0, BlockMap blocks=None, int channel_count=1, *,
+        bint in_fractions=False
+    ):
         cdef uint64_t slots_bytes = page_count * sizeof(Slot)
         cdef uint64_t groups_bytes = (page_count // GROUP_SLOTS + 1) * sizeof(uint16_t)
         self.page_count = page_count
@@ -60,10 +66,19 @@ cdef class SlotTable:
         self.memory = LazyMemory(slots_bytes + groups_bytes)
         self.slots = <Slot *>self.memory.start
         self.group_use = <uint16_t *>(self.memory.start + slots_bytes)
+        if in_fractions:
+            self.fractions_memory = LazyMemory(page_count * sizeof(uint32_t))
+            self.fractions_ns = <uint32_t *>self.fractions_memory.start
         self.channel_count = channel_count
         self.counts_memory = LazyMemory(channel_count * sizeof(StoreCounts))
         self.counts = <StoreCounts *>self.counts_memory.start
         self.pool = ZsPool()
+        self.limit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.limit_fd < 0:
+            raise MemoryError("no eventfd for mem_limit")
+
+    def __dealloc__(self):
+        self.close_limit()
 
     # ---- slots --------------------------------------------------------------------------------------------------
 
@@ -152,6 +167,36 @@ cdef class SlotTable:
     def limit_pages(self, uint64_t pages):
         poke_u64(&self.limit_pages_now, pages)
 
+    cdef void note_limit_hit(self) noexcept nogil:
+        """Count a page that mem_limit keeps out, and tell the event loop of the first."""
+        count_u64(&self.limit_hits_now, 1)
+        if not exchange_int(&self.limit_told, 1):
+            eventfd_write(self.limit_fd, 1)
+
+    @property
+    def limit_hits(self):
+        """Pages that mem_limit kept out, since `reset_limit_hits`."""
+        return peek_u64(&self.limit_hits_now) - self.limit_hits_before
+
+    def reset_limit_hits(self):
+        """Count them anew."""
+        self.limit_hits_before = peek_u64(&self.limit_hits_now)
+
+    def heed_limit(self):
+        """Let `limit_fd` be readable no more, because whoever waits for it has been told."""
+        cdef uint64_t ignored
+        eventfd_read(self.limit_fd, &ignored)
+
+    def rearm_limit(self):
+        """Tell of the next page that mem_limit keeps out."""
+        poke_int(&self.limit_told, 0)
+
+    def close_limit(self):
+        """Close `limit_fd`, for which nobody waits."""
+        if self.limit_fd >= 0:
+            os.close(self.limit_fd)
+        self.limit_fd = -1
+
     @property
     def used_pages(self):
         """Pages of memory in zspages: mem_used_total, in pages."""
@@ -188,9 +233,11 @@ cdef class SlotTable:
 
     def close(self):
         """Give all memory back at once; the table holds nothing any more. Nobody uses it."""
+        self.close_limit()
         self.pool.clear()
-        self.memory = None
+        self.memory = self.fractions_memory = None
         self.slots = NULL
+        self.fractions_ns = NULL
         self.page_count = 0
 
     def __repr__(self):

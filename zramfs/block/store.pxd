@@ -1,6 +1,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from zramfs.block.slots cimport Codecs, Slot, SlotTable
+from zramfs.clock cimport BootTime
 from zramfs.codec.run cimport CompressedPage, CompressedRun
 from zramfs.streams cimport Stream
 
@@ -13,10 +14,10 @@ cdef enum Stored:
     NO_CANDIDATE = 5    # of a replacement: the page was accessed or freed since it was chosen
     NOT_SMALLER = 6     # likewise: the other object saves no memory
 
-cdef int store_run(SlotTable table, int channel, uint64_t first_page, CompressedRun run, uint32_t now_s) noexcept nogil
+cdef int store_run(SlotTable table, int channel, uint64_t first_page, CompressedRun run, BootTime now) noexcept nogil
 cdef int patch_page(
     SlotTable table, int channel, uint64_t page, uint32_t skip_bytes, const uint8_t *patch, uint32_t size_bytes,
-    Codecs codecs, Stream stream, uint32_t now_s, const uint8_t *contents, uint64_t block
+    Codecs codecs, Stream stream, BootTime now, const uint8_t *contents, uint64_t block
 ) noexcept nogil
 cdef uint64_t discard_pages(
     SlotTable table, int channel, uint64_t first_page, uint64_t pages, uint64_t most_freed

@@ -24,6 +24,7 @@ from zramfs.block.slots cimport (
     contents_of,
     lock_slot,
     marks_of,
+    touch_slot,
     unlock_slot,
     unlock_slot_with,
 )
@@ -39,7 +40,7 @@ assert HUGE_CLASS_BYTES == _HUGE_CLASS_BYTES
 
 
 cdef int store_run(
-    SlotTable table, int channel, uint64_t first_page, CompressedRun run, uint32_t now_s
+    SlotTable table, int channel, uint64_t first_page, CompressedRun run, BootTime now
 ) noexcept nogil:
     """Commit a compressed run to the pages from `first_page` on, in order; a `Stored`.
 
@@ -50,16 +51,14 @@ cdef int store_run(
     cdef int result
     for i in range(run.count):
         expect_replaced(table, first_page + i)
-        result = make_contents(table, first_page + i, &run.pages[i], now_s, &fresh)
+        result = make_contents(table, first_page + i, &run.pages[i], &fresh)
         if result != KEPT:
             return result
-        replace_contents(table, channel, first_page + i, fresh)
+        replace_contents(table, channel, first_page + i, fresh, now)
     return KEPT
 
 
-cdef int make_contents(
-    SlotTable table, uint64_t page, CompressedPage *compressed, uint32_t now_s, Slot *fresh
-) noexcept nogil:
+cdef int make_contents(SlotTable table, uint64_t page, CompressedPage *compressed, Slot *fresh) noexcept nogil:
     """Describe a compressed page as a slot, with an object of its own if it needs one; a `Stored`.
 
     As zram_write_page() does: allocate, then check the limit. So the peak counts the old object and the new one.
@@ -67,17 +66,18 @@ cdef int make_contents(
     cdef bint is_huge = compressed.length >= HUGE_CLASS_BYTES
     cdef uint16_t length = PAGE_BYTES if is_huge else <uint16_t>compressed.length
     cdef uint64_t limit_pages
-    fresh[0] = Slot(value=compressed.fill, accessed_s=now_s, length=0, kind=SAME, marks=0)
+    fresh[0] = Slot(value=compressed.fill, accessed_s=0, length=0, kind=SAME, marks=0)
     if compressed.length == SAME_FILLED:
         return KEPT
     if compressed.length < 0:
         return NOT_COMPRESSED
-    fresh[0] = Slot(value=table.pool.allocate(length, page), accessed_s=now_s, length=length, kind=STORED, marks=0)
+    fresh[0] = Slot(value=table.pool.allocate(length, page), accessed_s=0, length=length, kind=STORED, marks=0)
     if fresh.value == NO_HANDLE:
         return NO_ROOM
     limit_pages = peek_u64(&table.limit_pages_now)
     if limit_pages and table.pool.pages_in_use() > limit_pages:
         table.pool.free(fresh.value)
+        table.note_limit_hit()
         return NO_ROOM
     memcpy(table.pool.payload(fresh.value), compressed.page if is_huge else compressed.data, length)
     return KEPT
@@ -92,10 +92,11 @@ cdef inline void expect_replaced(SlotTable table, uint64_t page) noexcept nogil:
     unlock_slot(slot)
 
 
-cdef void replace_contents(SlotTable table, int channel, uint64_t page, Slot fresh) noexcept nogil:
-    """Let the page hold this, and free what it held."""
+cdef void replace_contents(SlotTable table, int channel, uint64_t page, Slot fresh, BootTime now) noexcept nogil:
+    """Let the page hold this, which is an access, and free what it held."""
     cdef Slot *slot = &table.slots[page]
     lock_slot(table, slot)
+    touch_slot(table, page, slot, now)
     free_contents(table, exchange_slot(table, channel, page, slot, fresh))
 
 
@@ -105,7 +106,10 @@ cdef inline uint16_t object_bytes(const Slot *slot) noexcept nogil:
 
 
 cdef Slot exchange_slot(SlotTable table, int channel, uint64_t page, Slot *slot, Slot fresh) noexcept nogil:
-    """Fill a slot that the caller has locked, unlock and count it; what it held is the caller's to free."""
+    """Fill a slot that the caller has locked, unlock and count it; what it held is the caller's to free.
+
+    The time of its last access stays.
+    """
     cdef Slot old = contents_of(slot)
     cdef StoreCounts *counts = &table.counts[channel]
     cdef bint was_used = old.kind != EMPTY
@@ -113,7 +117,6 @@ cdef Slot exchange_slot(SlotTable table, int channel, uint64_t page, Slot *slot,
     cdef uint16_t old_bytes = object_bytes(&old)
     cdef uint16_t fresh_bytes = object_bytes(&fresh)
     slot.value = fresh.value
-    slot.accessed_s = fresh.accessed_s
     slot.length = fresh.length
     poke_u8(&slot.kind, fresh.kind)
     if is_used != was_used:
@@ -141,7 +144,7 @@ cdef void free_contents(SlotTable table, Slot old) noexcept nogil:
 
 cdef int patch_page(
     SlotTable table, int channel, uint64_t page, uint32_t skip_bytes, const uint8_t *patch, uint32_t size_bytes,
-    Codecs codecs, Stream stream, uint32_t now_s, const uint8_t *contents, uint64_t block
+    Codecs codecs, Stream stream, BootTime now, const uint8_t *contents, uint64_t block
 ) noexcept nogil:
     """Read, patch, compress and store one page, in one step for everybody else; a `Stored`.
 
@@ -165,10 +168,11 @@ cdef int patch_page(
     else:
         memcpy(whole + skip_bytes, patch, size_bytes)
     stream.compress_pages(whole, 1)
-    result = make_contents(table, page, &stream.run.pages[0], now_s, &fresh)
+    result = make_contents(table, page, &stream.run.pages[0], &fresh)
     if result != KEPT:
         unlock_slot(slot)
         return result
+    touch_slot(table, page, slot, now)
     free_contents(table, exchange_slot(table, channel, page, slot, fresh))
     return KEPT
 
@@ -214,7 +218,7 @@ cdef bint replace_by_block(
     if not marks_of(slot) & PENDING:
         unlock_slot(slot)
         return False
-    fresh = Slot(value=block, accessed_s=slot.accessed_s, length=0, kind=WRITTEN, marks=0)
+    fresh = Slot(value=block, accessed_s=0, length=0, kind=WRITTEN, marks=0)
     if remembers:
         fresh.length = slot.length
         fresh.marks = marks_of(slot) & LASTING
@@ -250,7 +254,6 @@ cdef int replace_by_smaller(
         unlock_slot(slot)
         return result
     memcpy(table.pool.payload(fresh.value), compressed.data, compressed.length)
-    fresh.accessed_s = slot.accessed_s
     fresh.length = <uint16_t>compressed.length
     fresh.kind = STORED
     fresh.marks = priority << PRIORITY_SHIFT

@@ -6,12 +6,16 @@ The question is put by a child, as the mount's owner if root asks: FUSE shows a 
 import json
 import os
 import pwd
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
 
 from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead, ZramError
 from zramfs.mountpoint import Mount, no_answer, require_living
-from zramfs.patience import ask_patiently
+from zramfs.patience import ask_each_patiently, ask_patiently
+
+_OVERVIEW_S: Final = 5.0
+"""How long all of several mounts are waited for: a busy daemon answers within a fraction of a second."""
 
 
 def ask(mount: Mount, question: Callable[[], Any], *, as_owner: bool = True) -> Any:
@@ -34,6 +38,31 @@ def ask_living(mount: Mount, question: Callable[[], Any], *, as_owner: bool = Tr
         return question()
 
     return ask(mount, question_to_living, as_owner=as_owner)
+
+
+def ask_all_living(
+    asked: Sequence[tuple[Mount, Callable[[], Any]]], within_s: float = _OVERVIEW_S
+) -> list[Any | MountFailed]:
+    """Ask several mounts at once, like `ask_living`: the answer of each, or why there is none."""
+
+    def question_to(mount: Mount, question: Callable[[], Any]) -> bytes:
+        def question_to_living() -> Any:
+            require_living(mount)
+            return question()
+
+        return _answer(mount, question_to_living, as_owner=True)
+
+    told = ask_each_patiently([partial(question_to, *each) for each in asked], within_s)
+    return [_outcome(mount, said) for (mount, _), said in zip(asked, told, strict=True)]
+
+
+def _outcome(mount: Mount, said: bytes | None) -> Any | MountFailed:
+    if said is None:
+        return no_answer(mount.path)
+    try:
+        return _understand(mount, said)
+    except MountFailed as error:
+        return error
 
 
 def owner_name(mount: Mount) -> str:

@@ -15,14 +15,14 @@ from typing import Final
 import click
 from rich.console import Console
 
-from zramfs.cli.parameters import json_option
-from zramfs.cli.values import SIZE, Parsed
+from zramfs.cli.parameters import Parsed, json_option
+from zramfs.cli.values import SIZE
 from zramfs.compare.fio import FioWorkload
 from zramfs.compare.machine import describe_machine, describe_versions, require_memory
 from zramfs.compare.programs import Interrupted, Interruption
 from zramfs.compare.report import Circumstances, render_report
 from zramfs.compare.rounds import Comparison
-from zramfs.compare.scenario import scenario_of, simulate_line
+from zramfs.compare.scenario import measure_machine, scenario_of, simulate_line
 from zramfs.compare.settings import POLICIES, Variation, combine, parse_variation
 from zramfs.compare.swap_storm import SwapStorm
 from zramfs.compare.table import as_json as comparison_as_json
@@ -82,8 +82,8 @@ _WORKLOAD: Final = Parsed("name|file.fio", _workload)
 @click.option(
     "--scenario",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write what is compared as a scenario for zramfs simulate; done anyway, in a temporary file, where this "
-    "machine cannot emulate the device.",
+    help="Also write what is compared as a scenario for zramfs simulate, and beside it the table of this machine, "
+    "which is measured for 10 s; done anyway, in temporary files, where this machine cannot emulate the device.",
 )
 @json_option
 def compare(
@@ -118,7 +118,7 @@ def compare(
         try:
             return _run(comparison, interruption, observes=report is not None)
         finally:
-            simulate = _write_scenario(comparison, scenario)
+            simulate = _write_scenario(comparison, scenario, is_interrupted=interruption.is_requested)
             _show(comparison, circumstances, simulate, as_json=as_json)
             if report and comparison.measured:
                 _write(report, render_report(comparison, circumstances, simulate))
@@ -133,21 +133,36 @@ def _check(workload: Workload, plan: Plan, outputs: Sequence[Path]) -> None:
     workload.check(plan)
 
 
-def _write_scenario(comparison: Comparison, path: Path | None) -> str:
+def _write_scenario(comparison: Comparison, path: Path | None, *, is_interrupted: bool) -> str:
     """Write the scenario where it is wanted, or where only it can answer; the command that simulates it, or nothing."""
     measured = comparison.measured
     is_needed = any(judge(row, measured).warning for row in measured)
-    text = scenario_of(comparison)
     if not (path or is_needed):
         return ""
-    if text is None:
+    if scenario_of(comparison, Path()) is None:
         return _OWN_SCENARIO if is_needed else ""
     if path is None:
         descriptor, name = tempfile.mkstemp(prefix=f"zramfs-{comparison.workload.name}-", suffix=".toml")
         os.close(descriptor)
         path = Path(name)
-    _write(path, text)
+    table = path.with_name(f"{path.stem}-machine.toml")
+    _write(path, scenario_of(comparison, table) or "")
+    _measure_machine(table, is_interrupted=is_interrupted)
     return simulate_line(comparison, path)
+
+
+def _measure_machine(table: Path, *, is_interrupted: bool) -> None:
+    """Measure this machine for the scenario; if that fails, what was compared is shown all the same."""
+    reason = "interrupted"
+    if not is_interrupted:
+        try:
+            measure_machine(table)
+        except CommandFailed as error:
+            reason = str(error)
+        else:
+            return
+    how = f"zramfs simulate --calibrate {table} --through a fresh mount writes it"
+    click.echo(f"zramfs: this machine's table is missing, for it was not measured ({reason}): {how}", err=True)
 
 
 def _circumstances() -> Circumstances:

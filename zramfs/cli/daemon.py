@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from zramfs.abi import ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import Profile
 from zramfs.block.layer import BlockLayer
+from zramfs.cli.metrics_process import serve_metrics
+from zramfs.cli.parent import Parent
 from zramfs.cli.signals import DaemonSignals
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree, device_tree
@@ -47,6 +50,14 @@ _REQUEST_LIMIT_BYTES: Final = 320 << 20
 """What may be held of writes that wait: a default queue of 256 requests of 1 MiB, and a quarter more."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServedMetrics:
+    """Where metrics are served, and the socket that listens there."""
+
+    address: str
+    listener: socket.socket
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRequest:
     """What `zramfs mount` was asked for, checked. `disksize` None leaves the devices uninitialised."""
@@ -62,13 +73,24 @@ class MountRequest:
     transport: str
     busy_poll_us: int
     allow_other: bool
+    read_only: bool
     trace_path: Path | None
+    metrics: ServedMetrics | None = None
+
+    @property
+    def kept_fds(self) -> list[int]:
+        """Descriptors that were opened for the daemon."""
+        return [self.metrics.listener.fileno()] if self.metrics else []
 
 
-async def run(request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None]) -> None:
-    """Serve the mount until it is unmounted. MountFailed, or another ZramError, if it cannot be made."""
+async def run(
+    request: MountRequest, signals: DaemonSignals, on_ready: Callable[[], None], parent: Parent | None = None
+) -> None:
+    """Serve the mount until it is unmounted, or `parent` ends. MountFailed, or another ZramError, if it cannot be."""
     async with trio.open_nursery() as attending:
         attending.start_soon(signals.attend)
+        if parent is not None:
+            attending.start_soon(parent.await_end, signals.ask_to_end)
         failure = await _run_devices(request, signals, on_ready)
         attending.cancel_scope.cancel()
     if failure is not None:
@@ -93,7 +115,8 @@ async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: 
                 serving.start_soon(server.serve)
                 if trace is not None:
                     serving.start_soon(trace.serve)
-                failure = await _serve_or_fail(request, layer, devices, own_mount, link, signals, on_ready)
+                ready = partial(_begin, request, serving, on_ready)
+                failure = await _serve_or_fail(request, layer, devices, own_mount, link, signals, ready)
                 serving.cancel_scope.cancel()
         finally:
             link.close()
@@ -102,6 +125,13 @@ async def _run_devices(request: MountRequest, signals: DaemonSignals, on_ready: 
             if trace is not None:
                 trace.close()
     return failure
+
+
+def _begin(request: MountRequest, serving: trio.Nursery, on_ready: Callable[[], None]) -> None:
+    """The mount answers: say so, and let what reads it begin."""
+    on_ready()
+    if request.metrics is not None:
+        serving.start_soon(serve_metrics, request.metrics.listener, request.mountpoint)
 
 
 async def _serve_or_fail(
@@ -143,7 +173,14 @@ async def _serve(
     swap_guard = SwapGuard(receivers.set_io_flushers)
     filesystem = ZramFilesystem(
         devices,
-        control_tree=control_tree(devices, swap_guard, link, request_memory, receivers),
+        control_tree=control_tree(
+            devices,
+            swap_guard,
+            link,
+            request_memory,
+            receivers,
+            metrics_address=request.metrics.address if request.metrics else "none",
+        ),
         device_tree=partial(device_tree, devices=devices),
         handles=receivers.handles,
         on_ready=on_ready,
@@ -175,5 +212,6 @@ def _make_device(
         mem_limit_pages=round_up_to_page(request.mem_limit_bytes) // PAGE_SIZE,
         policy=request.policy,
         abi=request.abi,
+        is_read_only=request.read_only,
     )
     return ZramDevice(name, server=server, nursery=nursery, config=config, trace=trace, own_mount=own_mount)

@@ -1,42 +1,95 @@
-"""Leaves a daemon behind: the caller returns when it is ready, or with its one line of error."""
+"""Starts a daemon: its starter learns that it is ready, or the one line of error."""
 
 import logging
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from zramfs.cli.log import DaemonLog
 from zramfs.cli.signals import DaemonSignals, signals_held
-from zramfs.errors import MountFailed, ZramError
+from zramfs.errors import CommandFailed, MountFailed, ZramError
 
 _log: Final = logging.getLogger(__name__)
 
 _READY: Final = b"ready\n"
 
 
-@contextmanager
-def leave_daemon(log: DaemonLog, signals: DaemonSignals) -> Iterator[Callable[[], None]]:
-    """Run the body of the `with` in a daemon; its value is called to say that it is ready.
+class DaemonProcess:
+    """A daemon that has been started, as its starter sees it."""
 
-    Only the daemon enters the body, and ends with it. The caller never comes back from the `with`: it exits with 0
-    when the daemon is ready, or MountFailed tells why it is not.
+    def __init__(self, pid: int, said_fd: int, log_place: str) -> None:
+        self.pid = pid
+        self.fd = os.pidfd_open(pid)
+        self._said_fd = said_fd
+        self._log_place = log_place
+
+    def await_ready(self, attended: Collection[int] = ()) -> None:
+        """Return when the mount answers; MountFailed tells why it does not.
+
+        CommandFailed as soon as one of `attended` can be read: the daemon then ends as soon as it is ready.
+        """
+        said = b""
+        with os.fdopen(self._said_fd, "rb", buffering=0) as pipe:
+            while True:
+                readable, _, _ = select.select([pipe.fileno(), *attended], [], [])
+                if set(attended).intersection(readable):
+                    raise CommandFailed("interrupted before the mount was ready")
+                some = pipe.read(1 << 12)
+                if not some:
+                    break
+                said += some
+        if not said.startswith(_READY):
+            raise MountFailed(
+                said.decode(errors="replace").strip() or f"the daemon ended at once; see {self._log_place}"
+            )
+
+    def has_ended(self, *, within_s: float = 0.0) -> bool:
+        """Whether it has, or does in time."""
+        return bool(select.select([self.fd], [], [], within_s)[0])
+
+    def ended_well(self) -> bool:
+        """Whether it ended with its mount, and was not killed; it must have ended. It stays to be waited for."""
+        result = os.waitid(os.P_PIDFD, self.fd, os.WEXITED | os.WNOWAIT)
+        return result is not None and (result.si_code, result.si_status) == (os.CLD_EXITED, 0)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it has not ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.fd, number)
+
+
+def start_daemon(
+    serve: Callable[[Callable[[], None]], None],
+    log: DaemonLog,
+    signals: DaemonSignals,
+    *,
+    kept_fds: Collection[int] = (),
+) -> DaemonProcess:
+    """Fork a daemon, which ends with `serve`; that one is given what it calls to say that it is ready.
+
+    The daemon keeps none of our files open but `kept_fds` and its log's.
     """
     read_fd, write_fd = os.pipe()
     with signals_held():
-        is_caller = os.fork() > 0
-        if not is_caller:
-            _detach(log, write_fd)
+        pid = os.fork()
+        if pid == 0:
+            _detach(log, {write_fd, *kept_fds})
             signals.catch()
-    if is_caller:
-        os.close(write_fd)
-        _await_ready(read_fd, log.place)
-    caller = _Caller(write_fd, log)
+    if pid == 0:
+        signals.let_through()
+        _be_daemon(serve, log, _Caller(write_fd, log))
+    os.close(write_fd)
+    return DaemonProcess(pid, read_fd, log.place)
+
+
+def _be_daemon(serve: Callable[[Callable[[], None]], None], log: DaemonLog, caller: "_Caller") -> NoReturn:
     exit_code = 1
     try:
-        yield caller.report_ready
+        serve(caller.report_ready)
         exit_code = 0
         log.end()
     except ZramError as error:
@@ -90,15 +143,7 @@ def occupy_standard_fds() -> None:
     os.close(fd)
 
 
-def _await_ready(read_fd: int, log_place: str) -> NoReturn:
-    with os.fdopen(read_fd, "rb") as pipe:
-        said = pipe.read()
-    if said.startswith(_READY):
-        sys.exit(0)
-    raise MountFailed(said.decode(errors="replace").strip() or f"the daemon ended at once; see {log_place}")
-
-
-def _detach(log: DaemonLog, write_fd: int) -> None:
+def _detach(log: DaemonLog, kept_fds: Collection[int]) -> None:
     """Leave the caller's session, folder and files: whoever reads its pipes must see their end."""
     os.setsid()
     os.chdir("/")
@@ -108,7 +153,7 @@ def _detach(log: DaemonLog, write_fd: int) -> None:
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)  # the caller's may have been closed
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the numbers, not paths
         fd = int(name)
-        if fd > 2 and fd not in (write_fd, log.fd):
+        if fd > 2 and fd not in (*kept_fds, log.fd):
             try:
                 os.close(fd)
             except OSError:

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,17 +13,18 @@ from typing import Final
 import click
 
 from zramfs.cli.asking import ask_living
+from zramfs.cli.complaints import complain, complained_about
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.trust import require_daemon, require_trusted_owner
-from zramfs.errors import CommandFailed, DeviceBusy, MountFailed, ZramError
-from zramfs.foreign import printable
+from zramfs.errors import CommandFailed, DeviceBusy, MountFailed
 from zramfs.loop_device import LoopDevices
 from zramfs.mountpoint import take_away_if_dead
-from zramfs.namespace import errand
-from zramfs.namespace.front import Front
-from zramfs.namespace.keeper import Keeper, release_loops
+from zramfs.namespace.keeper import Keeper
 from zramfs.namespace.protocol import Peer
+from zramfs.supervise import errand
+from zramfs.supervise.front import Front
+from zramfs.supervise.remains import release_loops
 
 _CONNECT_S: Final = 10.0
 _LOCK_S: Final = 30.0  # gigabytes may have to be swapped in
@@ -119,26 +119,17 @@ def _keep(
     signal_mask: set[signal.Signals],
 ) -> int:
     """Run the command in a namespace of its own, and clean up: the keeper's process."""
-    try:
-        with _cleaning_up(mounted, mount_fd) as undo:
-            _lock_memory(mounted, leash_fd)
-            is_in_vain = partial(errand.hangs, mount_fd)
-            keeper = Keeper(mounted.mount.path, mounted.mount.device_number, link, leash_fd, is_in_vain)
-            undo.append(keeper.release)
-            try:
-                return keeper.wait(keeper.start(command, signal_mask, report_fd))
-            finally:
-                if not keeper.close():
-                    _complain(f"warning: the daemon of {mounted.path} hangs, and with it processes of the command")
-    except ZramError as error:
-        _complain(str(error))
-    except OSError as error:
-        _complain(f"{error.filename or 'exec'}: {error.strerror}")
+    with complained_about(), _cleaning_up(mounted, mount_fd) as undo:
+        _lock_memory(mounted, leash_fd)
+        is_in_vain = partial(errand.hangs, mount_fd)
+        keeper = Keeper(mounted.mount.path, mounted.mount.device_number, link, leash_fd, is_in_vain)
+        undo.append(keeper.release)
+        try:
+            return keeper.wait(keeper.start(command, signal_mask, report_fd))
+        finally:
+            if not keeper.close():
+                complain(f"warning: the daemon of {mounted.path} hangs, and with it processes of the command")
     return 1
-
-
-def _complain(line: str) -> None:
-    print(f"zramfs: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def _recover(mounted: MountedZramfs, mount_fd: int) -> None:
@@ -158,7 +149,7 @@ def _cleaning_up(mounted: MountedZramfs, mount_fd: int) -> Iterator[list[Callabl
         yield undo
     finally:
         if not errand.finish(partial(_clean_up, mounted, undo), mount_fd):
-            _complain(f"warning: the daemon of {mounted.path} hangs: its loop devices are detached when it goes on")
+            complain(f"warning: the daemon of {mounted.path} hangs: its loop devices are detached when it goes on")
 
 
 def _clean_up(mounted: MountedZramfs, undo: Sequence[Callable[[], None]]) -> None:

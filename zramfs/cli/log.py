@@ -20,6 +20,7 @@ from zramfs.outputs import open_output
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _SYSTEM_LOG: Final = Path("/dev/log")
+_JOURNAL: Final = Path("/run/systemd/journal/socket")
 _FACILITY_DAEMON: Final = 3 << 3
 _SEVERITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG: Final = 7
@@ -96,6 +97,18 @@ class TerminalLog(DaemonLog):
         self._error.close()
 
 
+class QuietLog(TerminalLog):
+    """Standard error, for warnings and errors only, as lines of the verb that has started the daemon."""
+
+    def start(self) -> None:
+        """Let warnings and errors that the process logs come here."""
+        logging.basicConfig(level=logging.WARNING, format="zramfs: %(levelname)s: %(message)s", handlers=[self])
+
+    def take_standard_streams(self) -> None:
+        """Keep the starter's standard error only."""
+        os.dup2(2, 1)
+
+
 class LogFile(DaemonLog):
     """A file that stays, or one of ours (`is_disposable`), which goes at the end if it has nothing worth keeping."""
 
@@ -157,24 +170,26 @@ class LogFile(DaemonLog):
 
 
 class SystemLog(DaemonLog):
-    """The system's log; warnings also go to the daemon's starter, as long as that one listens."""
+    """The system's log; warnings also go to the daemon's starter while that one listens, unless `is_asked_for`."""
 
     place = "the system's log"
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_asked_for: bool = False) -> None:
         super().__init__()
+        self._is_asked_for = is_asked_for
         self._error = _StandardError()
         self.fd = self._error.fd
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line."""
         text = self.format(record)
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and not self._is_asked_for:
             self._error.write(text)
-        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as system_log:
-            priority = _FACILITY_DAEMON | _severity(record.levelno)
-            system_log.sendto(f"<{priority}>zramfs[{os.getpid()}]: {text}".encode(), str(_SYSTEM_LOG))
+        self._send(record, text)
+
+    def _send(self, record: logging.LogRecord, text: str) -> None:
+        priority = _FACILITY_DAEMON | _severity(record.levelno)
+        _send_at_once(_SYSTEM_LOG, f"<{priority}>zramfs[{os.getpid()}]: {text}".encode(errors="backslashreplace"))
 
     def take_standard_streams(self) -> None:
         """Keep the starter's standard error only."""
@@ -189,18 +204,65 @@ class SystemLog(DaemonLog):
         os.close(null_fd)
 
 
-def open_log(log_file: Path | None, mountpoint: Path, *, is_foreground: bool) -> DaemonLog:
-    """Open the file that was asked for, or MountFailed; else the terminal's log, or the default file's."""
-    if log_file is not None:
-        return _open_chosen(log_file)
+class JournalLog(SystemLog):
+    """systemd's journal, by its own protocol: each line has its mount point (ZRAMFS_MOUNTPOINT) and its priority."""
+
+    place = "the journal"
+
+    def __init__(self, mountpoint: Path) -> None:
+        super().__init__(is_asked_for=True)
+        self._mountpoint = mountpoint
+
+    def _send(self, record: logging.LogRecord, text: str) -> None:
+        del text  # the journal knows the time itself
+        fields = {
+            "MESSAGE": logging.Formatter("%(name)s: %(message)s").format(record),
+            "PRIORITY": str(_severity(record.levelno)),
+            "SYSLOG_IDENTIFIER": "zramfs",
+            "ZRAMFS_MOUNTPOINT": str(self._mountpoint),
+        }
+        _send_at_once(_JOURNAL, b"".join(_journal_field(name, value) for name, value in fields.items()))
+
+
+def _journal_field(name: str, value: str) -> bytes:
+    """Write a field as the journal reads it, whatever bytes are in its value: name, length (64 bits), value."""
+    encoded = value.encode(errors="surrogateescape")
+    return name.encode() + b"\n" + len(encoded).to_bytes(8, "little") + encoded + b"\n"
+
+
+def _send_at_once(place: Path, datagram: bytes) -> None:
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as log:
+        log.sendto(datagram, str(place))
+
+
+def open_log(log_to: str | None, mountpoint: Path, *, is_foreground: bool) -> DaemonLog:
+    """Open what was asked for (`syslog`, `journal`, or a file), or MountFailed; else the terminal's, or the default."""
+    if log_to is not None:
+        return _open_chosen(log_to, mountpoint)
     return TerminalLog() if is_foreground else _open_default(mountpoint)
 
 
-def _open_chosen(log_file: Path) -> LogFile:
+def _open_chosen(log_to: str, mountpoint: Path) -> DaemonLog:
+    if log_to == "syslog":
+        _require_socket(_SYSTEM_LOG, "the system's log")
+        return SystemLog(is_asked_for=True)
+    if log_to == "journal":
+        _require_socket(_JOURNAL, "systemd's journal")
+        return JournalLog(mountpoint)
     try:
-        return LogFile(log_file.absolute(), is_disposable=False)
+        return LogFile(Path(log_to).absolute(), is_disposable=False)
     except OSError as error:
-        raise MountFailed(f"cannot log to {log_file}: {error.strerror}") from error
+        raise MountFailed(f"cannot log to {log_to}: {error.strerror}") from error
+
+
+def _require_socket(path: Path, name: str) -> None:
+    try:
+        is_there = stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        is_there = False
+    if not is_there:
+        raise MountFailed(f"{name} is not there to log to: {path} is no socket")
 
 
 def _open_default(mountpoint: Path) -> DaemonLog:

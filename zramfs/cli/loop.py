@@ -1,18 +1,23 @@
 """`zramfs loop`: a block file as a loop device, with the options that suit it."""
 
+import errno
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zramfs.cli.asking import ask_living
 from zramfs.cli.mounted import MountedZramfs
-from zramfs.cli.parameters import device_option, mountpoint_argument
+from zramfs.cli.parameters import Parsed, device_option, json_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
-from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised
-from zramfs.loop_device import FILE_FLAGS, BackingFile, LoopDevices, is_readable
-from zramfs.mountpoint import absolute
+from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised, ReadOnlyDevice
+from zramfs.foreign import printable
+from zramfs.loop_device import BackingFile, LoopDevices, LoopShape, is_readable
+from zramfs.mountpoint import absolute, find_mount_at
+from zramfs.units import parse_size
 
 
 @click.group(short_help="Attach a block file to a loop device, or detach it.")
@@ -23,9 +28,60 @@ def loop() -> None:
 @loop.command(short_help="Attach, and print the loop device.")
 @mountpoint_argument
 @device_option
-def attach(mountpoint: Path, device: str) -> None:
-    """Attach a device to a free loop device, with direct I/O and sectors of 4096 bytes, and print which one it is."""
-    click.echo(attach_loop(MountedZramfs(mountpoint), device))
+@click.option("--read-only", is_flag=True, help="Let nobody write by the loop device.")
+@click.option(
+    "--sector-size",
+    "sector_bytes",
+    type=click.Choice(["512", "1024", "2048", "4096"]),
+    default="4096",
+    show_default=True,
+    help="Bytes of a sector; with fewer than 4096, writes come that patch a page.",
+)
+@click.option("--offset", type=Parsed("size", parse_size), default="0", help="Where in the device it begins.")
+def attach(mountpoint: Path, device: str, sector_bytes: str, offset: int, *, read_only: bool) -> None:
+    """Attach a device to a free loop device, with direct I/O, and print which one it is."""
+    if offset % int(sector_bytes):
+        raise click.BadParameter(f"{offset} is no multiple of the sector size, {sector_bytes}", param_hint="--offset")
+    shape = LoopShape(is_read_only=read_only, sector_bytes=int(sector_bytes), offset_bytes=offset)
+    click.echo(attach_loop(MountedZramfs(mountpoint), device, shape))
+
+
+@loop.command("list", short_help="List the loop devices over block files.")
+@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+@json_option
+def list_(mountpoint: Path | None, *, as_json: bool) -> None:
+    """List the loop devices over block files, those of MOUNTPOINT or all. The daemons are not asked.
+
+    The block file of a mount that has gone shows as /zramN.
+    """
+    rows = [_row(number, file) for number, file in LoopDevices().bound() if _is_of(mountpoint, file)]
+    if as_json:
+        click.echo(json.dumps({"loops": rows}, indent=2))
+        return
+    click.echo(f"{'LOOP':<12} {'SECTOR':>6} {'OFFSET':>8} {'RO':>2}  FILE")
+    for row in rows:
+        name, sector, offset, read_only, file = row.values()
+        click.echo(f"{name:<12} {sector:>6} {offset:>8} {'ro' if read_only else 'rw'}  {file}")
+
+
+def _is_of(mountpoint: Path | None, file: Path) -> bool:
+    """Whether a file is on a zramfs, or was on one that has gone; by its path alone."""
+    if mountpoint is not None:
+        return file.parent == absolute(mountpoint)
+    mount = find_mount_at(file.parent)
+    return file.parent == Path("/") or (mount is not None and mount.is_ours)
+
+
+def _row(number: int, file: Path) -> dict[str, Any]:
+    loops = LoopDevices()
+    shape = loops.shape(number)
+    return {
+        "loop": str(loops.path(number)),
+        "sector_size": shape.sector_bytes,
+        "offset": shape.offset_bytes,
+        "read_only": shape.is_read_only,
+        "file": printable(str(file)),
+    }
 
 
 @loop.command(short_help="Detach from its loop device.")
@@ -42,14 +98,14 @@ def detach(mountpoint: Path, device: str) -> None:
     detach_unused(loops)
 
 
-def attach_loop(mounted: MountedZramfs, device: str) -> Path:
+def attach_loop(mounted: MountedZramfs, device: str, shape: LoopShape | None = None) -> Path:
     """Attach a device; the path of its loop device. MountDoesNotAnswer if that takes too long."""
     require_trusted_owner(mounted)
-    number = ask_living(mounted.mount, lambda: _attach(mounted, device), as_owner=False)
+    number = ask_living(mounted.mount, lambda: _attach(mounted, device, shape or LoopShape()), as_owner=False)
     return LoopDevices().path(number)
 
 
-def _attach(mounted: MountedZramfs, device: str) -> int:
+def _attach(mounted: MountedZramfs, device: str, shape: LoopShape) -> int:
     """Attach to one loop device only: two would be two views of the same blocks."""
     mounted.require_device(device)
     if mounted.attribute(device, "initstate") == "0":
@@ -58,8 +114,13 @@ def _attach(mounted: MountedZramfs, device: str) -> int:
         raise DeviceBusy(f"zramfs exec uses the devices of {mounted.path} (process {mounted.keeper_pid})")
     for loop_path in loops_of(mounted, device):
         raise DeviceBusy(f"{device} is attached to {loop_path} already")
-    with mounted.opened_block_file(device, FILE_FLAGS) as file_fd:
-        return LoopDevices().attach(file_fd, str(mounted.mount.path / device))
+    try:
+        with mounted.opened_block_file(device, shape.file_flags) as file_fd:
+            return LoopDevices().attach(file_fd, str(mounted.mount.path / device), shape=shape)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise ReadOnlyDevice(f"{device} of {mounted.path} is read-only: attach it with --read-only") from error
 
 
 def loops_of(mounted: MountedZramfs, device: str) -> list[Path]:

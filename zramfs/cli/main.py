@@ -7,6 +7,8 @@ from typing import Final
 import click
 
 from zramfs import __version__
+from zramfs.cli.mount_helper import is_call_of_mount, translate
+from zramfs.cli.verb_names import ALIASES, VERBS, explain_usage, unknown_verb
 from zramfs.errors import ZramError
 from zramfs.foreign import printable
 from zramfs.libraries import explain_import_error
@@ -19,20 +21,27 @@ _INTERRUPTED: Final = 130
 class _Verbs(click.Group):
     """Imports only the verb that is used: mounting needs trio and pyfuse3, others start in a third of the time."""
 
-    _names: Final = ("mount", "umount", "status", "exec", "loop", "swap", "accel", "compare", "simulate")
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the verbs in the order in which one meets them."""
         del ctx
-        return list(self._names)
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb's file, which has a command of the same name."""
         del ctx
-        if cmd_name not in self._names:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
             return None
-        command: click.Command = getattr(import_module(f"zramfs.cli.{cmd_name}"), cmd_name)
+        command: click.Command = getattr(import_module(f"zramfs.cli.{name}"), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; a misspelt one is told what it may have meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise unknown_verb(args[0], (*VERBS, *ALIASES))
+        return super().resolve_command(ctx, args)
 
 
 @click.group(
@@ -52,10 +61,11 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return int(zramfs.main(standalone_mode=False) or 0)
+        arguments = translate(sys.argv[1:]) if is_call_of_mount(sys.argv[1:], sys.argv[0]) else None
+        return int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
-        return _complain(f"{where}: {error.format_message()} (see: {where} --help)", _BAD_USAGE)
+        return _complain(f"{where}: {explain_usage(error)} (see: {where} --help)", _BAD_USAGE)
     except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:

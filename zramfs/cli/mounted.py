@@ -34,6 +34,8 @@ class MountedZramfs:
     def __init__(self, path: Path) -> None:
         self.mount = find_ours(path)
         self.path = path
+        self._keeps_folders = False
+        self._kept: dict[str, int] = {}
 
     @property
     def pid(self) -> int:
@@ -50,6 +52,17 @@ class MountedZramfs:
         """Keep its file system there, even dead, so that its st_dev is no other's; an O_PATH descriptor of its root."""
         with self._opened(device_mounted_at) as fd:  # fstat would ask the daemon
             yield fd
+
+    @contextmanager
+    def folders_kept(self) -> Iterator[None]:
+        """Keep each folder that is come to open meanwhile: who reads many files walks to each folder once."""
+        self._keeps_folders = True
+        try:
+            yield
+        finally:
+            self._keeps_folders = False
+            while self._kept:
+                os.close(self._kept.popitem()[1])
 
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
@@ -105,8 +118,21 @@ class MountedZramfs:
         return printable(text.decode(errors="backslashreplace"))
 
     def _open(self, path: str, flags: int) -> int:
-        with self._root(path) as root_fd:
-            return open_beneath(root_fd, path, flags)
+        folder, _, name = path.rpartition("/")
+        if not (self._keeps_folders and folder):
+            with self._root(path) as root_fd:
+                return open_beneath(root_fd, path, flags)
+        try:
+            return open_beneath(self._kept_folder(folder), name, flags)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path / path)) from error
+
+    def _kept_folder(self, folder: str) -> int:
+        """Return a folder that stays open; within `folders_kept`."""
+        if folder not in self._kept:
+            with self._root(folder) as root_fd:
+                self._kept[folder] = open_folder_beneath(root_fd, folder, os.O_PATH)
+        return self._kept[folder]
 
     def _entries(self, path: str) -> list[str]:
         with self._root(path) as root_fd:

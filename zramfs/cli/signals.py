@@ -18,6 +18,7 @@ from typing import Final
 import trio
 
 from zramfs.cli.log import DaemonLog
+from zramfs.cli.notify import notify, notify_reloading
 
 _log: Final = logging.getLogger(__name__)
 
@@ -65,6 +66,16 @@ class DaemonSignals:
         for number in _CAUGHT:
             signal.signal(number, self._note)
 
+    @staticmethod
+    def let_through() -> None:
+        """Let them arrive: whoever started this process may have blocked them."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CAUGHT)
+
+    def ask_to_end(self, why: str) -> None:
+        """Have the mount end, as at a signal."""
+        notify("STOPPING=1", f"STATUS=Unmounting: {why}")
+        self._ask_to_end.send_nowait(why)
+
     async def attend(self) -> None:
         """Act on signals until cancelled, beginning with those that have arrived before."""
         self._token = trio.lowlevel.current_trio_token()
@@ -98,21 +109,24 @@ class DaemonSignals:
     def _act_on(self, number: int) -> None:
         name = _name_of(number)
         if number in _ENDING:
-            self._ask_to_end.send_nowait(name)
+            self.ask_to_end(name)
         elif number != signal.SIGHUP:
             self._note_ignored(number, name)
         elif self._terminal_fd is not None and not os.isatty(self._terminal_fd):  # it was one
-            self._ask_to_end.send_nowait(f"{name}, the terminal is closed")
+            self.ask_to_end(f"{name}, the terminal is closed")
         else:
             self._hung_up.set()
 
     def _open_log_anew(self) -> None:
+        notify_reloading()
         try:
             was_opened = self._log.open_anew()
         except OSError as error:
             _log.warning("SIGHUP: cannot open %s anew, it goes on in the old file: %s", self._log.place, error.strerror)
         else:
             _log.info("SIGHUP: %s", "the log is opened anew" if was_opened else "there is no log file")
+        finally:
+            notify("READY=1")
 
     def _note_ignored(self, number: int, name: str) -> None:
         now = time.monotonic()

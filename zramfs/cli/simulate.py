@@ -14,8 +14,7 @@ import click
 from rich.console import Console
 
 from zramfs import __version__
-from zramfs.cli.parameters import json_option
-from zramfs.cli.values import Parsed
+from zramfs.cli.parameters import Parsed, json_option
 from zramfs.errors import InvalidValue
 from zramfs.reporting.page import require_report_libraries
 from zramfs.simulate.break_even import BreakEven, axes_of, break_even_as_json, find_break_even

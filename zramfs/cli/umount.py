@@ -2,6 +2,7 @@
 
 import os
 import select
+import time
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,9 @@ from zramfs.errors import MountFailed, MountIsDead, NotMounted
 from zramfs.mountpoint import Mount, absolute, unmount, unmount_as_root
 
 _DAEMON_END_MS: Final = 60_000
+
+_TRIES: Final = 20
+_BETWEEN_TRIES_S: Final = 0.02
 
 
 @click.command(short_help="Unmount, and wait for the daemon to end.")
@@ -55,7 +59,7 @@ def _unmount_and_wait(mounted: MountedZramfs, pid: int) -> None:
     mount = mounted.mount
     daemon_fd = _open_daemon(mount, pid)
     try:
-        _unmount(mount)
+        _unmount_between_scrapes(mounted)
     except MountFailed as error:
         if "busy" not in str(error):
             raise
@@ -66,6 +70,28 @@ def _unmount_and_wait(mounted: MountedZramfs, pid: int) -> None:
     poll.register(daemon_fd, select.POLLIN)
     if not poll.poll(_DAEMON_END_MS):
         raise MountFailed(f"{mount.path} is unmounted, but its daemon (process {pid}) does not end")
+
+
+def _unmount_between_scrapes(mounted: MountedZramfs) -> None:
+    """Unmount; where metrics are served, whoever reads them may have a file open for a few milliseconds."""
+    mount = mounted.mount
+    for _ in range(_TRIES if _serves_metrics(mounted) else 0):
+        try:
+            _unmount(mount)
+        except MountFailed as error:
+            if "busy" not in str(error):
+                raise
+            time.sleep(_BETWEEN_TRIES_S)
+        else:
+            return
+    _unmount(mount)
+
+
+def _serves_metrics(mounted: MountedZramfs) -> bool:
+    try:
+        return bool(ask_living(mounted.mount, lambda: mounted.daemon_attribute("metrics")) != "none")
+    except MountFailed:  # a daemon of another version may have no such file
+        return False
 
 
 def _unmount(mount: Mount, *, lazily: bool = False) -> None:

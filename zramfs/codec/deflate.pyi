@@ -1,6 +1,8 @@
+from typing import Self
+
 from zramfs.codec.run import PageCodec
 
 class DeflateCodec(PageCodec):
     level: int
     winbits: int
-    def __init__(self, level: int, winbits: int) -> None: ...
+    def __new__(cls, level: int, winbits: int) -> Self: ...

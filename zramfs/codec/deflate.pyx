@@ -11,7 +11,7 @@ from zramfs.codec.run cimport FAILED, PAGE_BYTES, SCRATCH_BYTES, PageCodec
 
 cdef extern from "<zlib.h>" nogil:
     ctypedef struct z_stream:
-        const uint8_t *next_in
+        uint8_t *next_in
         unsigned int avail_in
         uint8_t *next_out
         unsigned int avail_out
@@ -76,7 +76,7 @@ cdef class DeflateCodec(PageCodec):
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
         if deflateReset(&self.stream) != Z_OK:
             return FAILED
-        self.stream.next_in, self.stream.avail_in = page, PAGE_BYTES
+        self.stream.next_in, self.stream.avail_in = <uint8_t *>page, PAGE_BYTES
         self.stream.next_out, self.stream.avail_out = data, SCRATCH_BYTES
         if deflate(&self.stream, Z_FINISH) != Z_STREAM_END:
             return PAGE_BYTES  # more than there is room for

@@ -1,14 +1,16 @@
+from typing import Self
+
 from zramfs.codec.run import PageCodec
 
 MAX_ACCELERATION: int
 
 class Lz4Dictionary:
-    def __init__(self, content: bytes) -> None: ...
+    def __new__(cls, content: bytes) -> Self: ...
 
 class Lz4Codec(PageCodec):
     acceleration: int
-    def __init__(self, acceleration: int = 1) -> None: ...
+    def __new__(cls, acceleration: int = 1) -> Self: ...
 
 class Lz4DictionaryCodec(PageCodec):
     acceleration: int
-    def __init__(self, dictionary: Lz4Dictionary, acceleration: int = 1) -> None: ...
+    def __new__(cls, dictionary: Lz4Dictionary, acceleration: int = 1) -> Self: ...

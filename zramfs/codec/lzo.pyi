@@ -1,5 +1,7 @@
+from typing import Self
+
 from zramfs.codec.run import PageCodec
 
 class LzoCodec(PageCodec):
     zero_runs: bool
-    def __init__(self, *, zero_runs: bool = False) -> None: ...
+    def __new__(cls, *, zero_runs: bool = False) -> Self: ...

@@ -8,6 +8,7 @@
  */
 
 #include "lzo_page.h"
+#include "words.h"
 
 #include <string.h>
 
@@ -25,20 +26,6 @@ struct writer {
     uint8_t *out;
     uint8_t *state;             /* the byte of the last instruction that counts the literals behind it */
 };
-
-static inline uint32_t read_u32(const uint8_t *from)
-{
-    uint32_t word;
-    memcpy(&word, from, sizeof(word));
-    return word;
-}
-
-static inline uint64_t read_u64(const uint8_t *from)
-{
-    uint64_t word;
-    memcpy(&word, from, sizeof(word));
-    return word;
-}
 
 /* A multiplicative hash, by the constant that every LZO uses. */
 static inline uint32_t hash_of(uint32_t word)

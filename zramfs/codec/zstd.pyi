@@ -1,4 +1,4 @@
-from typing import Final
+from typing import Final, Self
 
 from zramfs.codec.run import PageCodec
 
@@ -6,8 +6,8 @@ MIN_LEVEL: Final[int]
 MAX_LEVEL: Final[int]
 
 class ZstdDictionary:
-    def __init__(self, content: bytes, level: int) -> None: ...
+    def __new__(cls, content: bytes, level: int) -> Self: ...
 
 class ZstdCodec(PageCodec):
     level: int
-    def __init__(self, level: int, dictionary: ZstdDictionary | None = None) -> None: ...
+    def __new__(cls, level: int, dictionary: ZstdDictionary | None = None) -> Self: ...

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.compare.cpu import CpuTime, read_cpu_time
-from zramfs.compare.programs import run_zramfs, shown
+from zramfs.compare.programs import shown
 from zramfs.errors import CommandFailed
+from zramfs.verbs import run_verb
 
 _DEVICE: Final = "zram0"
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -45,7 +46,7 @@ class FreshMount:
     def zramfs(self, verb: str, *arguments: str) -> str:
         """Run a verb, and remember it among the commands; CommandFailed has its line of error."""
         self.commands.append(shown("zramfs", verb, *arguments))
-        return run_zramfs(verb, *arguments)
+        return run_verb(verb, *arguments)
 
     def snapshot(self) -> Snapshot:
         """Read the counters and the CPU time."""

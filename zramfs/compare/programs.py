@@ -4,15 +4,14 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final, Self
 
 from zramfs.errors import CommandFailed
+from zramfs.foreign import last_line
 
-ZRAMFS: Final = (sys.executable, "-P", "-m", "zramfs.cli.main")
 _LOOK_EVERY_S: Final = 0.05
 _GRACE_S: Final = 10.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,21 +44,6 @@ class Interruption:
         """Raise Interrupted if the user has asked to end."""
         if self.is_requested:
             raise Interrupted
-
-
-def run_zramfs(*arguments: str) -> str:
-    """Run a verb to its end and return what it prints; CommandFailed has its line of error."""
-    result = subprocess.run(
-        [*ZRAMFS, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        process_group=0,  # the terminal's Ctrl-C is for us alone
-    )
-    if result.returncode:
-        raise CommandFailed(last_line(result.stderr).removeprefix("zramfs: ") or f"zramfs {arguments[0]} failed")
-    return result.stdout.strip()
 
 
 def run_workload(
@@ -109,11 +93,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
         return
-
-
-def last_line(text: str) -> str:
-    """Return the last line that says something, or nothing."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def shown(*command: str, environment: Mapping[str, str] | None = None) -> str:

@@ -1,4 +1,7 @@
-"""What was compared, as a scenario for `zramfs simulate`: it answers for devices that no machine here can emulate."""
+"""What was compared, as a scenario for `zramfs simulate`: it answers for devices that no machine here can emulate.
+
+Its machine is this one, measured by `zramfs simulate --calibrate`, and its requests go to a daemon, as those did.
+"""
 
 import json
 import os
@@ -8,15 +11,20 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.accel.profile import NO_ACCELERATOR
+from zramfs.compare.fresh_mount import fresh_mount
 from zramfs.compare.rounds import Comparison
 from zramfs.compare.settings import Setting
 from zramfs.compare.workload import SWAP_STORM, builtin_job_names
 
-_MACHINE: Final = "ryzen-7950x"
+_MACHINE_SIZE: Final = "512M"
 _GIVEN: Final = "given"
 _POLICIES: Final = "policy=percpu,auto"
 
 _STREAMS: Final = """\
+# Threads share the CPUs as Linux lets them.
+[scheduler]
+migrates = true
+
 # As zramfs has them, which does not wait for each page as the RFC does.
 [streams]
 managed = "nonblocking"
@@ -26,21 +34,33 @@ fallback_run_pages = 8
 """
 
 
-def scenario_of(comparison: Comparison) -> str | None:
-    """Return the scenario as TOML; None if no device was compared, or the load is a job file of the user's."""
+def measure_machine(table: Path) -> None:
+    """Write the table of this machine, requests through a mount of its own included. CommandFailed if it cannot be."""
+    with fresh_mount(["--size", _MACHINE_SIZE, "--stream-policy", "percpu"]) as mount:
+        mount.zramfs("simulate", "--calibrate", str(table), "--through", str(mount.path))
+
+
+def scenario_of(comparison: Comparison, table: Path) -> str | None:
+    """Return the scenario as TOML, on the machine of a table that `measure_machine` has written.
+
+    None if no device was compared, or the load is a job file of the user's.
+    """
     name = comparison.workload.name
     with_device = [row.setting for row in comparison.rows if row.setting.profile is not None]
     if not with_device or name not in (*builtin_job_names(), SWAP_STORM):
         return None
     loads = resources.files("zramfs.compare").joinpath("workloads", f"{name}.toml").read_text()
     summary = f'summary = "zramfs compare --workload {name}"\n'
-    return "\n".join((summary, _machine(), _STREAMS, _device(with_device[0]), loads))
+    return "\n".join((summary, _machine(table), _STREAMS, _device(with_device[0]), loads))
 
 
-def _machine() -> str:
+def _machine(table: Path) -> str:
+    """Return the machine that was measured, and the threads that serve a mount on it by the transport `dev`."""
     return (
-        "# The times of another machine's CPUs, and as many as there are here: put your own machine's table here.\n"
-        f'[machine]\ntable = "{_MACHINE}"\ncpus = {len(os.sched_getaffinity(0))}\n'
+        f"[machine]\ntable = {json.dumps(str(table.absolute()))}\n\n"
+        "# One receiver, and a crew of a thread for each other CPU: zramfs with the transport dev. Without this\n"
+        "# table, the writers do the work themselves, as in the kernel.\n"
+        f"[daemon]\ncrew = {len(os.sched_getaffinity(0)) - 1}\n"
     )
 
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from zramfs.compare.fresh_mount import FreshMount
 from zramfs.compare.memory_hog import CANNOT, MIB
-from zramfs.compare.programs import Interruption, last_line, run_workload, shown
+from zramfs.compare.programs import Interruption, run_workload, shown
 from zramfs.compare.workload import SWAP_STORM, Plan, WorkloadResult
 from zramfs.errors import CommandFailed, InvalidValue
+from zramfs.foreign import last_line
 
 _HOG: Final = (sys.executable, "-P", "-m", "zramfs.compare.memory_hog")
 _LEAST_SIZE_BYTES: Final = 64 * MIB

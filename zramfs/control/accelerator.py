@@ -4,7 +4,7 @@ from functools import partial
 
 from zramfs.contracts import Accelerator, Attribute, ControlTree
 from zramfs.control.modes import READ_ONLY, READ_WRITE
-from zramfs.control.values import key_value_lines
+from zramfs.control.values import key_value_lines, require_zero
 from zramfs.device.device import ZramDevice
 
 
@@ -17,10 +17,19 @@ class AcceleratorAttributes:
     def tree(self) -> ControlTree:
         """Return the folder `accel`."""
         accelerator = self._device.accelerator
-        stat = Attribute(mode=READ_ONLY, show=lambda: key_value_lines(self._device.accelerator_statistics()))
+        stat = Attribute(mode=READ_WRITE, show=self.show_stat, store=self.store_stat)
         if accelerator is None:
             return {"accel": {"profile": Attribute(mode=READ_ONLY, show=lambda: "none\n"), "stat": stat}}
         return {"accel": {**{key: _setting(accelerator, key) for key in accelerator.settings()}, "stat": stat}}
+
+    def show_stat(self) -> str:
+        """Ours: what the device did."""
+        return key_value_lines(self._device.accelerator_statistics())
+
+    async def store_stat(self, text: str) -> None:
+        """Ours: 0 counts it anew."""
+        require_zero(text)
+        self._device.reset_accelerator_statistics()
 
 
 def _setting(accelerator: Accelerator, key: str) -> Attribute:

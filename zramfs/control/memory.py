@@ -3,8 +3,8 @@
 from dataclasses import astuple
 
 from zramfs.contracts import Attribute, ControlTree
-from zramfs.control.modes import READ_ONLY, WRITE_ONLY
-from zramfs.control.values import parse_unsigned
+from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
+from zramfs.control.values import key_value_lines, require_zero
 from zramfs.device.device import ZramDevice
 from zramfs.errors import InvalidValue
 from zramfs.units import memparse
@@ -22,6 +22,9 @@ class MemoryAttributes:
             "mm_stat": Attribute(mode=READ_ONLY, show=self.show_mm_stat),
             "mem_limit": Attribute(mode=WRITE_ONLY, store=self.store_mem_limit),
             "mem_used_max": Attribute(mode=WRITE_ONLY, store=self.store_mem_used_max),
+            "mem_limit_stat": Attribute(
+                mode=READ_WRITE, show=self.show_mem_limit_stat, store=self.store_mem_limit_stat
+            ),
             "compact": Attribute(mode=WRITE_ONLY, store=self.store_compact),
         }
 
@@ -38,9 +41,18 @@ class MemoryAttributes:
 
     async def store_mem_used_max(self, text: str) -> None:
         """mem_used_max_store: only 0, and whatever is wrong is EINVAL."""
-        if parse_unsigned(text) != 0:
-            raise InvalidValue("mem_used_max takes only 0")
+        require_zero(text)
         self._device.reset_mem_used_max()
+
+    def show_mem_limit_stat(self) -> str:
+        """Ours: the limit, whether it is full, and how many pages it kept out."""
+        stat = self._device.limit_stat()
+        return key_value_lines({"limit_bytes": stat.limit_bytes, "is_full": int(stat.is_full), "hits": stat.hits})
+
+    async def store_mem_limit_stat(self, text: str) -> None:
+        """Ours: 0 counts the hits anew."""
+        require_zero(text)
+        self._device.reset_limit_hits()
 
     async def store_compact(self, _text: str) -> None:
         """compact_store: any text."""

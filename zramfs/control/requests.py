@@ -1,9 +1,11 @@
-"""What became of the requests of a device: io_stat, debug_stat, and the block layer's stat."""
+"""What became of the requests of a device: io_stat, debug_stat, the block layer's stat, and how long they took."""
 
 from zramfs.contracts import Attribute, ControlTree
-from zramfs.control.modes import READ_ONLY
+from zramfs.control.modes import READ_ONLY, READ_WRITE
+from zramfs.control.values import key_value_lines, require_zero
 from zramfs.device.device import ZramDevice
 from zramfs.device.statistics import OperationCount
+from zramfs.latencies import format_latencies
 
 
 class RequestAttributes:
@@ -18,6 +20,7 @@ class RequestAttributes:
             "io_stat": Attribute(mode=READ_ONLY, show=self.show_io_stat),
             "debug_stat": Attribute(mode=READ_ONLY, show=lambda: f"version: 1\n{0} {0:8d}\n"),
             "stat": Attribute(mode=READ_ONLY, show=self.show_stat),
+            "latency_stat": Attribute(mode=READ_WRITE, show=self.show_latency_stat, store=self.store_latency_stat),
         }
 
     def show_io_stat(self) -> str:
@@ -37,6 +40,15 @@ class RequestAttributes:
             *(counts.flush.ios, counts.flush.time_ms),
         ]
         return " ".join(f"{number:8d}" for number in numbers) + "\n"
+
+    def show_latency_stat(self) -> str:
+        """Ours: requests by operation and latency, from arrival to answer."""
+        return key_value_lines(format_latencies(self._device.latencies()))
+
+    async def store_latency_stat(self, text: str) -> None:
+        """Ours: 0 counts them anew."""
+        require_zero(text)
+        self._device.reset_latencies()
 
 
 def _count_fields(count: OperationCount) -> tuple[int, int, int, int]:

@@ -1,8 +1,8 @@
 """Ours: which streams the writes of a device use, and what they did."""
 
 from zramfs.contracts import Attribute, ControlTree, StreamPolicy
-from zramfs.control.modes import READ_ONLY, READ_WRITE
-from zramfs.control.values import choice, key_value_lines
+from zramfs.control.modes import READ_WRITE
+from zramfs.control.values import choice, key_value_lines, require_zero
 from zramfs.device.device import ZramDevice
 from zramfs.errors import InvalidValue
 
@@ -17,7 +17,7 @@ class StreamAttributes:
         """Return the family's files."""
         return {
             "stream_policy": Attribute(mode=READ_WRITE, show=self.show_stream_policy, store=self.store_stream_policy),
-            "stream_stat": Attribute(mode=READ_ONLY, show=self.show_stream_stat),
+            "stream_stat": Attribute(mode=READ_WRITE, show=self.show_stream_stat, store=self.store_stream_stat),
         }
 
     def show_stream_policy(self) -> str:
@@ -37,3 +37,8 @@ class StreamAttributes:
         lines = key_value_lines(self._device.stream_statistics().counters())
         reason = self._device.manager_error
         return lines + (f"managed_error {reason}\n" if reason else "")
+
+    async def store_stream_stat(self, text: str) -> None:
+        """Ours: 0 counts pages and waits anew; what the accelerator has in flight is `accel/stat`'s."""
+        require_zero(text)
+        self._device.reset_stream_statistics()

@@ -34,14 +34,19 @@ def control_tree(
     keepers: Keepers,
     request_memory: RequestMemory,
     receivers: Receivers,
+    *,
+    metrics_address: str = "none",
 ) -> ControlTree:
     """Folders and files under the mount point that are there with any devices, or none."""
-    transport = TransportAttribute(receivers, devices).attribute()
+    ours = {
+        "transport": TransportAttribute(receivers, devices).attribute(),
+        "metrics": Attribute(mode=READ_ONLY, show=lambda: f"{metrics_address}\n"),
+    }
     return {
         "sys": {
             "block": {},
             "class": {"zram-control": HotPlugAttributes(devices).tree()},
-            "fs": {"zramfs": _daemon_tree(swap_guard, keepers, request_memory, transport)},
+            "fs": {"zramfs": {**_daemon_tree(swap_guard, keepers, request_memory), **ours}},
             "kernel": {"debug": {"zram": {}}},
         }
     }
@@ -57,9 +62,7 @@ def device_tree(device: ZramDevice, devices: DeviceSet) -> ControlTree:
     }
 
 
-def _daemon_tree(
-    swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory, transport: Attribute
-) -> ControlTree:
+def _daemon_tree(swap_guard: SwapGuard, keepers: Keepers, request_memory: RequestMemory) -> ControlTree:
     """Ours: sys/fs/zramfs, where a file system of the kernel has its own attributes."""
 
     async def store_memory_locked(text: str) -> None:
@@ -81,6 +84,5 @@ def _daemon_tree(
             mode=READ_WRITE, show=lambda: f"{swap_guard.is_memory_locked:d}\n", store=store_memory_locked
         ),
         "keeper": Attribute(mode=ROOT_READ_WRITE, show=lambda: f"{keepers.keeper_pid}\n", store=store_keeper),
-        "transport": transport,
         "oom_protected": Attribute(mode=READ_ONLY, show=lambda: f"{swap_guard.is_oom_protected:d}\n"),
     }

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from zramfs.errors import InvalidValue, ValueOutOfRange, ValueTooLong
-from zramfs.units import memparse
+from zramfs.units import c_integer
 
 _U16_MAX: Final = (1 << 16) - 1
 _U32_MAX: Final = (1 << 32) - 1
+_U64_MAX: Final = (1 << 64) - 1
 _MAX_NAME_BYTES: Final = 128  # CRYPTO_MAX_ALG_NAME
 _INT_MAX: Final = (1 << 31) - 1
 _TRUE: Final = ("1", "y", "t", "e", "on")
@@ -17,7 +18,7 @@ _FALSE: Final = ("0", "n", "f", "d", "of")
 _UNSIGNED: Final = re.compile(r"\+?([0-9]+)\n?")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+\n?", re.ASCII)
 _PARAMETER: Final = re.compile(r'(?:"[^"]*(?:"|$)|[^\s"])+', re.ASCII)
-_UNSIGNED_OF_ANY_BASE: Final = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,16}|0[0-7]*|[1-9][0-9]{,18})\n?")
+_UNSIGNED_OF_ANY_BASE: Final = re.compile(r"\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\n?")
 
 
 def parse_unsigned(text: str, *, most: int | None = None) -> int:
@@ -50,6 +51,12 @@ def parse_parameters(text: str) -> list[tuple[str, str | None]]:
     return [(first + rest, value.replace('"', "") if separator else None) for first, (rest, separator, value) in words]
 
 
+def require_zero(text: str) -> None:
+    """Take a number that is 0 and nothing else: whatever is wrong is EINVAL (mem_used_max_store)."""
+    if parse_unsigned(text) != 0:
+        raise InvalidValue("only 0 can be written here")
+
+
 def parse_within(text: str, most: int) -> int:
     """Read a decimal number from 0 to `most`, where the kernel answers EINVAL whatever is wrong."""
     try:
@@ -58,11 +65,11 @@ def parse_within(text: str, most: int) -> int:
         raise InvalidValue(str(error)) from error
 
 
-def parse_age(text: str) -> int:
-    """Read a number of seconds, a u32 whose base is C's, where the kernel answers EINVAL whatever is wrong."""
+def parse_age(text: str, *, is_u32: bool = True) -> int:
+    """Read a number of seconds, a u32 or u64 whose base is C's, where the kernel answers EINVAL whatever is wrong."""
     number = _UNSIGNED_OF_ANY_BASE.fullmatch(text)
-    age_s = memparse(number.group(1)) if number else None
-    if age_s is None or age_s > _U32_MAX:
+    age_s = c_integer(number.group(1)) if number else None
+    if age_s is None or age_s > (_U32_MAX if is_u32 else _U64_MAX):
         raise InvalidValue(f"{text!r} is not an age in seconds")
     return age_s
 

@@ -4,8 +4,9 @@ Its disk takes the requests (`block/`), on any thread; what is here belongs to t
 """
 
 import errno
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +22,24 @@ from zramfs.device.algorithms import PRIMARY, ActiveAlgorithm, Algorithms, codec
 from zramfs.device.lineage import OwnMount
 from zramfs.device.recompression import Recompression, recompress
 from zramfs.device.serving import BioServer
-from zramfs.device.statistics import IoStat, MmStat, RequestCounts, request_counts
+from zramfs.device.statistics import (
+    IoStat,
+    LimitStat,
+    MmStat,
+    RequestCounts,
+    latencies,
+    request_counts,
+    total_times_ns,
+)
 from zramfs.device.trace import RequestTrace
 from zramfs.device.writeback import Selection, Writeback
-from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, ZramError
-from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
+from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, NotSupported, ReadOnlyDevice, ZramError
+from zramfs.latencies import Latencies
+from zramfs.units import PAGE_SIZE, BytesLike, format_bytes, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics
 from zramfs.zcomp.zcomp import PercpuStream, Zcomp
+
+_log: Final = logging.getLogger(__name__)
 
 _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
@@ -45,6 +57,7 @@ class DeviceConfig:
     policy: StreamPolicy = StreamPolicy.AUTO
     abi: ZramAbi = NEWEST
     """Which kernel's rules it keeps; reset leaves that as it is."""
+    is_read_only: bool = False
 
 
 class ZramDevice:
@@ -77,6 +90,10 @@ class ZramDevice:
         self.active_algorithms: Mapping[int, ActiveAlgorithm] = {}
         """Those set up, by priority; none until it is initialised."""
         self._secondary_streams: Mapping[int, PercpuStream] = {}
+        self._streams_before = StreamStatistics()
+        """What they had done when `reset_stream_statistics` was called."""
+        self._times_before_ns: Mapping[str, int] = {}
+        """How long requests had taken when `reset_latencies` was called."""
         self.writeback = Writeback(own_mount or OwnMount(), remembers_objects=config.abi.keeps_marks_of_written_back)
         """Its backing device, and what may be written to it."""
         self._post_processing = trio.Lock()
@@ -110,6 +127,11 @@ class ZramDevice:
         return self._config.abi
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether nobody can write."""
+        return self._config.is_read_only
+
+    @property
     def policy(self) -> StreamPolicy:
         """Which streams writes use."""
         return self._config.policy
@@ -140,11 +162,17 @@ class ZramDevice:
         self._server.add(self.disk, self.writeback)
         self.disk.open(table, zcomp, codecs)
         self._nursery.start_soon(zcomp.serve_completions, name=f"{self.name} completions")
+        self._nursery.start_soon(self._report_limit, table, name=f"{self.name} mem_limit")
 
     def _make_table(self, page_count: int) -> SlotTable:
-        channels = self._server.layer.channel_count
         try:
-            return SlotTable(page_count, self._config.mem_limit_pages, self.writeback.blocks, channels)
+            return SlotTable(
+                page_count,
+                self._config.mem_limit_pages,
+                self.writeback.blocks,
+                self._server.layer.channel_count,
+                in_fractions=not self.abi.counts_access_in_seconds,
+            )
         except MemoryError as error:
             raise _NoAddressSpace(f"{self.name}: {error}") from error
 
@@ -174,12 +202,18 @@ class ZramDevice:
         return zcomp, codecs
 
     def reset(self) -> None:
-        """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open."""
+        """Forget everything and give the memory back (zram_reset_device); DeviceBusy while anybody has it open.
+
+        ReadOnlyDevice if it is that: its readers' contents stay.
+        """
+        if self.is_read_only:
+            raise ReadOnlyDevice(f"{self.name} is read-only")
         self.require_unused()
         self.close()
         self.algorithms.reset()
         self._config.mem_limit_pages = 0
         self.disk.forget_counts()
+        self._times_before_ns = {}
 
     def require_unused(self) -> None:
         """Return if nobody has it open, and nothing is being done to its pages; or DeviceBusy."""
@@ -191,12 +225,14 @@ class ZramDevice:
         if self.is_initialised:
             table, zcomp = self.disk.table, self.disk.zcomp
             self.disk.close()
+            trio.lowlevel.notify_closing(table.limit_fd)
             self._server.remove(self.disk)
             zcomp.close()
             table.close()
             release_secondaries(self.active_algorithms)
             self.active_algorithms = {}
             self._secondary_streams = {}
+            self._streams_before = StreamStatistics()
             if self._trace is not None and self.disk.tracer is not None:
                 self._trace.forget(self.disk.tracer)
                 self.disk.tracer = None
@@ -238,6 +274,16 @@ class ZramDevice:
         self._config.mem_limit_pages = round_up_to_page(limit_bytes) // PAGE_SIZE
         if self.is_initialised:
             self.disk.table.limit_pages = self._config.mem_limit_pages
+            self.disk.table.rearm_limit()
+
+    async def _report_limit(self, table: SlotTable) -> None:
+        """Log that mem_limit keeps pages out: once, until another limit is set or its hits are counted anew."""
+        with suppress(trio.ClosedResourceError):
+            while table.limit_fd >= 0:
+                await trio.lowlevel.wait_readable(table.limit_fd)
+                table.heed_limit()
+                limit = format_bytes(self._config.mem_limit_pages * PAGE_SIZE)
+                _log.warning("%s: mem_limit (%s) is reached; writes that need more memory fail (EIO)", self.name, limit)
 
     def reset_mem_used_max(self) -> None:
         """Let the peak be what is used now."""
@@ -381,9 +427,35 @@ class ZramDevice:
         """Requests so far, by kind, and those in flight."""
         return request_counts(self.disk)
 
+    def latencies(self) -> dict[str, Latencies]:
+        """How long requests took, by operation."""
+        return latencies(self.disk, self._times_before_ns)
+
+    def reset_latencies(self) -> None:
+        """Let `latencies` begin anew."""
+        self.disk.reset_latencies()
+        self._times_before_ns = total_times_ns(self.disk)
+
+    def limit_stat(self) -> LimitStat:
+        """What mem_limit does; no hits on an uninitialised device."""
+        memory = self.mm_stat()
+        hits = self.disk.table.limit_hits if self.is_initialised else 0
+        return LimitStat(memory.mem_limit, memory.mem_used_total, hits)
+
+    def reset_limit_hits(self) -> None:
+        """Count them anew, and log the next one."""
+        if self.is_initialised:
+            self.disk.table.reset_limit_hits()
+            self.disk.table.rearm_limit()
+
     def stream_statistics(self) -> StreamStatistics:
         """Pages by kind of stream; zeros on an uninitialised device."""
-        return self.disk.zcomp.statistics() if self.is_initialised else StreamStatistics()
+        return self.disk.zcomp.statistics().since(self._streams_before) if self.is_initialised else StreamStatistics()
+
+    def reset_stream_statistics(self) -> None:
+        """Let the counts of `stream_statistics` begin anew."""
+        if self.is_initialised:
+            self._streams_before = self.disk.zcomp.statistics()
 
     @property
     def accelerator(self) -> Accelerator | None:
@@ -393,6 +465,11 @@ class ZramDevice:
     def accelerator_statistics(self) -> Mapping[str, float]:
         """What the accelerator did since the device was initialised; empty without one."""
         return self.disk.zcomp.accelerator_statistics() if self.is_initialised else {}
+
+    def reset_accelerator_statistics(self) -> None:
+        """Let them begin anew; NotSupported if the streams are another package's."""
+        if self.is_initialised and not self.disk.zcomp.reset_accelerator_statistics():
+            raise NotSupported(f"the streams of {self.name} cannot count anew")
 
     def __repr__(self) -> str:
         state = f"{self.disksize} bytes" if self.is_initialised else "uninitialised"

@@ -11,7 +11,7 @@ import trio
 from zramfs.caller import Caller
 from zramfs.contracts import Attribute
 from zramfs.device.device import ZramDevice
-from zramfs.errors import InvalidValue, NoSuchDevice, PastTheEnd, ZramError
+from zramfs.errors import InvalidValue, NoSuchDevice, PastTheEnd, ReadOnlyDevice, ZramError
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE
 
 _TIMEOUT_S: Final = 3600.0
@@ -233,11 +233,11 @@ class _LongText:
 class BlockFile:
     """The block file of a device: as large as its disksize, and never any other size."""
 
-    mode: Final = stat.S_IFREG | 0o600
     is_direct_io: Final = False
 
     def __init__(self, device: ZramDevice) -> None:
         self.device = device
+        self.mode: Final = stat.S_IFREG | (0o444 if device.is_read_only else 0o600)
 
     @property
     def size_bytes(self) -> int:
@@ -260,7 +260,9 @@ class BlockFile:
         return self.name_timeout_s
 
     def open(self, flags: int) -> "OpenBlockFile":
-        """Open in any mode, initialised or not, as a block device."""
+        """Open in any mode, initialised or not, as a block device; ReadOnlyDevice for writing, if it is one."""
+        if self.device.is_read_only and flags & os.O_ACCMODE != os.O_RDONLY:
+            raise ReadOnlyDevice(f"{self.device.name} is read-only")
         self.device.open()
         return OpenBlockFile(self.device, opened_async=_flags_are_async(flags))
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from zramfs.errors import CommandFailed
-from zramfs.namespace.processes import start_server
 from zramfs.namespace.protocol import ATTACH, DETACH, Answer, Lines, ProtocolBroken, Request
+from zramfs.supervise.processes import start_server
 
 _MOST_BYTES: Final = 4096
 

@@ -7,21 +7,25 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from zramfs import kernel
 from zramfs.errors import CommandFailed
-from zramfs.loop_device import LoopDevices, discard_swap_area
+from zramfs.loop_device import LoopDevices
 from zramfs.mountinfo import device_name
-from zramfs.namespace import processes
 from zramfs.namespace.attachments import Attachments
 from zramfs.namespace.attendant import Attendant
 from zramfs.namespace.mounts import OutsideMounts
 from zramfs.namespace.service import Service
 from zramfs.namespace.view import DeviceView, open_mount
+from zramfs.supervise import processes
+from zramfs.supervise.remains import release_loops
+
+_SYSFS_IS_NOT_VERIFIED: Final = {"SYSTEMD_DEVICE_VERIFY_SYSFS": "0"}
+"""libudev and sd-device take a device's folder for one only if it is sysfs, and no other file system can say so."""
 
 _SILENCE_S: Final = 30.0
 """How long a daemon may ask for nothing before the command has begun."""
@@ -66,7 +70,7 @@ class Keeper:
             if not readable:
                 raise CommandFailed(f"the daemon of {self._mountpoint} does not ask for block devices")
             is_ready = self._service.answer()
-        pid = processes.start(command, signal_mask, report_fd)
+        pid = processes.start(command, _SYSFS_IS_NOT_VERIFIED | os.environ, signal_mask, report_fd)
         os.setsid()
         return pid
 
@@ -112,15 +116,3 @@ class Keeper:
     def release(self) -> None:
         """End what the command has left on loop devices over our files, and detach them. The daemon may be asked."""
         release_loops(self._loops, self._mountpoint, self._device, self._attendant.bound)
-
-
-def release_loops(loops: LoopDevices, mountpoint: Path, device: int, known: Iterable[int] = ()) -> None:
-    """Detach the loop devices over a mount, and end the swap on them before: nobody needs what it has left there.
-
-    Those `known` need not tell what they are over.
-    """
-    for number in {*known, *loops.numbers_named_beneath(mountpoint), *loops.numbers_over(device)}:
-        with suppress(OSError):  # EINVAL: no swap there
-            kernel.swapoff(loops.path(number))
-            discard_swap_area(loops.path(number))
-        loops.detach_when_unused(number)

@@ -10,7 +10,7 @@ from typing import Final
 from zramfs import kernel
 from zramfs.errors import CommandFailed
 from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, mount_id_of, parse_mounts, read_anew, read_mounts
-from zramfs.namespace import errand
+from zramfs.supervise import errand
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 

@@ -14,9 +14,9 @@ from zramfs import kernel
 from zramfs.foreign import is_device_name
 from zramfs.loop_device import MAJOR
 from zramfs.mountinfo import read_anew
-from zramfs.namespace.processes import start_server
 from zramfs.namespace.union import Union
 from zramfs.namespace.usher import Made
+from zramfs.supervise.processes import start_server
 
 _PROC: Final = Path("/proc")
 _NAMES: Final = ("swaps", "partitions", "diskstats")

@@ -18,11 +18,12 @@ from zramfs.beneath import open_folder_beneath
 from zramfs.errors import MountFailed
 from zramfs.loop_device import MAJOR
 from zramfs.mountinfo import device_name, mount_id_of, read_mounts
-from zramfs.namespace import errand, mounts, wire
+from zramfs.namespace import mounts, wire
 from zramfs.namespace.proc_view import ProcFiles
-from zramfs.namespace.processes import start_server
 from zramfs.namespace.union import Union
 from zramfs.namespace.usher import Usher
+from zramfs.supervise import errand
+from zramfs.supervise.processes import start_server
 
 _DEV: Final = Path("/dev")
 _CLASS: Final = Path("/sys/class")

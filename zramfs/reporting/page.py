@@ -12,7 +12,7 @@ _LIBRARIES: Final = ("jinja2", "matplotlib")
 def require_report_libraries() -> None:
     """Raise CommandFailed if a report cannot be made: better before the work than after it."""
     if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
-        raise CommandFailed(f"--report needs {' and '.join(missing)}: pip install 'zramfs[report]'")
+        raise CommandFailed(f"--report needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -1,7 +1,8 @@
 """Measures what software costs on a CPU of this machine, and writes the table of a machine for scenarios.
 
-Pages are of 2,400 random bytes and 1,696 zeros, as `block/drive` writes them. Requests are submitted to a disk in this
-process, by one thread: what FUSE and the system add to a request is not in it, unless `mounted` measures that as well.
+Pages are compressed as fio fills them for `zramfs compare`, by all CPUs at once. Requests are submitted to a disk in
+this process, by one thread, with the pages of `block/drive`: what FUSE and the system add to a request is not in it,
+unless `mounted` measures that as well.
 """
 
 import os
@@ -9,8 +10,10 @@ import random
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Final, NamedTuple
@@ -23,19 +26,22 @@ from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams, StreamPolicy
-from zramfs.simulate.mounted import MountedCosts, measure_mount
+from zramfs.simulate.mounted import MountedCosts, measure_mount, measured_pages
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
 
 _RUN_PAGES: Final = 32
-_DISK_PAGES: Final = 512
-_FILLING_REQUESTS: Final = 8 * _DISK_PAGES // _RUN_PAGES
-"""At random places: one page in 3,000 stays unwritten."""
+_DISK_PAGES: Final = 4096
+"""16 MiB: more than a cache of a CPU's own has."""
+
+_FILLING_REQUESTS: Final = 4 * _DISK_PAGES // _RUN_PAGES
+"""At random places: one page in 55 stays unwritten."""
 
 _REPEATS: Final = 9
 _ENOUGH_NS: Final = 15_000_000
 """How long each thing is done, each time it is measured."""
 
+_MOST_PROCESSES: Final = 64
 _SWITCHES: Final = 2000
 
 _RECEIVER: Final = 1
@@ -43,12 +49,20 @@ _RECEIVER: Final = 1
 
 
 class AlgorithmCosts(NamedTuple):
-    """What a page takes, in µs; `request` and `page` are those of its disk."""
+    """What a page takes, in µs; `request` and `page` are those of its disk.
+
+    `receive`, `copy` and `halt` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
+    `slowdown`: how much longer compressing takes while all CPUs do that, which `compress` is, than on one alone.
+    """
 
     compress: float
     decompress: float
     request: float
     page: float
+    receive: float = 0.0
+    copy: float = 0.0
+    halt: float = 0.0
+    slowdown: float = 1.0
 
 
 def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
@@ -65,17 +79,27 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
     if mountpoint is None:
         return format_machine(measured, wake_us)
     on_progress(str(mountpoint))
-    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint))
+    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint), wake_us)
     return format_machine(measured, wake_us, is_mounted=True)
 
 
-def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts) -> AlgorithmCosts:
-    """Return the costs of a request that comes by FUSE; what compression takes is the same."""
+def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
+    """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
+
+    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's. One request at a
+    time is measured: while all CPUs have something to do, its pages take as much longer as compressing does.
+    """
+    copy = mounted.copy * costs.slowdown
+    page = max(0.0, (mounted.write_page - mounted.copy) * costs.slowdown - costs.compress)
+    used = mounted.caller + wake_us + mounted.halt + copy + costs.compress + page
     return AlgorithmCosts(
         compress=costs.compress,
         decompress=max(0.001, mounted.read_page),
-        request=max(0.0, mounted.write_one - mounted.write_page),
-        page=max(0.0, mounted.write_page - costs.compress),
+        request=mounted.caller,
+        page=page,
+        receive=max(0.0, mounted.write_one - used),
+        copy=copy,
+        halt=mounted.halt,
     )
 
 
@@ -89,13 +113,15 @@ def measure_algorithm(name: str) -> AlgorithmCosts:
         Loop(disk, _RECEIVER, "write", pages=_DISK_PAGES, size_pages=_RUN_PAGES).run(_FILLING_REQUESTS)
         one, many = (_request_us(disk, "write", pages) for pages in (1, _RUN_PAGES))
         read_one, read_many = (_request_us(disk, "read", pages) for pages in (1, _RUN_PAGES))
-    compress = _compress_us(name)
     written = (many - one) / (_RUN_PAGES - 1)
+    source = measured_pages(_RUN_PAGES)
+    compress = _compress_us_of_all(name, source)
     return AlgorithmCosts(
         compress=compress,
+        slowdown=max(1.0, compress / _compress_us(name, source)),
         decompress=(read_many - read_one) / (_RUN_PAGES - 1),
         request=max(0.0, one - written),
-        page=max(0.0, written - compress),
+        page=max(0.0, written - _compress_us(name, _driven_pages(_RUN_PAGES))),
     )
 
 
@@ -130,12 +156,23 @@ def _request_us(disk: Disk, operation: str, pages: int) -> float:
     return statistics.median(times)
 
 
-def _compress_us(name: str) -> float:
+def _driven_pages(count: int) -> bytes:
+    """Return pages as `block/drive` writes them."""
+    make = random.Random(1).randbytes  # noqa: S311 - pages of a measurement
+    return b"".join(make(2400) + bytes(PAGE_SIZE - 2400) for _ in range(count))
+
+
+def _compress_us_of_all(name: str, source: bytes) -> float:
+    """What a page takes while every CPU compresses, in a process of its own: they share caches, and often a core."""
+    count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+    with ProcessPoolExecutor(count, get_context("fork")) as pool:
+        return statistics.mean(pool.map(_compress_us, [name] * count, [source] * count))
+
+
+def _compress_us(name: str, source: bytes) -> float:
     backend = load_backend(name)
     params = backend.setup_params(AlgorithmParams(), accelerator=None)
     compressor = RunCompressor(backend.create_context(params), _RUN_PAGES)
-    make = random.Random(1).randbytes  # noqa: S311 - pages of a measurement
-    source = b"".join(make(2400) + bytes(PAGE_SIZE - 2400) for _ in range(_RUN_PAGES))
     times = []
     for _ in range(_REPEATS):
         runs, began_ns = 0, perf_counter_ns()
@@ -176,7 +213,7 @@ def measure_wake_us() -> float:
 
 def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is_mounted: bool = False) -> str:
     """Write a machine's table; request and page are those of lz4, or of the first algorithm."""
-    through = "as a caller of a mounted disk sees it" if is_mounted else "without FUSE and the system's part"
+    request = "CPU time of the caller of a mounted disk" if is_mounted else "without FUSE and the system's part"
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     base = measured.get("lz4") or next(iter(measured.values()))
     source = f"zramfs {__version__} simulate --calibrate, {when}"
@@ -191,13 +228,19 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is
         f"count = {cpus}",
     ]
     for name, costs in measured.items():
-        lines += _entry(f"groups.compress.{name}", costs.compress, "measured", f"{source}: runs of 32 pages")
+        lines += _entry(
+            f"groups.compress.{name}", costs.compress, "measured", f"{source}: runs of 32 pages, on all CPUs"
+        )
     for name, costs in measured.items():
         lines += _entry(f"groups.decompress.{name}", costs.decompress, "measured", f"{source}: reads of 32 pages and 1")
-    lines += _entry("costs.request", base.request, "measured", f"{source}: {through}")
-    lines += _entry(
-        "costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it, {through}"
-    )
+    lines += _entry("costs.request", base.request, "measured", f"{source}: {request}")
+    lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
+    if is_mounted:
+        lines += _entry(
+            "costs.receive", base.receive, "measured", f"{source}: what else a write takes of a mounted disk"
+        )
+        lines += _entry("costs.copy", base.copy, "measured", f"{source}: likewise, each page more")
+        lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")
     lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")
     lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")
     return "\n".join(lines) + "\n"

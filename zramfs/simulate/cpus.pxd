@@ -14,6 +14,7 @@ cdef enum Purpose:
     COMPLETION
     REDO
     MAKE
+    EMULATE
     PURPOSES
 
 # What has happened to a CPU when its event has come.
@@ -31,6 +32,7 @@ cdef struct Runner:
     int next_ready
     uint8_t purpose
     bint keeps_cpu          # is not preempted now
+    bint is_bulk            # whoever is not, and wakes up, goes first
 
 # What interrupts a CPU, and has to be done before its tasks go on.
 cdef struct Work:
@@ -46,6 +48,8 @@ cdef struct Cpu:
     int first_work, last_work
     bint is_stepping        # between an event and `resume`
     bint is_preempted       # its runner is to give way as soon as it may
+    int spinner             # that looks for work here until then, when nobody else has the CPU
+    int64_t spun_until_ns
 
 cdef class Cpus:
     cdef EventHeap *heap
@@ -53,11 +57,18 @@ cdef class Cpus:
     cdef Runner *runners
     cdef Work *works
     cdef int64_t quantum_ns
-    cdef bint wakeup_preempts
+    cdef bint wakeup_preempts, migrates
+    cdef int cpu_count
+    cdef int64_t halt_ns                    # what a CPU that was idle takes to go on
     cdef int64_t from_ns, until_ns
     cdef int64_t used_ns[PURPOSES]          # between from_ns and until_ns
 
     cdef void wake(self, int64_t now_ns, int runner) noexcept nogil
+    cdef void spin(self, int runner, int64_t until_ns) noexcept nogil
+    cdef int _place(self, int64_t now_ns, int runner) noexcept nogil
+    cdef bint _is_idle(self, int cpu) noexcept nogil
+    cdef bint _gives_way(self, int cpu, int runner) noexcept nogil
+    cdef void _steal(self, Cpu *cpu) noexcept nogil
     cdef void add_work(self, int64_t now_ns, int cpu, int work, int64_t ns) noexcept nogil
     cdef void run_for(self, int runner, int64_t ns, int purpose) noexcept nogil
     cdef void poll_until(self, int runner, int64_t until_ns) noexcept nogil

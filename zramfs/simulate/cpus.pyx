@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """CPUs and the tasks that share them, in virtual time.
 
-A task is bound to a CPU. Tasks run first come, first served, for a quantum while others wait; whoever wakes up may
+A task is bound to a CPU, unless tasks migrate. They run first come, first served, for a quantum while others wait; whoever wakes up may
 preempt, if the scenario says so: then it runs at once, and the one that ran goes to the end of the queue. Work of
-interrupts stops any task, also one that keeps its CPU, and is done in its order. Nothing migrates.
+interrupts stops any task, also one that keeps its CPU, and is done in its order. Where tasks migrate, one that wakes up
+looks for an idle CPU, and a CPU that has nothing to do takes a task that waits for another; nothing else does.
 """
 
 from libc.stdint cimport int64_t
@@ -15,7 +16,7 @@ from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, schedule
 cdef class Cpus:
     """So many CPUs, with room for so many runners and works; `engine` gives the heap, and says who runs where."""
 
-    def __cinit__(self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts):
+    def __cinit__(self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts, bint migrates, int64_t halt_ns):
         cdef int number
         self.cpus = <Cpu *>calloc(cpus, sizeof(Cpu))
         self.runners = <Runner *>calloc(max(runners, 1), sizeof(Runner))
@@ -23,10 +24,11 @@ cdef class Cpus:
         if not (self.cpus and self.runners and self.works):
             raise MemoryError
         self.quantum_ns = quantum_ns
-        self.wakeup_preempts = wakeup_preempts
+        self.wakeup_preempts, self.migrates, self.halt_ns = wakeup_preempts, migrates, halt_ns
+        self.cpu_count = cpus
         for number in range(cpus):
             self.cpus[number].current = self.cpus[number].working = NOBODY
-            self.cpus[number].first_ready = self.cpus[number].first_work = NOBODY
+            self.cpus[number].first_ready = self.cpus[number].first_work = self.cpus[number].spinner = NOBODY
 
     def __dealloc__(self):
         free(self.cpus)
@@ -37,9 +39,14 @@ cdef class Cpus:
 
     cdef void wake(self, int64_t now_ns, int runner) noexcept nogil:
         """Let a task that sleeps, and has a segment to run, be ready."""
-        cdef Cpu *cpu = &self.cpus[self.runners[runner].cpu]
+        cdef int number = self._place(now_ns, runner)
+        cdef Cpu *cpu = &self.cpus[number]
         cdef bint was_alone = cpu.first_ready == NOBODY
-        if self.wakeup_preempts:
+        cdef bint preempts = self.wakeup_preempts or self._gives_way(number, runner)
+        if self._is_idle(number) and now_ns >= cpu.spun_until_ns:
+            self.runners[runner].remaining_ns += self.halt_ns
+        self.runners[runner].cpu = number
+        if preempts:
             self._put_first(cpu, runner)
             cpu.is_preempted = True
         else:
@@ -47,10 +54,44 @@ cdef class Cpus:
         if cpu.is_stepping or cpu.working != NOBODY:
             return
         if cpu.current == NOBODY:
-            self.resume(now_ns, self.runners[runner].cpu)
-        elif not self.runners[cpu.current].keeps_cpu and (self.wakeup_preempts or (was_alone and self.quantum_ns)):
+            self.resume(now_ns, number)
+        elif not self.runners[cpu.current].keeps_cpu and (preempts or (was_alone and self.quantum_ns)):
             self._account(now_ns, cpu)
-            self.resume(now_ns, self.runners[runner].cpu)
+            self.resume(now_ns, number)
+
+    cdef int _place(self, int64_t now_ns, int runner) noexcept nogil:
+        """The CPU for a task that wakes up: its own, if that is idle, another that is, or one whose task gives way.
+
+        One that somebody spins on does not look idle, but for the one who spins. Linux looks at idle CPUs alone when a
+        task wakes up, and moves it away from a CPU where it waits at a tick soon after; here it never waits there.
+        """
+        cdef int own = self.runners[runner].cpu
+        cdef int number
+        cdef int second = NOBODY
+        if not self.migrates:
+            return own
+        if self._is_idle(own) and (now_ns >= self.cpus[own].spun_until_ns or self.cpus[own].spinner == runner):
+            return own
+        for number in range(self.cpu_count):
+            if self._is_idle(number):
+                if now_ns >= self.cpus[number].spun_until_ns:
+                    return number
+                second = number
+        if self._is_idle(own) or self._gives_way(own, runner):
+            return own
+        for number in range(self.cpu_count):
+            if second == NOBODY and self._gives_way(number, runner):
+                second = number
+        return own if second == NOBODY else second
+
+    cdef bint _gives_way(self, int cpu, int runner) noexcept nogil:
+        """Whether a CPU's task would be preempted by another that wakes up."""
+        cdef int current = self.cpus[cpu].current
+        return current != NOBODY and self.runners[current].is_bulk and not self.runners[runner].is_bulk
+
+    cdef bint _is_idle(self, int cpu) noexcept nogil:
+        cdef const Cpu *own = &self.cpus[cpu]
+        return own.current == NOBODY and own.working == NOBODY and own.first_ready == NOBODY and not own.is_stepping
 
     cdef void add_work(self, int64_t now_ns, int cpu, int work, int64_t ns) noexcept nogil:
         """Interrupt a CPU, for so long."""
@@ -87,6 +128,11 @@ cdef class Cpus:
             return False
         self.run_for(runner, 0, REQUEST)
         return True
+
+    cdef void spin(self, int runner, int64_t until_ns) noexcept nogil:
+        """Let a task that is about to sleep look for work until then, and leave its CPU to whoever wants it."""
+        cdef Cpu *cpu = &self.cpus[self.runners[runner].cpu]
+        cpu.spinner, cpu.spun_until_ns = runner, until_ns
 
     cdef void sleep(self, int runner) noexcept nogil:
         """Give the CPU up."""
@@ -136,6 +182,8 @@ cdef class Cpus:
             self._put_last(cpu, cpu.current)
             cpu.current = NOBODY
         if cpu.current == NOBODY:
+            if cpu.first_ready == NOBODY and self.migrates:
+                self._steal(cpu)
             if cpu.first_ready == NOBODY:
                 return -1
             cpu.current = cpu.first_ready
@@ -147,6 +195,17 @@ cdef class Cpus:
         if self.quantum_ns and cpu.first_ready != NOBODY and not runner.keeps_cpu:
             ns = min(ns, max(self.quantum_ns - runner.ran_ns, <int64_t>0))
         return ns
+
+    cdef void _steal(self, Cpu *cpu) noexcept nogil:
+        """Take the first task that waits for another CPU, if there is one."""
+        cdef int number, runner
+        for number in range(self.cpu_count):
+            runner = self.cpus[number].first_ready
+            if runner != NOBODY and self.cpus[number].current != NOBODY:
+                self.cpus[number].first_ready = self.runners[runner].next_ready
+                self.runners[runner].cpu = <int>(cpu - self.cpus)
+                self._put_last(cpu, runner)
+                return
 
     cdef bint _is_due(self, const Cpu *cpu) noexcept nogil:
         """Whether the runner has to give way."""

@@ -18,6 +18,8 @@ cdef struct Run:
     int failed                      # pages that software has to do again
     uint32_t generation             # how often this number was used
     bint is_in_flight               # the driver has not been told of it
+    int unworked                    # pages that an emulated engine has still to work on
+    bint is_due                     # its time has come
     bint is_polled
     bint is_read
 
@@ -32,6 +34,10 @@ cdef class SimulatedDevice:
     cdef uint32_t *free_runs
     cdef uint32_t *told
     cdef int descriptors, in_use, free_run_count
+    cdef int *work_runs             # of an emulated device: runs whose pages wait for an engine, circular
+    cdef int *work_left             # pages of each that no engine has taken
+    cdef int first_work, work_count
+    cdef bint is_emulated
     cdef int polled_run_pages
     cdef int64_t timeout_ns, stall_ns
     cdef int64_t interrupt_ns       # when the next is scheduled for
@@ -46,6 +52,8 @@ cdef class SimulatedDevice:
     cdef int begin(self, int64_t now_ns, int pages, bint is_read, bint is_polled, int64_t *ready_ns) noexcept nogil
     cdef void end(self, int64_t now_ns, int run) noexcept nogil
     cdef int take_interrupt(self, int64_t now_ns, int64_t scheduled_ns) noexcept nogil
+    cdef void queue_work(self, int run) noexcept nogil
+    cdef int take_work(self, int most_pages, int *run) noexcept nogil
     cdef bint give_up(self, int64_t value) noexcept nogil
     cdef int go_offline(self) noexcept nogil
     cdef int _draw_faults(self, int64_t now_ns, int pages, bint *is_lost) noexcept nogil

@@ -43,7 +43,10 @@ cdef class SimulatedDevice:
         self.runs = <Run *>calloc(self.descriptors, sizeof(Run))
         self.free_runs = <uint32_t *>calloc(self.descriptors, sizeof(uint32_t))
         self.told = <uint32_t *>calloc(self.descriptors, sizeof(uint32_t))
-        if not (self.runs and self.free_runs and self.told):
+        self.work_runs = <int *>calloc(self.descriptors, sizeof(int))
+        self.work_left = <int *>calloc(self.descriptors, sizeof(int))
+        self.is_emulated = device.is_emulated
+        if not (self.runs and self.free_runs and self.told and self.work_runs and self.work_left):
             raise MemoryError
         for run in range(self.descriptors):
             self.free_runs[run] = self.descriptors - 1 - run
@@ -52,6 +55,8 @@ cdef class SimulatedDevice:
         free(self.runs)
         free(self.free_runs)
         free(self.told)
+        free(self.work_runs)
+        free(self.work_left)
 
     cdef int free_descriptors(self) noexcept nogil:
         """How many pages it would take now."""
@@ -79,6 +84,8 @@ cdef class SimulatedDevice:
         run.began_ns = now_ns
         run.generation += 1
         run.is_in_flight = True
+        run.unworked = 0
+        run.is_due = False
         run.is_polled, run.is_read = is_polled, is_read
         self.in_use += run.pages
         self.depth.change(now_ns, self.in_use)
@@ -157,6 +164,28 @@ cdef class SimulatedDevice:
         self.interrupt_ns = next_ns
         if next_ns != NEVER_NS:
             schedule(self.heap, next_ns, INTERRUPT, self.number, next_ns)
+
+    # ---- as an emulated device: engines that are threads ---------------------------------------------------------------
+
+    cdef void queue_work(self, int run) noexcept nogil:
+        """Let a run's pages wait for an engine's thread."""
+        cdef int place = (self.first_work + self.work_count) % self.descriptors
+        self.work_runs[place] = run
+        self.work_left[place] = self.runs[run].unworked = self.runs[run].pages
+        self.work_count += 1
+
+    cdef int take_work(self, int most_pages, int *run) noexcept nogil:
+        """Take pages of the run that waits for longest; how many, 0 if there are none."""
+        cdef int taken
+        if self.work_count == 0:
+            return 0
+        run[0] = self.work_runs[self.first_work]
+        taken = min(most_pages, self.work_left[self.first_work])
+        self.work_left[self.first_work] -= taken
+        if self.work_left[self.first_work] == 0:
+            self.first_work = (self.first_work + 1) % self.descriptors
+            self.work_count -= 1
+        return taken
 
     cdef bint give_up(self, int64_t value) noexcept nogil:
         """Let a run time out that is in flight still: all its pages have failed. `value` is its event's."""

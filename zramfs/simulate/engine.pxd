@@ -18,6 +18,7 @@ cdef enum StreamKind:
 cdef class Engine(Devices):
     cdef int policy
     cdef bint is_blocking, device_reads, is_exponential
+    cdef bint is_served                 # by a daemon's tasks, not by those that make the requests
     cdef int percpu_run_pages, fallback_run_pages, run_pages
     cdef double *compress_ns            # a page, by CPU
     cdef double *decompress_ns
@@ -38,6 +39,7 @@ cdef class Engine(Devices):
     cdef void _step(self, int task) noexcept nogil
     cdef bint _do_state(self, int task) noexcept nogil
     cdef bint _take(self, int task) noexcept nogil
+    cdef bint _begin(self, int task) noexcept nogil
     cdef bint _choose(self, int task) noexcept nogil
     cdef bint _submit(self, int task, int device, int pages, bint is_polled) noexcept nogil
     cdef bint _use_percpu(self, int task, int kind) noexcept nogil

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Self
 
 from zramfs.simulate.cpus import Cpus
 from zramfs.simulate.device import SimulatedDevice
@@ -15,8 +16,8 @@ class Engine:
     wait_count: int
     wait_ns: int
     longest_wait_ns: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         flows: Sequence[Flow],
         devices: Sequence[Device],
         *,
@@ -26,10 +27,11 @@ class Engine:
         end_ns: int,
         wake_ns: int,
         cpus: int,
+        servers: int,
         percpu_kind: PercpuKind,
         spread: Spread,
         interval_ns: int,
-    ) -> None: ...
+    ) -> Self: ...
     def begin(self) -> None: ...
     def go_on(self, most_events: int) -> bool: ...
     def page_counts(self) -> dict[str, int]: ...

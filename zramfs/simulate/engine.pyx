@@ -46,6 +46,7 @@ from zramfs.simulate.requests cimport (
     CHOOSES,
     COMPLETES,
     ENDS_RUN,
+    HANDS_OVER,
     HAS_COMPRESSED,
     HAS_POLLED,
     HAS_REDONE,
@@ -102,8 +103,11 @@ cdef class Engine(Devices):
             works,
             quantum_ns=round(scheduler.quantum_us * NS_PER_US),
             wakeup_preempts=scheduler.wakeup_preempts,
+            migrates=scheduler.migrates,
+            halt_ns=round(machine.costs.halt.us * NS_PER_US),
         )
         self.cpus.heap = &self.heap
+        self.is_served = scenario.daemon is not None
         self.cpus.from_ns, self.cpus.until_ns = self.warmup_ns, self.end_ns
         self._set_costs(scenario)
         self.policy = _NUMBER_OF_POLICY[streams.policy]
@@ -125,6 +129,9 @@ cdef class Engine(Devices):
         self.request_ns = costs.request.us * NS_PER_US
         self.page_ns = costs.page.us * NS_PER_US
         self.completion_ns = costs.completion.us * NS_PER_US
+        if not self.is_served:  # then there is nobody else to do it
+            self.request_ns += costs.receive.us * NS_PER_US
+            self.page_ns += costs.copy.us * NS_PER_US
         for group in scenario.machine.groups:
             for _ in range(group.count):
                 self.compress_ns[cpu] = group.compress[scenario.algorithm].us * NS_PER_US
@@ -240,9 +247,9 @@ cdef class Engine(Devices):
         if own.state == TAKES:
             return self._take(task)
         if own.state == MADE:
-            if self.flows[own.flow].depth == 1:
+            if self.is_served or self.flows[own.flow].depth == 1:
                 request.arrival_ns = self.now_ns  # of several, the others wait meanwhile as they would after it
-            return self._run(task, <int64_t>self.request_ns, REQUEST, CHOOSES)
+            return self._begin(task)
         if own.state == CHOOSES:
             return self._choose(task)
         if own.state == LOCKS:
@@ -293,7 +300,11 @@ cdef class Engine(Devices):
         self.tasks[task].request = request
         if self.flows[self.tasks[task].flow].make_ns > 0:
             return self._run(task, <int64_t>self.flows[self.tasks[task].flow].make_ns, MAKE, MADE)
-        return self._run(task, <int64_t>self.request_ns, REQUEST, CHOOSES)
+        return self._begin(task)
+
+    cdef bint _begin(self, int task) noexcept nogil:
+        """Make a request, which is then cut into runs, or handed over."""
+        return self._run(task, <int64_t>self.request_ns, REQUEST, HANDS_OVER if self.is_served else CHOOSES)
 
     cdef bint _choose(self, int task) noexcept nogil:
         """Choose the stream of the next run, and give it what it takes; or end with the request."""
@@ -305,7 +316,7 @@ cdef class Engine(Devices):
         cdef int device = NOBODY
         cdef int pages, way
         if request.left == 0:
-            own.state = TAKES
+            own.state = own.home
             self.end_part(self.now_ns, own.request)
             return True
         prefers = prefers and (
@@ -335,6 +346,7 @@ cdef class Engine(Devices):
         cdef Request *request = &self.requests[own.request]
         own.taken = min(request.left, self.fallback_run_pages if kind == FALLBACK else self.percpu_run_pages)
         own.kind_of_stream = kind
+        own.cpu = self.cpus.runners[task].cpu
         own.state = LOCKS
         request.left -= own.taken
         return True
@@ -408,7 +420,7 @@ cdef class Engine(Devices):
         if done.is_polled and not done.is_read:
             self._count_pages(POLLED, done.pages)
         (<SimulatedDevice>self.device_of[device]).end(self.now_ns, run)
-        if self.first_waiting != NOBODY:
+        if self.first_waiting != NOBODY or self.is_served:
             self.call_waiters(self.now_ns)
 
     # ---- a device tells ---------------------------------------------------------------------------------------------

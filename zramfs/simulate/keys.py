@@ -26,7 +26,7 @@ TOP_KEYS: Final[Mapping[str, Parse]] = {
 }
 SCENARIO_KEYS: Final[Mapping[str, Parse]] = {
     **TOP_KEYS,
-    **dict.fromkeys(("machine", "costs", "scheduler", "streams", "devices", "loads"), _any),
+    **dict.fromkeys(("machine", "costs", "scheduler", "daemon", "streams", "devices", "loads"), _any),
 }
 """Likewise, and the tables, which are read by themselves."""
 
@@ -46,9 +46,26 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
     "page_us": real(most=1e6),
     "wake_us": real(most=1e6),
     "completion_us": real(most=1e6),
+    "halt_us": real(most=1e6),
+    "receive_us": real(most=1e6),
+    "copy_us": real(most=1e6),
     "source": text,
 }
-SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {"quantum_us": real(most=1e9), "wakeup_preempts": boolean}
+SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {
+    "quantum_us": real(most=1e9),
+    "wakeup_preempts": boolean,
+    "migrates": boolean,
+}
+DAEMON_KEYS: Final[Mapping[str, Parse]] = {
+    "crew": whole(0, MOST_CPUS),
+    "one_go_us": real(most=1e6),
+    "slice_us": real(most=1e6),
+    "turn_us": real(most=1e6),
+    "share_pages": whole(1, 256),
+    "shared_read_pages": whole(1, 1 << 20),
+    "poll_us": real(most=1e6),
+    "helper_poll_us": real(most=1e6),
+}
 STREAM_KEYS: Final[Mapping[str, Parse]] = {
     "policy": choice(StreamPolicy),
     "percpu": choice(PercpuKind),
@@ -65,6 +82,7 @@ DEVICE_KEYS: Final[Mapping[str, Parse]] = {
     "count": whole(1, MOST_DEVICES),
     "offline_ms": periods_ms,
     "decompress_page_ns": real(most=1e9),
+    "emulated": boolean,
     **dict.fromkeys(SETTINGS, _any),
 }
 

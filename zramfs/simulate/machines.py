@@ -17,6 +17,8 @@ from zramfs.suggestions import did_you_mean
 
 _BASES: Final = ("published", "measured", "assumed")
 _COSTS: Final = ("request", "page", "wake", "completion")
+_FURTHER_COSTS: Final = ("halt", "receive", "copy")
+"""Those that a table need not have."""
 
 
 def machine_names() -> list[str]:
@@ -97,9 +99,9 @@ def _read_algorithms(where: str, value: Any) -> Mapping[str, Cost]:
 
 
 def _read_costs(where: str, value: Any) -> Costs:
-    given = read_table(where, value, dict.fromkeys(_COSTS, _any))
+    given = read_table(where, value, dict.fromkeys((*_COSTS, *_FURTHER_COSTS), _any))
     require(where, given, *_COSTS)
-    return Costs(**{name: _read_cost(f"{where}.{name}", given[name]) for name in _COSTS})
+    return Costs(**{name: _read_cost(f"{where}.{name}", given[name]) for name in given})
 
 
 def _read_cost(where: str, value: Any, *, is_positive: bool = False) -> Cost:

@@ -3,79 +3,221 @@
 It is what `calibrate` measures in this process, and what FUSE and the system add to it.
 """
 
+import itertools
 import mmap
 import os
 import random
 import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
 from zramfs.units import PAGE_SIZE
 
-_MANY_PAGES: Final = 256
-"""1 MiB, as large as a request of FUSE may be."""
+_MANY_PAGES: Final = 24
+"""The receiver writes so many in one go; from 33 on the crew helps."""
+
+_MANY_READ_PAGES: Final = 15
+"""Likewise; from 16 on the crew helps."""
+
+_LEAST_BYTES: Final = 4 << 20
+_MOST_BYTES: Final = 128 << 20
+"""Of the disk, that is written to: caches do not hold it, as they do not hold what users write."""
+
+_BUFFER_BYTES: Final = 8 << 20
+"""That is written from in turn, for the same reason."""
+
 
 _REPEATS: Final = 9
-_ENOUGH_NS: Final = 60_000_000
+_ENOUGH_NS: Final = 25_000_000
 """How long each thing is done, each time it is measured."""
 
-_RANDOM_BYTES: Final = 2400
-"""Of each page, as in `calibrate`."""
+_PIECE_BYTES: Final = 512
+_RANDOM_BYTES: Final = 205
+"""Of each piece, the rest of which is zeros: as fio with buffer_compress_percentage=60 fills pages."""
+
+_SPINNER: Final = """
+import os, time
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+os.write(1, b"x")
+ends = time.monotonic() + 10
+while time.monotonic() < ends:
+    pass
+"""
 
 
 class MountedCosts(NamedTuple):
-    """What a request takes its caller, in µs of time: with a single page, and each page more."""
+    """What requests take that come to a mounted disk, in µs.
 
+    `caller`: CPU time of whoever makes one. `write_one`: a write of a page from call to answer, `write_page` and
+    `read_page`: each page more. `copy`: each page more of a write whose pages are same-filled, and only copied. `halt`:
+    how much sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer.
+    """
+
+    caller: float
     write_one: float
     write_page: float
-    read_one: float
+    copy: float
     read_page: float
+    halt: float
+
+
+class Timed(NamedTuple):
+    """What a request took: from call to answer, the median, and CPU time of its caller, the mean."""
+
+    us: float
+    cpu_us: float
+
+
+class Memory(NamedTuple):
+    """Memory that is aligned, as direct I/O wants it: pages that all differ, and pages of one byte."""
+
+    pages: mmap.mmap
+    same_filled: mmap.mmap
+
+
+def measured_pages(count: int) -> bytes:
+    """Return pages that all differ, and compress as those of `zramfs compare` do."""
+    make = random.Random(2).randbytes  # noqa: S311 - contents of a measurement
+    pieces = count * PAGE_SIZE // _PIECE_BYTES
+    return b"".join(make(_RANDOM_BYTES) + bytes(_PIECE_BYTES - _RANDOM_BYTES) for _ in range(pieces))
 
 
 def measure_mount(mountpoint: Path) -> MountedCosts:
-    """Time direct requests of 1 and of 256 pages on zram0 of a mount. InvalidValue if it is none, or has data."""
+    """Time direct requests on zram0 of a mount. InvalidValue if it is none, or has data."""
     path = mountpoint / "zram0"
-    stat = mountpoint / "sys/block/zram0/mm_stat"
+    _check(path, mountpoint / "sys/block/zram0/mm_stat")
+    with _memory() as memory:
+        _fill(path, memory.pages)
+        return _costs_of([_round(path, memory) for _ in range(_REPEATS)])
+
+
+def _check(path: Path, stat: Path) -> None:
     try:
         has_data = int(stat.read_text().split()[0]) > 0
         size_bytes = path.stat().st_size
     except (OSError, ValueError, IndexError) as error:
-        raise InvalidValue(f"{mountpoint}: no zramfs is mounted there") from error
+        raise InvalidValue(f"{path.parent}: no zramfs is mounted there") from error
     if has_data:
         raise InvalidValue(f"{path} has data, which would be overwritten: give a fresh mount")
-    if size_bytes < 4 * _MANY_PAGES * PAGE_SIZE:
-        raise InvalidValue(f"{path} is too small: give it 4M or more")
-    write_one, write_many = (_request_us(path, pages, size_bytes, writes=True) for pages in (1, _MANY_PAGES))
-    read_one, read_many = (_request_us(path, pages, size_bytes, writes=False) for pages in (1, _MANY_PAGES))
+    if size_bytes < _LEAST_BYTES:
+        raise InvalidValue(f"{path} is too small: give it {_LEAST_BYTES >> 20}M or more")
+
+
+def _costs_of(rounds: list[dict[str, Timed]]) -> MountedCosts:
+    us = {kind: statistics.median(each[kind].us for each in rounds) for kind in rounds[0]}
+    cpu_us = {kind: statistics.median(each[kind].cpu_us for each in rounds) for kind in rounds[0]}
     return MountedCosts(
-        write_one, (write_many - write_one) / (_MANY_PAGES - 1), read_one, (read_many - read_one) / (_MANY_PAGES - 1)
+        caller=max(0.0, cpu_us["one"] - cpu_us["none"]),
+        write_one=us["one"] - us["none"],
+        write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
+        copy=max(0.0, us["same"] - us["same one"]) / (_MANY_PAGES - 1),
+        read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
+        halt=max(0.0, us["bound"] - us["awake"]),
     )
 
 
-def _request_us(path: Path, pages: int, size_bytes: int, *, writes: bool) -> float:
-    """The median time of a synchronous request at a random place, one at a time."""
-    length = pages * PAGE_SIZE
-    places = [length * place for place in range(min(size_bytes // length, 1024))]
-    random.Random(1).shuffle(places)  # noqa: S311 - places of a measurement
-    with mmap.mmap(-1, length) as buffer:  # which is aligned, as direct I/O wants it
-        make = random.Random(2).randbytes  # noqa: S311
-        buffer[:] = b"".join(make(_RANDOM_BYTES) + bytes(PAGE_SIZE - _RANDOM_BYTES) for _ in range(pages))
-        fd = os.open(path, os.O_RDWR | os.O_DIRECT | (os.O_SYNC if writes else 0))
+def _round(path: Path, memory: Memory) -> dict[str, Timed]:
+    """Measure each thing once, one after the other: what the host does meanwhile happens to all of them."""
+    with _direct(path) as fd:
+        timed = {
+            "one": _time(fd, memory.pages, 1, writes=True),
+            "many": _time(fd, memory.pages, _MANY_PAGES, writes=True),
+            "read": _time(fd, memory.pages, 1, writes=False),
+            "read many": _time(fd, memory.pages, _MANY_READ_PAGES, writes=False),
+            "same one": _time(fd, memory.same_filled, 1, writes=True),
+            "same": _time(fd, memory.same_filled, _MANY_PAGES, writes=True),
+        }
+        _fill(path, memory.pages)
+        with _on_one_cpu():
+            timed["bound"] = _time(fd, memory.pages, 1, writes=True)
+            with _awake_cpu():
+                timed["awake"] = _time(fd, memory.pages, 1, writes=True)
+    with _direct(Path(os.devnull)) as fd:
+        return timed | {"none": _time(fd, memory.pages, 1, writes=True)}
+
+
+@contextmanager
+def _on_one_cpu() -> Iterator[None]:
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+@contextmanager
+def _awake_cpu() -> Iterator[None]:
+    """Keep this thread's CPU from halting, by a process that runs when nobody else wants to; 10 s at most."""
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", _SPINNER], stdout=subprocess.PIPE) as spinner:
         try:
-            return statistics.median(_round_us(fd, buffer, places, writes=writes) for _ in range(_REPEATS))
+            assert spinner.stdout is not None  # noqa: S101 - it is a pipe
+            spinner.stdout.read(1)
+            yield
         finally:
-            os.close(fd)
+            spinner.kill()
 
 
-def _round_us(fd: int, buffer: mmap.mmap, places: list[int], *, writes: bool) -> float:
-    count, began_ns = 0, perf_counter_ns()
-    while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
-        place = places[count % len(places)]
+def _time(fd: int, memory: mmap.mmap, pages: int, *, writes: bool) -> Timed:
+    """Make synchronous requests at random places, one at a time, for a while."""
+    length = pages * PAGE_SIZE
+    size_bytes = min(os.fstat(fd).st_size, _MOST_BYTES) or _LEAST_BYTES
+    places = [length * place for place in range(size_bytes // length)]
+    random.Random(1).shuffle(places)  # noqa: S311 - places of a measurement
+    with memoryview(memory) as view:
+        # A caller's own page is in its cache, and large requests are not.
+        begins = range(0, _BUFFER_BYTES - length + 1, length) if pages > 1 else (0,)
+        parts = [view[begin : begin + length] for begin in begins]
+        try:
+            return _timed(fd, parts, places, writes=writes)
+        finally:
+            for part in parts:
+                part.release()
+
+
+def _timed(fd: int, parts: list[memoryview], places: list[int], *, writes: bool) -> Timed:
+    targets = zip(itertools.cycle(parts), itertools.cycle(places), strict=False)
+    took_ns: list[int] = []
+    began_cpu_ns, before_ns = thread_time_ns(), perf_counter_ns()
+    ends_ns = before_ns + _ENOUGH_NS
+    while before_ns < ends_ns:
+        part, place = next(targets)
         if writes:
-            os.pwrite(fd, buffer, place)
+            os.pwrite(fd, part, place)
         else:
-            os.preadv(fd, [buffer], place)
-        count += 1
-    return took_ns / count / 1000
+            os.preadv(fd, [part], place)
+        now_ns = perf_counter_ns()
+        took_ns.append(now_ns - before_ns)
+        before_ns = now_ns
+    cpu_us = (thread_time_ns() - began_cpu_ns) / len(took_ns) / 1000
+    return Timed(statistics.median(took_ns) / 1000, cpu_us)
+
+
+def _fill(path: Path, memory: mmap.mmap) -> None:
+    """Write every page once, so that all of them are overwritten, or read, later."""
+    with _direct(path) as fd:
+        for place in range(0, min(path.stat().st_size, _MOST_BYTES), _BUFFER_BYTES):
+            os.pwrite(fd, memory, place)
+
+
+@contextmanager
+def _direct(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR | (os.O_DIRECT | os.O_SYNC if path.name != "null" else 0))
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _memory() -> Iterator[Memory]:
+    with mmap.mmap(-1, _BUFFER_BYTES) as pages, mmap.mmap(-1, _BUFFER_BYTES) as same_filled:
+        pages[:] = measured_pages(_BUFFER_BYTES // PAGE_SIZE)
+        same_filled[:] = b"\1" * _BUFFER_BYTES
+        yield Memory(pages, same_filled)

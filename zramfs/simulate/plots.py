@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from zramfs.reporting.colours import DEVICE, HOST, HOST_INSTEAD, OTHER, setting_colours
 from zramfs.reporting.drawing import DASHES, INK, SOFT, drawing, height_of_bars_in, name_bars, stacked_bars, svg_of
 from zramfs.simulate.break_even import DEPTH, ENGINES, PAGE_NS, BreakEven, Cell
-from zramfs.simulate.result import REQUEST_CLASSES, Result
+from zramfs.simulate.result import NOT_OURS, REQUEST_CLASSES, Result
 from zramfs.simulate.verdict import MARKS, Change, Pays
 
 _SEPARATOR: Final = " · "
@@ -100,7 +100,7 @@ def cpu_plot(results: Sequence[Result]) -> str:
 
 
 def _seconds_per_gib(result: Result, purposes: Sequence[str]) -> float:
-    total_s = sum(seconds for purpose, seconds in result.cpu_seconds.items() if purpose != "make")
+    total_s = sum(seconds for purpose, seconds in result.cpu_seconds.items() if purpose not in NOT_OURS)
     share = sum(result.cpu_seconds[purpose] for purpose in purposes) / total_s if total_s else 0.0
     return share * result.cpu_seconds_per_gib
 

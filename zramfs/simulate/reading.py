@@ -13,6 +13,7 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import read_table, require
 from zramfs.simulate.keys import (
     COST_KEYS,
+    DAEMON_KEYS,
     DEVICE_KEYS,
     GROUP_KEYS,
     MACHINE_KEYS,
@@ -26,10 +27,12 @@ from zramfs.simulate.machines import load_machine, parse_toml, read_text
 from zramfs.simulate.scenario import (
     Cost,
     CpuGroup,
+    Daemon,
     Device,
     Distribution,
     Load,
     Machine,
+    ManagedKind,
     ReplayLoad,
     Scenario,
     Scheduler,
@@ -71,7 +74,9 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
     devices = _read_devices(given.get("devices", []), path.parent)
     loads = _read_loads(given["loads"], machine, path.parent)
     _require_algorithm(machine, algorithm)
+    daemon = Daemon(**read_table("daemon", given["daemon"], DAEMON_KEYS)) if "daemon" in given else None
     _require_devices(streams, devices)
+    _require_daemon(daemon, streams, devices)
     return Scenario(
         name=path.name.removesuffix(".toml"),
         summary=given.get("summary", ""),
@@ -80,6 +85,7 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
         devices=devices,
         streams=streams,
         scheduler=Scheduler(**read_table("scheduler", given.get("scheduler", {}), SCHEDULER_KEYS)),
+        daemon=daemon,
         loads=loads,
         service=given.get("service", Distribution.FIXED),
         seed=given.get("seed", 1),
@@ -202,6 +208,7 @@ def _read_device(where: str, value: Any, folder: Path) -> list[Device]:
             name=f"{name}{number}" if count > 1 else name,
             profile=profile,
             offline_us=given.get("offline_ms", ()),
+            is_emulated=given.get("emulated", False),
             decompress_page_us=given["decompress_page_ns"] / 1000 if "decompress_page_ns" in given else -1.0,
         )
         for number in range(count)
@@ -230,6 +237,17 @@ def _require_devices(streams: Streams, devices: Sequence[Device]) -> None:
         raise InvalidValue("streams.policy: managed streams need a device: add [[devices]]")
     if streams.device_reads and not any(device.can_decompress for device in devices):
         raise InvalidValue("streams.device_reads: no device decompresses: give one decompress_page_ns")
+
+
+def _require_daemon(daemon: Daemon | None, streams: Streams, devices: Sequence[Device]) -> None:
+    if daemon is None:
+        if any(device.is_emulated for device in devices):
+            raise InvalidValue(
+                "devices.emulated: the engines of an emulated device are a daemon's threads: add [daemon]"
+            )
+        return
+    if devices and streams.managed is ManagedKind.BLOCKING:
+        raise InvalidValue('daemon: its receiver waits for no device: say streams.managed = "nonblocking"')
 
 
 # ---- loads -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The report: a page that needs nothing beside it. Imports matplotlib only when it is made."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from zramfs.accel.facts import facts_of
 from zramfs.reporting.page import render_page
 from zramfs.simulate.break_even import BreakEven, sentence_of
 from zramfs.simulate.result import Result
-from zramfs.simulate.scenario import Cost, Machine
+from zramfs.simulate.scenario import NO_COST, Cost, Machine
 from zramfs.simulate.table import cells_of, classes_of, headings_of
 from zramfs.simulate.verdict import LEAST_CHANGE, LEAST_P99_CHANGE, judge_all
 
@@ -87,5 +87,6 @@ def _costs_of(machine: Machine) -> Iterator[tuple[str, Cost]]:
         for name, costs in (("compress", group.compress), ("decompress", group.decompress)):
             for algorithm, cost in costs.items():
                 yield f"{group.count} {group.name}: {name} a page, {algorithm}", cost
-    for name in ("request", "page", "wake", "completion"):
-        yield name, getattr(machine.costs, name)
+    for field in fields(machine.costs):
+        if (cost := getattr(machine.costs, field.name)) is not NO_COST:
+            yield field.name, cost

@@ -29,6 +29,20 @@ cdef enum State:
     REDOES                  # pages of its run in software
     HAS_REDONE
     ENDS_RUN                # its pages are stored: the descriptors are given back
+    # Of a daemon and its callers:
+    HANDS_OVER              # its request, to the daemon
+    SERVES                  # looks for what there is to do, as the receiver
+    HAS_RECEIVED            # a request
+    HELPS                   # likewise, as one of the crew
+    ENGINE_LOOKS            # for pages, as an emulated engine
+    ENGINE_WORKED           # on some
+
+# What a server has in hand.
+cdef enum InHand:
+    ONE_GO                  # a request, until it is done with
+    A_SHARE                 # some pages of one from the backlog
+    A_RUN                   # of the first in the backlog, for a device
+    A_COMPLETION            # of a run
 
 cdef struct Arrival:
     int64_t at_ns
@@ -43,11 +57,16 @@ cdef struct Request:
     int pages
     int left                # pages that no stream has yet
     int parts               # runs in flight, and one while its task works on it
+    bint is_shared          # by receiver and crew
 
 cdef struct Task:
-    int flow
+    int flow                # NOBODY: of a daemon
     int cpu
     int state
+    int home                # the state that follows a request
+    int in_hand             # an InHand, of a server
+    int first_ended, last_ended     # of its requests, of which it has not learnt yet
+    int64_t hot_until_ns    # it spins until then, and needs no wake-up
     int request             # that it works on, or NOBODY
     int first_request       # of its own: as many as the flow's depth
     int first_free          # of an open flow's
@@ -98,6 +117,7 @@ cdef class Requests:
     cdef Task *tasks
     cdef Request *requests
     cdef int flow_count, task_count
+    cdef int first_server                   # the tasks from there on are a daemon's
     cdef list kept                          # what the pointers of the flows point into
     cdef int64_t warmup_ns, end_ns
     cdef int64_t wake_ns

@@ -17,8 +17,9 @@ from zramfs.simulate.histogram cimport BATCHES, LatencyHistogram
 cdef class Requests:
     """The tasks of `flows` (flows.Flow), with their requests; `seed` is of what is random about them."""
 
-    def __cinit__(self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, **kwargs):
-        cdef int tasks = sum(len(flow.cpus) for flow in flows)
+    def __cinit__(self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, int servers=0, **kwargs):
+        cdef int tasks = sum(len(flow.cpus) for flow in flows) + servers
+        cdef int number
         cdef int requests = sum(len(flow.cpus) * flow.depth for flow in flows)
         self.kept = []
         self.flow_count, self.task_count = len(flows), tasks
@@ -30,7 +31,11 @@ cdef class Requests:
             raise MemoryError
         self.latencies = [LatencyHistogram() for _ in range(3)]
         self.sync_writes, self.async_writes, self.reads = self.latencies
+        self.first_server = tasks - servers
         self._set_up(flows, seed)
+        for number in range(self.first_server, tasks):
+            self.tasks[number].flow = self.tasks[number].request = NOBODY
+            self.tasks[number].is_asleep = True
 
     def __dealloc__(self):
         cdef int number
@@ -82,7 +87,9 @@ cdef class Requests:
         cdef int request
         task.flow, task.cpu, task.first_request = flow, cpu, first_request
         task.request = task.first_due = task.last_due = task.first_free = NOBODY
-        task.state, task.is_asleep = TAKES, True
+        task.state = task.home = TAKES
+        task.first_ended = NOBODY
+        task.is_asleep = True
         for request in range(first_request + depth - 1, first_request - 1, -1):
             self.requests[request].task = number
             self.requests[request].next_request = task.first_free
@@ -96,7 +103,8 @@ cdef class Requests:
         cdef int number
         for number in range(self.task_count):
             self.cpus.runners[number].cpu = self.tasks[number].cpu
-            self._be_idle(number)
+            if number < self.first_server:
+                self._be_idle(number)
         for number in range(self.flow_count):
             if self.flows[number].after == NOBODY:
                 self._begin_flow(0, number)

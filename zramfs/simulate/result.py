@@ -15,12 +15,16 @@ REQUEST_CLASSES: Final = ("sync_writes", "async_writes", "reads")
 CPU_PURPOSES: Final = (
     *("compress", "decompress", "page", "request", "wake", "submit", "poll", "completion", "redo"),
     "make",
+    "emulate",
 )
 """What CPUs spend time on, in the order of their numbers in the engine.
 
 `submit` and `poll` are the driver's work for a device, `redo` the software's for pages that a device did not do. `make`
-is the load's own time, and in no figure of what zram costs.
+is the load's own time, and `emulate` that of threads that stand for hardware: zram's costs have neither.
 """
+
+NOT_OURS: Final = ("make", "emulate")
+"""Purposes that are no cost of zram."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +158,7 @@ class Result:
     def cpu_seconds_per_gib(self) -> float:
         """CPU time of all kinds for each GiB written or read; 0 if there is none."""
         pages = self.pages.written + self.pages.read_software + self.pages.read_device
-        spent_s = sum(seconds for purpose, seconds in self.cpu_seconds.items() if purpose != "make")
+        spent_s = sum(seconds for purpose, seconds in self.cpu_seconds.items() if purpose not in NOT_OURS)
         return spent_s / (pages / (1 << 18)) if pages else 0.0
 
     @property

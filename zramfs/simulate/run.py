@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Final
 
 from zramfs.errors import InvalidValue
+from zramfs.simulate.daemon import DaemonEngine, server_count
 from zramfs.simulate.device import SimulatedDevice
 from zramfs.simulate.engine import Engine
 from zramfs.simulate.flows import flows_of
@@ -53,7 +54,8 @@ def run(scenario: Scenario, *, on_progress: Callable[[float], None] | None = Non
 
 
 def _engine_of(scenario: Scenario) -> Engine:
-    engine = Engine(
+    make = Engine if scenario.daemon is None else DaemonEngine
+    engine = make(
         flows_of(scenario),
         scenario.devices,
         scenario=scenario,
@@ -62,6 +64,7 @@ def _engine_of(scenario: Scenario) -> Engine:
         end_ns=round(scenario.duration_us * _NS_PER_US),
         wake_ns=round(scenario.machine.costs.wake.us * _NS_PER_US),
         cpus=scenario.machine.cpus,
+        servers=server_count(scenario),
         percpu_kind=scenario.streams.percpu,
         spread=scenario.streams.spread,
         interval_ns=max(1, round(scenario.duration_us * _NS_PER_US / _INTERVALS)),

@@ -6,7 +6,7 @@ Times are in µs, sizes in bytes, of pages of 4 KiB. `reading` makes a Scenario 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zramfs.accel.profile import Profile
 from zramfs.contracts import StreamPolicy
@@ -71,6 +71,9 @@ class Cost:
     source: str
 
 
+NO_COST: Final = Cost(0.0, "assumed", "not in the table")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuGroup:
     """CPUs that are alike, and how long each takes for a page in software, by algorithm."""
@@ -87,13 +90,19 @@ class Costs:
 
     `request`: once for each request. `page`: for each page that is stored (allocation, copy, slot); what loading one
     takes is part of decompressing it. `wake`: each time that a task goes on after it has slept. `completion`: for each
-    run that a device has told of.
+    run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that.
+
+    Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
+    `copy`: for each page of a write that is received.
     """
 
     request: Cost
     page: Cost
     wake: Cost
     completion: Cost
+    halt: Cost = NO_COST
+    receive: Cost = NO_COST
+    copy: Cost = NO_COST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +125,33 @@ class Scheduler:
     """How the tasks of a CPU share it: first come, first served.
 
     One that has run for `quantum_us` while others wait goes to the end of the queue; 0: it runs until it sleeps. With
-    `wakeup_preempts` a task that wakes up runs at once, and the one that ran goes on next.
+    `wakeup_preempts` a task that wakes up runs at once, and the one that ran goes on next. Where a task `migrates`, it
+    goes to an idle CPU when it wakes up, and an idle CPU takes one that waits for another.
     """
 
     quantum_us: float = 3000.0
     wakeup_preempts: bool = False
+    migrates: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """Threads that requests are handed over to, as zramfs has them behind /dev/fuse: one receiver, and a `crew`.
+
+    The receiver does in one go what takes less than `one_go_us`, and up to 32 pages; everything else waits in a
+    backlog, of which it does a slice of `slice_us` when there is no request, and at least once every `turn_us`. Reads
+    of `shared_read_pages` and more, and writes on per-CPU streams, are shared with the crew, `share_pages` at a time. A
+    receiver without work spins for `poll_us`, the crew and the engines of emulated devices for `helper_poll_us`.
+    """
+
+    crew: int = 0
+    one_go_us: float = 100.0
+    slice_us: float = 50.0
+    turn_us: float = 500.0
+    share_pages: int = 8
+    shared_read_pages: int = 16
+    poll_us: float = 50.0
+    helper_poll_us: float = 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +179,14 @@ class Device:
 
     `offline_us` are the periods, as (begin, end), in which it is not there; what it has in hand when one begins is
     done again in software. `decompress_page_us`: what an engine takes for a page; negative: it cannot decompress.
+    `is_emulated`: its engines are threads of a daemon, which compress on the machine's CPUs.
     """
 
     name: str
     profile: Profile
     offline_us: tuple[tuple[float, float], ...] = ()
     decompress_page_us: float = -1.0
+    is_emulated: bool = False
 
     @property
     def can_decompress(self) -> bool:
@@ -285,6 +318,7 @@ class Scenario:
     devices: tuple[Device, ...] = ()
     streams: Streams = field(default_factory=Streams)
     scheduler: Scheduler = field(default_factory=Scheduler)
+    daemon: Daemon | None = None
     service: Distribution = Distribution.FIXED
     duration_us: float = 1_000_000.0
     warmup_us: float = 0.0

@@ -1,7 +1,8 @@
 """What `stream_stat` tells of a device's streams."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,21 @@ class StreamStatistics:
         counters = asdict(self)
         by_cpu = counters.pop("percpu_pages_by_cpu")
         return counters | {f"percpu_pages_cpu{cpu}": pages for cpu, pages in by_cpu.items()}
+
+    def since(self, before: Self) -> Self:
+        """Return what came after `before`; the streams, and what the accelerator has in flight, are as they are now.
+
+        A stream that is at work may have counted pages for one key, and not yet for the other: no count is below 0.
+        """
+        by_cpu = {
+            cpu: max(pages - before.percpu_pages_by_cpu.get(cpu, 0), 0)
+            for cpu, pages in self.percpu_pages_by_cpu.items()
+        }
+        return replace(
+            self,
+            percpu_pages=sum(by_cpu.values()),
+            managed_pages=self.managed_pages - before.managed_pages,
+            fallback_pages=self.fallback_pages - before.fallback_pages,
+            percpu_waits=self.percpu_waits - before.percpu_waits,
+            percpu_pages_by_cpu=by_cpu,
+        )

@@ -259,6 +259,10 @@ cdef class Zcomp:
         """What the device behind the managed streams says of itself; empty without one."""
         return self.manager.statistics() if self.manager is not None else {}
 
+    def reset_accelerator_statistics(self):
+        """Let them count anew; False if the device behind the managed streams cannot. Nothing is to be done without one."""
+        return self.manager is None or self.manager.reset_statistics()
+
     # ---- what was chosen --------------------------------------------------------------------------------------------
 
     def lock_waits(self):

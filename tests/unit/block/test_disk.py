@@ -1,6 +1,7 @@
 import ctypes
 import os
 import random
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -227,3 +228,52 @@ def test_parts_of_one_page_written_by_several_threads_are_all_kept(open_disk: Op
     for thread in threads:
         thread.join()
     assert read(disk, 512, 2048) == b"".join(bytes([channel]) * 512 for channel in range(1, RECEIVERS + 1))
+
+
+def test_latencies_count_each_request_once_by_operation(open_disk: Opener) -> None:
+    disk = open_disk()
+    for page in range(7):
+        do(disk, "write", page * PAGE, os.urandom(PAGE), channel=1 + page % RECEIVERS)
+    read(disk, 0, PAGE)
+    assert [sum(disk.latencies(operation).values()) for operation in range(3)] == [1, 7, 0]
+    assert [disk.finished(operation)[0] for operation in range(3)] == [1, 7, 0]
+
+
+def test_latencies_begin_anew_and_the_count_of_requests_goes_on(open_disk: Opener) -> None:
+    disk = open_disk()
+    do(disk, "write", 0, bytes(PAGE))
+    disk.reset_latencies()
+    assert disk.latencies(1) == {}
+    do(disk, "write", 0, bytes(PAGE))
+    assert (sum(disk.latencies(1).values()), disk.finished(1)[0]) == (1, 2)
+
+
+def test_latencies_are_below_the_edges_of_their_bins(open_disk: Opener) -> None:
+    disk = open_disk()
+    before_ns = time.monotonic_ns()
+    do(disk, "write", 0, os.urandom(PAGE))
+    (edge_ns,) = disk.latencies(1)
+    assert disk.finished(1)[2] < edge_ns
+    assert edge_ns <= max(16, (time.monotonic_ns() - before_ns) * 9 / 8)
+
+
+def test_pages_that_the_limit_keeps_out_are_counted_and_told_once(open_disk: Opener) -> None:
+    disk = open_disk(limit_pages=1)
+    do(disk, "write", 0, os.urandom(PAGE))
+    told = select.poll()
+    told.register(disk.table.limit_fd, select.POLLIN)
+    assert (disk.table.limit_hits, told.poll(0)) == (0, [])
+    for page in (1, 2):
+        with pytest.raises(MemoryLimitReached):
+            do(disk, "write", page * PAGE, os.urandom(PAGE))
+    assert disk.table.limit_hits == 2
+    assert told.poll(0)
+    disk.table.heed_limit()
+    with pytest.raises(MemoryLimitReached):
+        do(disk, "write", PAGE, os.urandom(PAGE))
+    assert not told.poll(0)
+    disk.table.rearm_limit()
+    disk.table.reset_limit_hits()
+    with pytest.raises(MemoryLimitReached):
+        do(disk, "write", PAGE, os.urandom(PAGE))
+    assert (disk.table.limit_hits, bool(told.poll(0))) == (1, True)

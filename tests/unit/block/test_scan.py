@@ -60,6 +60,57 @@ def test_block_state_tells_the_access_time_since_boot(disk: Disk) -> None:
     assert before_s <= float(block_state(disk).splitlines()[1].split()[1]) <= after_s
 
 
+@pytest.fixture
+def exact_disk() -> Iterator[Disk]:
+    """Open a disk whose times of access have fractions of a second, as 6.18's have."""
+    with lz4_disk(4, in_fractions=True) as opened:
+        yield opened
+
+
+def access_times_us(disk: Disk) -> dict[int, int]:
+    return {int(line[:12]): int(line[13:25]) * 1_000_000 + int(line[26:32]) for line in block_state(disk).splitlines()}
+
+
+def boot_time_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        pytest.param(lambda disk: write_disk(disk, PAGE, os.urandom(PAGE)), id="a write"),
+        pytest.param(lambda disk: write_disk(disk, PAGE, b"12345678" * 512), id="a write of one word"),
+        pytest.param(lambda disk: write_disk(disk, PAGE + 10, b"some"), id="a write of a part"),
+        pytest.param(lambda disk: punch_disk(disk, PAGE + 10, 100), id="a hole in a part"),
+        pytest.param(lambda disk: read_disk(disk, PAGE, PAGE), id="a read"),
+        pytest.param(lambda disk: read_disk(disk, PAGE + 7, 1), id="a read of a part"),
+    ],
+)
+def test_each_access_is_noted_with_its_fraction(exact_disk: Disk, access: Callable[[Disk], object]) -> None:
+    write_disk(exact_disk, 0, os.urandom(2 * PAGE))
+    others = access_times_us(exact_disk)[0]
+    before_us = boot_time_us()
+    access(exact_disk)
+    accessed_us = access_times_us(exact_disk)
+    assert before_us <= accessed_us[1] <= boot_time_us()
+    assert accessed_us[0] == others < before_us
+
+
+def test_fractions_of_a_second_count_for_the_age(exact_disk: Disk) -> None:
+    write_disk(exact_disk, 0, os.urandom(PAGE))
+    mark_idle(exact_disk, 1)
+    assert flags(exact_disk) == {0: "..h..."}
+    mark_idle(exact_disk, 0)
+    assert flags(exact_disk) == {0: "..hi.."}
+
+
+def test_an_age_beyond_the_boot_is_nobodys(exact_disk: Disk, disk: Disk) -> None:
+    write_disk(exact_disk, 0, os.urandom(PAGE))
+    for each in (exact_disk, disk):
+        mark_idle(each, (1 << 64) - 1)
+        assert "i" not in "".join(flags(each).values())
+
+
 def test_all_pages_with_an_object_become_idle(disk: Disk) -> None:
     """From now on, any pages on zram are idle pages. (mark_idle: ZRAM_SAME slots are not, nothing is gained there.)"""
     mark_idle(disk)

@@ -85,14 +85,14 @@ def test_log_with_what_somebody_else_wrote_stays(home: Path) -> None:
 
 
 def test_log_that_was_chosen_stays(home: Path) -> None:
-    file = open_log(home / "chosen", Path("/m"), is_foreground=False)
+    file = open_log(str(home / "chosen"), Path("/m"), is_foreground=False)
     write(file, logging.INFO, "mounts")
     file.end()
     assert (home / "chosen").exists()
 
 
 def test_log_goes_on_in_a_new_file_after_the_old_one_was_renamed(home: Path) -> None:
-    file = open_log(home / "chosen", Path("/m"), is_foreground=False)
+    file = open_log(str(home / "chosen"), Path("/m"), is_foreground=False)
     write(file, logging.INFO, "before")
     (home / "chosen").rename(home / "chosen.1")
     assert file.open_anew()
@@ -104,7 +104,7 @@ def test_log_goes_on_in_a_new_file_after_the_old_one_was_renamed(home: Path) -> 
 
 def test_log_goes_on_in_the_old_file_if_there_can_be_no_new_one(home: Path) -> None:
     (home / "logs").mkdir()
-    file = open_log(home / "logs/chosen", Path("/m"), is_foreground=False)
+    file = open_log(str(home / "logs/chosen"), Path("/m"), is_foreground=False)
     (home / "logs").rename(home / "moved")
     with pytest.raises(FileNotFoundError):
         file.open_anew()
@@ -114,13 +114,13 @@ def test_log_goes_on_in_the_old_file_if_there_can_be_no_new_one(home: Path) -> N
 
 def test_chosen_log_that_cannot_be_is_refused(home: Path) -> None:
     with pytest.raises(MountFailed, match="cannot log to"):
-        open_log(home / "missing/log", Path("/m"), is_foreground=False)
+        open_log(str(home / "missing/log"), Path("/m"), is_foreground=False)
 
 
 def test_fifo_that_nobody_reads_is_refused(home: Path) -> None:
     os.mkfifo(home / "fifo")
     with pytest.raises(MountFailed, match="cannot log to"):
-        open_log(home / "fifo", Path("/m"), is_foreground=False)
+        open_log(str(home / "fifo"), Path("/m"), is_foreground=False)
 
 
 def test_default_place_that_cannot_be_gives_way_to_the_system_log(
@@ -191,7 +191,7 @@ def _fail(*_: object) -> None:
 
 
 def test_lines_do_not_wait_for_the_close_of_the_old_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = open_log(home / "chosen", Path("/m"), is_foreground=False)
+    file = open_log(str(home / "chosen"), Path("/m"), is_foreground=False)
     old_fd = file.fd
     begun, answered = threading.Event(), threading.Event()
     close = os.close

@@ -7,7 +7,7 @@ to the page's end, so it is near, but not equal; python-lz4 brings a liblz4 of i
 import ctypes
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import lz4.block
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lz4_blocks import pages_of, sequence
 
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.codec.run import RunCompressor
@@ -29,20 +30,6 @@ def length_by_liblz4(page: bytes) -> int:
     room = ctypes.create_string_buffer(5000)
     length: int = LIBLZ4.LZ4_compress_fast(page, room, len(page), len(room), 1)
     return length
-
-
-def sequence(literals: bytes, distance: int = 0, match_bytes: int = 0) -> bytes:
-    """Encode literals and the match behind them, as doc/lz4_Block_format.md says; the last one has no match."""
-
-    def half(length: int) -> tuple[int, bytes]:
-        rest = length - 15
-        return (length, b"") if rest < 0 else (15, b"\xff" * (rest // 255) + bytes([rest % 255]))
-
-    count, more_count = half(len(literals))
-    if not match_bytes:
-        return bytes([count << 4]) + more_count + literals
-    length, more_length = half(match_bytes - 4)
-    return bytes([count << 4 | length]) + more_count + literals + distance.to_bytes(2, "little") + more_length
 
 
 def reference(page: bytes, acceleration: int = 1) -> bytes:  # noqa: C901 - one loop, as the original
@@ -93,11 +80,6 @@ def reference(page: bytes, acceleration: int = 1) -> bytes:  # noqa: C901 - one 
 def expected(page: bytes, acceleration: int = 1) -> bytes:
     compressed = reference(page, acceleration)
     return compressed if len(compressed) < PAGE else page
-
-
-def pages_of(data: bytes) -> Iterator[bytes]:
-    for offset in range(0, len(data) - PAGE + 1, PAGE):
-        yield data[offset : offset + PAGE]
 
 
 def binaries() -> list[bytes]:

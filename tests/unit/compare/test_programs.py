@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zramfs.compare.programs import Interrupted, Interruption, last_line, run_workload, run_zramfs, shown
+from zramfs.compare.programs import Interrupted, Interruption, run_workload, shown
 from zramfs.errors import CommandFailed
 
 
@@ -41,16 +41,6 @@ def test_workload_that_is_interrupted_is_asked_to_end_and_waited_for(tmp_path: P
 def test_workload_that_is_missing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="no-such-program is missing: install the package that has it"):
         run_workload(["no-such-program"], tmp_path / "out", Interruption())
-
-
-def test_verb_that_fails_raises_its_line(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match=f"^no zramfs is mounted at {tmp_path}$"):
-        run_zramfs("status", str(tmp_path))
-
-
-@pytest.mark.parametrize(("text", "expected"), [("", ""), ("one\n", "one"), ("one\n two \n\n", "two")])
-def test_last_line_is_the_last_that_says_something(text: str, expected: str) -> None:
-    assert last_line(text) == expected
 
 
 def test_command_is_shown_as_one_types_it() -> None:

@@ -9,6 +9,7 @@ from zramfs.compare.scenario import scenario_of, simulate_line
 from zramfs.compare.settings import POLICIES, Variation, combine
 from zramfs.compare.workload import SWAP_STORM, Plan, builtin_job_names
 
+TABLE = Path("/somewhere/here.toml")
 PLAN = Plan(size_bytes=1 << 20, runtime_s=1)
 
 
@@ -19,17 +20,18 @@ def comparison(accelerator: str, *variations: Variation, workload: str = "mixed"
 
 @pytest.mark.parametrize("workload", [*builtin_job_names(), SWAP_STORM])
 def test_scenario_of_every_workload_of_the_package_has_its_loads(workload: str) -> None:
-    text = scenario_of(comparison("qpace", workload=workload))
+    text = scenario_of(comparison("qpace", workload=workload), TABLE)
     assert text is not None
     scenario = tomllib.loads(text)
     assert scenario["devices"] == [{"profile": "qpace"}]
-    assert scenario["machine"]["cpus"] >= 1
+    assert scenario["machine"] == {"table": "/somewhere/here.toml"}
+    assert scenario["daemon"]["crew"] >= 0
     assert [load["kind"] in ("closed", "reclaim") for load in scenario["loads"]] == [True] * len(scenario["loads"])
 
 
 def test_scenario_has_what_the_user_gave_and_leaves_what_varies_to_the_command() -> None:
     made = comparison("iaa,page_ns=200,when_full=wait,engines=8", Variation("engines", ("4", "8")))
-    text = scenario_of(made)
+    text = scenario_of(made, TABLE)
     assert text is not None
     assert tomllib.loads(text)["devices"] == [{"profile": "iaa", "page_ns": 200, "when_full": "wait"}]
     assert simulate_line(made, Path("x y.toml")) == (
@@ -46,7 +48,7 @@ def test_scenario_names_a_profile_of_the_users_by_its_whole_path(
         "queue_depth = 1\nengines = 1\npolled_run_pages = 0\nbatch_max_pages = 1\nsubmit_ns = 0\njob_ns = 0\n"
         "page_ns = 1\ncoalesce_runs = 1\ncoalesce_us = 0\ninterrupt_ns = 0\ntimeout_us = 1000\nverify_compress = 0\n"
     )
-    text = scenario_of(comparison("mine.toml"))
+    text = scenario_of(comparison("mine.toml"), TABLE)
     assert text is not None
     assert tomllib.loads(text)["devices"] == [{"profile": str(tmp_path / "mine.toml")}]
 
@@ -59,5 +61,5 @@ def test_command_varies_what_was_compared_but_for_no_device() -> None:
 
 
 def test_load_of_the_users_own_has_no_scenario() -> None:
-    assert scenario_of(comparison("qpace", workload="own.fio")) is None
-    assert scenario_of(comparison("none")) is None
+    assert scenario_of(comparison("qpace", workload="own.fio"), TABLE) is None
+    assert scenario_of(comparison("none"), TABLE) is None

@@ -18,6 +18,18 @@ def test_what_is_no_age_is_einval(text: str) -> None:
     assert type(raised.value) is InvalidValue
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("4294967296", 2**32), ("18446744073709551615\n", 2**64 - 1), ("0x00010000000000000000", None)],
+)
+def test_age_is_a_u64_in_6_18(text: str, seconds: int | None) -> None:
+    if seconds is None:
+        with pytest.raises(InvalidValue):
+            parse_age(text, is_u32=False)
+    else:
+        assert parse_age(text, is_u32=False) == seconds
+
+
 def test_a_number_out_of_its_range_is_einval_where_the_kernel_says_so() -> None:
     assert parse_within("255\n", 255) == 255
     with pytest.raises(InvalidValue) as raised:

@@ -8,8 +8,9 @@ import pytest
 
 from zramfs import kernel
 from zramfs.mountinfo import parse_mounts, read_mounts
-from zramfs.namespace import errand, mounts
+from zramfs.namespace import mounts
 from zramfs.namespace.mounts import OutsideMounts, outlived, unmount_exactly
+from zramfs.supervise import errand
 
 TEXT = b"""\
 30 1 0:40 / /m rw - fuse.zramfs zramfs rw

@@ -35,8 +35,18 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
 
 def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
     own = AlgorithmCosts(compress=1.0, decompress=0.5, request=0.25, page=0.75)
-    costs = as_mounted(own, MountedCosts(write_one=10.0, write_page=4.0, read_one=9.0, read_page=2.0))
-    assert costs == AlgorithmCosts(compress=1.0, decompress=2.0, request=6.0, page=3.0)
+    mounted = MountedCosts(caller=3.0, write_one=20.0, write_page=2.25, copy=0.5, read_page=2.0, halt=8.0)
+    assert as_mounted(own, mounted, wake_us=4.0) == AlgorithmCosts(
+        compress=1.0, decompress=2.0, request=3.0, page=0.75, receive=2.75, copy=0.5, halt=8.0
+    )
+
+
+def test_pages_of_a_mount_take_as_much_longer_as_compressing_does_while_all_cpus_are_busy() -> None:
+    own = AlgorithmCosts(compress=1.5, decompress=0.5, request=0.25, page=0.75, slowdown=1.5)
+    mounted = MountedCosts(caller=3.0, write_one=20.0, write_page=2.0, copy=0.5, read_page=2.0, halt=8.0)
+    costs = as_mounted(own, mounted, wake_us=4.0)
+    assert (costs.compress, costs.copy, costs.page) == (1.5, 0.75, 0.75)
+    assert costs.receive == 20.0 - 3.0 - 4.0 - 8.0 - 1.5 - 0.75 - 0.75
 
 
 def imitation(folder: Path, mm_stat: str, size_bytes: int) -> Path:
@@ -71,4 +81,5 @@ def test_a_folder_without_a_mount_is_said(tmp_path: Path) -> None:
 def test_requests_of_a_file_are_timed(tmp_path: Path) -> None:
     costs = measure_mount(imitation(tmp_path, "0 0 0", 8 << 20))
     assert costs.write_one > 0
-    assert costs.read_one > 0
+    assert costs.caller > 0
+    assert costs.halt >= 0

@@ -13,6 +13,7 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate import run
 from zramfs.simulate.result import Result
 from zramfs.simulate.scenario import (
+    Daemon,
     Device,
     Distribution,
     ManagedKind,
@@ -34,14 +35,17 @@ def measurements(result: Result) -> Result:
 
 
 scenarios = st.builds(
-    lambda streams, devices, scheduler, service, seed: scenario(
+    lambda streams, devices, scheduler, service, seed, daemon: scenario(
         FLOOD,
         FAULTS,
         SYNC,
         ReclaimLoad(name="reclaim", reclaimers=2, faulters=2, pause_us=20.0),
-        machine=machine(3, 7.0, request_us=0.3, page_us=0.4, wake_us=1.0, completion_us=0.5),
-        streams=streams,
-        devices=devices,
+        machine=machine(
+            3, 7.0, request_us=0.3, page_us=0.4, wake_us=1.0, completion_us=0.5, halt_us=2.0, receive_us=0.7
+        ),
+        streams=replace(streams, managed=ManagedKind.NONBLOCKING) if daemon else streams,
+        devices=tuple(replace(each, is_emulated=each.is_emulated and daemon is not None) for each in devices),
+        daemon=daemon,
         scheduler=scheduler,
         service=service,
         seed=seed,
@@ -74,10 +78,17 @@ scenarios = st.builds(
             ),
             offline_us=st.sampled_from([(), ((1000.0, 3000.0), (5000.0, 5001.0)), ((0.0, 20_000.0),)]),
             decompress_page_us=st.sampled_from([-1.0, 2.0]),
+            is_emulated=st.booleans(),
         ),
         max_size=3,
     ).map(tuple),
-    scheduler=st.builds(Scheduler, quantum_us=st.sampled_from([0.0, 10.0, 3000.0]), wakeup_preempts=st.booleans()),
+    scheduler=st.builds(
+        Scheduler,
+        quantum_us=st.sampled_from([0.0, 10.0, 3000.0]),
+        wakeup_preempts=st.booleans(),
+        migrates=st.booleans(),
+    ),
+    daemon=st.sampled_from([None, Daemon(), Daemon(crew=2, one_go_us=20.0, poll_us=0.0)]),
     service=st.sampled_from(Distribution),
     seed=st.integers(0, 2**63 - 1),
 )

@@ -1,19 +1,16 @@
-"""The processes of `zramfs exec`: the command, and whatever it leaves behind."""
+"""The processes of a command that a verb runs: its own, and whatever it leaves behind."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from zramfs import kernel
-from zramfs.namespace.errand import leave_standard_streams
-
-_SYSFS_IS_NOT_VERIFIED: Final = ("SYSTEMD_DEVICE_VERIFY_SYSFS", "0")
-"""libudev and sd-device take a device's folder for one only if it is sysfs, and no other file system can say so."""
+from zramfs.supervise.errand import leave_standard_streams
 
 _STANDARD: Final = (0, 1, 2)
 _PATIENCE_S: Final = 3.0
@@ -24,7 +21,9 @@ _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 
 
-def start(command: Sequence[str], signal_mask: set[signal.Signals], report_fd: int) -> int:
+def start(
+    command: Sequence[str], environment: Mapping[str, str], signal_mask: set[signal.Signals], report_fd: int
+) -> int:
     """Start a command as a child that has our terminal and ends when we do; its process id.
 
     It is reported before the command begins: whoever the command talks to may send it a signal at once.
@@ -33,11 +32,13 @@ def start(command: Sequence[str], signal_mask: set[signal.Signals], report_fd: i
     pid = os.fork()
     if pid == 0:
         os.write(report_fd, str(os.getpid()).encode())
-        _become(command, signal_mask, parent)
+        _become(command, environment, signal_mask, parent)
     return pid
 
 
-def _become(command: Sequence[str], signal_mask: set[signal.Signals], parent: int) -> NoReturn:
+def _become(
+    command: Sequence[str], environment: Mapping[str, str], signal_mask: set[signal.Signals], parent: int
+) -> NoReturn:
     """Exec, with the exit codes of a shell if that fails."""
     kernel.end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
@@ -45,9 +46,8 @@ def _become(command: Sequence[str], signal_mask: set[signal.Signals], parent: in
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores both
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
-    os.environ.setdefault(*_SYSFS_IS_NOT_VERIFIED)
     try:
-        os.execvp(command[0], list(command))  # noqa: S606 - that is the point
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 - that is the point
     except OSError as error:
         print(f"zramfs: {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
@@ -82,8 +82,8 @@ def exit_code(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def end_descendants(is_in_vain: Callable[[], bool]) -> bool:
-    """Kill all children, and theirs: those become ours when their parents end (`kernel.adopt_orphans`).
+def end_descendants(is_in_vain: Callable[[], bool], *, spared: Collection[int] = ()) -> bool:
+    """Kill all children but those `spared`, and theirs: they become ours when their parents end (`adopt_orphans`).
 
     Some may be beyond a signal: False if `is_in_vain` says, when asked now and then, that waiting for them is, or
     after ten minutes.
@@ -91,21 +91,25 @@ def end_descendants(is_in_vain: Callable[[], bool]) -> bool:
     ends_at = time.monotonic() + _LONGEST_S
     asks_at = time.monotonic() + _PATIENCE_S
     pause_s = _FIRST_PAUSE_S
-    while True:
-        for pid in _children():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0]:
-                continue
-        except ChildProcessError:
-            return True
+    while children := [pid for pid in _children() if pid not in spared]:
+        if _end_some(children):
+            continue
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if time.monotonic() > asks_at:
             if time.monotonic() > ends_at or is_in_vain():
                 return False
             asks_at = time.monotonic() + _PATIENCE_S
+    return True
+
+
+def _end_some(children: Collection[int]) -> bool:
+    """Kill children, and reap those that have ended; whether there are any of these."""
+    for pid in children:
+        with suppress(ProcessLookupError, PermissionError):  # the latter of a program that has become another user's
+            os.kill(pid, signal.SIGKILL)
+    ended = [pid for pid in children if os.waitpid(pid, os.WNOHANG)[0]]
+    return bool(ended)
 
 
 def _children() -> Iterator[int]:

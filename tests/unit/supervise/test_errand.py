@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from zramfs.errors import CommandFailed, DeviceBusy
-from zramfs.namespace import errand, processes
-from zramfs.namespace.errand import NoAnswer
+from zramfs.supervise import errand, processes
+from zramfs.supervise.errand import NoAnswer
 
 
 def hang() -> None:
@@ -91,7 +91,7 @@ def test_child_that_no_signal_ends_is_left_when_waiting_is_in_vain(monkeypatch: 
         return processes.end_descendants(lambda: True)
 
     monkeypatch.setattr(processes, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr(processes, "_children", list)
+    monkeypatch.setattr(os, "kill", lambda _pid, _number: None)
     assert errand.do(end_what_cannot_end, within_s=30) is False
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, NoReturn
 
 from zramfs import kernel
-from zramfs.namespace import processes
+from zramfs.supervise import processes
 
 _PASSED_ON: Final = {
     signal.SIGHUP,

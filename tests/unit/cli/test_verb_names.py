@@ -1,0 +1,24 @@
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["mont", "/m"], "did you mean mount?"), (["mount", "--sise", "1G", "/m"], "did you mean --size?")],
+)
+def test_misspelt_name_is_told_what_was_meant(arguments: list[str], meant: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zramfs", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert meant in done.stderr
+
+
+def test_help_of_a_verb_is_its_own() -> None:
+    shown = [
+        subprocess.check_output([sys.executable, "-m", "zramfs", *words], text=True, timeout=60)
+        for words in (["help", "unmount"], ["umount", "--help"])
+    ]
+    assert shown[0].partition("\n\n")[2] == shown[1].partition("\n\n")[2]

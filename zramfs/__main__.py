@@ -1,0 +1,5 @@
+"""`python -m zramfs` is the `zramfs` command."""
+
+from zramfs.cli.main import main
+
+main()

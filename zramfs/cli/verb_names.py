@@ -1,0 +1,42 @@
+"""The verbs by name, and what somebody may have meant who misspelt one, or an option. Nothing heavy is imported."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+from zramfs.suggestions import did_you_mean
+
+VERBS: Final = (
+    "mount",
+    "umount",
+    "status",
+    "top",
+    "metrics",
+    "run",
+    "exec",
+    "loop",
+    "swap",
+    "accel",
+    "compare",
+    "simulate",
+    "man",
+    "completion",
+    "help",
+)
+"""In the order in which one meets them."""
+
+ALIASES: Final = {"unmount": "umount"}
+
+
+def explain_usage(error: click.UsageError) -> str:
+    """Return what is wrong with a command line; of a name that is unknown, what may have been meant."""
+    if isinstance(error, click.NoSuchOption):
+        meant = f"; did you mean {error.possibilities[0]}?" if error.possibilities else "."
+        return f"No such option {error.option_name}{meant}"
+    return error.format_message()
+
+
+def unknown_verb(name: str, known: Iterable[str]) -> click.UsageError:
+    """Return the error of a verb that is not there."""
+    return click.UsageError(f"There is no verb {name!r}; {did_you_mean(name, known)}.")

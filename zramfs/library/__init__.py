@@ -1,0 +1,1 @@
+"""What `import zramfs` offers to Python programs: a disk that lives as long as a `with`. docs/library.md tells."""

@@ -1,0 +1,6 @@
+from zramfs.simulate.engine import Engine
+from zramfs.simulate.scenario import Scenario
+
+class DaemonEngine(Engine): ...
+
+def server_count(scenario: Scenario) -> int: ...
