@@ -1,0 +1,88 @@
+"""Where the event loop learns of bios that end on other threads."""
+
+import os
+import select
+from collections.abc import Iterator
+
+import pytest
+from disks import lz4_disk
+
+from zramfs.block.disk import Disk
+from zramfs.block.drive import Loop
+from zramfs.block.request import Outcome, Request
+
+PAGE = 4096
+LARGE = 256
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    with lz4_disk(2 * LARGE, receivers=1) as disk:
+        yield disk
+
+
+def begun(disk: Disk, page: int = 0, ended: list[int] | None = None) -> Request:
+    """Begin a large write that nobody works on."""
+
+    def on_ended() -> None:
+        if ended is not None:
+            ended.append(page)
+
+    request = Request("write", page * PAGE, os.urandom(LARGE * PAGE), channel=1, on_ended=on_ended)
+    assert request.submit(disk) == Outcome.BEGUN
+    return request
+
+
+def work_off(disk: Disk) -> None:
+    """Work on everything that waits: what is submitted last ends last."""
+    Loop(disk, 1, "read", pages=2 * LARGE, size_pages=LARGE).run(1)
+
+
+def is_readable(disk: Disk) -> bool:
+    return bool(select.select([disk.layer.inbox.fd], [], [], 0)[0])
+
+
+def test_what_has_not_ended_is_not_there(disk: Disk) -> None:
+    request = begun(disk)
+    assert (disk.layer.inbox.take(), is_readable(disk), request.has_ended) == ([], False, False)
+    work_off(disk)
+    assert request.has_ended
+
+
+def test_what_has_ended_is_there_once(disk: Disk) -> None:
+    request = begun(disk)
+    work_off(disk)
+    assert is_readable(disk)
+    assert disk.layer.inbox.take() == [request]
+    assert (disk.layer.inbox.take(), is_readable(disk)) == ([], False)
+    assert request.result() == LARGE * PAGE
+
+
+def test_bios_are_there_in_the_order_of_their_ends(disk: Disk) -> None:
+    requests = [begun(disk, page) for page in (LARGE, 0)]
+    work_off(disk)
+    assert disk.layer.inbox.take() == requests
+
+
+def test_descriptor_tells_of_what_comes_after_all_was_taken(disk: Disk) -> None:
+    for _ in range(3):
+        request = begun(disk)
+        work_off(disk)
+        assert is_readable(disk)
+        assert disk.layer.inbox.take() == [request]
+
+
+def test_whoever_empties_it_tells_those_who_wait(disk: Disk) -> None:
+    ended: list[int] = []
+    for page in (LARGE, 0):
+        begun(disk, page, ended)
+    work_off(disk)
+    assert ended == []
+    for bio in disk.layer.inbox.take():
+        bio.tell()
+    assert ended == [LARGE, 0]
+
+
+def test_what_ended_at_once_is_not_there(disk: Disk) -> None:
+    assert Request("write", 0, bytes(PAGE), channel=1).submit(disk) == Outcome.ENDED
+    assert (disk.layer.inbox.take(), repr(disk.layer.inbox)) == ([], "<Inbox empty>")
