@@ -61,12 +61,13 @@ def test_pages_that_do_not_shrink_are_kept_as_they_are(disk: Disk, data: bytes, 
 
 def test_page_without_room_leaves_the_old_one() -> None:
     with lz4_disk(256, receivers=1, limit_pages=8) as disk:
-        stored = 0
+        stored = disk.table.limit_pages // 2
+        for page in range(stored):
+            write(disk, HUGE, page)
         with pytest.raises(MemoryLimitReached):
-            while stored < 256:
-                write(disk, HUGE, stored)
-                stored += 1
-        assert 0 < stored <= 8
+            write(disk, HUGE * 8, stored)
+        stored = disk.table.stored_pages
+        assert stored <= 8
         assert disk.table.object_count == stored
         with pytest.raises(MemoryLimitReached):
             write(disk, HUGE, stored)
