@@ -254,5 +254,7 @@ def test_close_gives_the_memory_back(resident_bytes: Callable[[], int]) -> None:
 
 
 def test_a_table_that_cannot_be_had_is_a_memory_error() -> None:
+    descriptors = os.listdir("/proc/self/fd")
     with pytest.raises(MemoryError, match="address space"):
         SlotTable(1 << 48)
+    assert os.listdir("/proc/self/fd") == descriptors
