@@ -82,8 +82,10 @@ class Writeback:
         """writeback_limit: how many pages may still be written, if that is limited."""
 
     def reset(self) -> None:
-        """Let the backing device go. What may be written to the next one stays: zram_reset_device leaves bd_wb_limit
-        alone, whatever zram.rst says."""
+        """Let the backing device go.
+
+        What may be written to the next one stays: zram_reset_device leaves bd_wb_limit alone, whatever zram.rst says.
+        """
         self._replace_backing(None)
 
     async def choose_backing(self, path: str | None) -> None:

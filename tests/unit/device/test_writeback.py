@@ -520,7 +520,7 @@ async def test_without_a_backing_device_writeback_is_refused(open_device: OpenDe
 
 
 async def test_reset_lets_the_backing_device_go_and_leaves_the_budget(opened: Open) -> None:
-    """zram_reset_device() touches neither bd_wb_limit nor wb_limit_enable, though zram.rst says that they begin anew."""
+    """zram_reset_device() touches neither bd_wb_limit nor wb_limit_enable, though zram.rst says that it does."""
     async with opened() as device:
         device.writeback.is_limited, device.writeback.limit_pages = True, 5
         path = backing_of(device).path
