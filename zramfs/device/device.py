@@ -94,7 +94,7 @@ class ZramDevice:
         """What they had done when `reset_stream_statistics` was called."""
         self._times_before_ns: Mapping[str, int] = {}
         """How long requests had taken when `reset_latencies` was called."""
-        self.writeback = Writeback(own_mount or OwnMount(), remembers_objects=config.abi.keeps_marks_of_written_back)
+        self.writeback = Writeback(own_mount or OwnMount(), config.abi)
         """Its backing device, and what may be written to it."""
         self._post_processing = trio.Lock()
         self._interruption = trio.CancelScope()

@@ -12,6 +12,7 @@ import trio
 from reads import read_back
 from secondaries import Zlib, every, letters
 
+from zramfs.abi import ZRAM_6_18, ZRAM_7_3, ZramAbi
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Backend, BackendParams
 from zramfs.device.device import ZramDevice
@@ -65,6 +66,10 @@ def opened(open_device: OpenDevice, tmp_path: Path) -> Open:
 
 async def write(device: ZramDevice, page: int, data: bytes) -> None:
     await device.write(page * PAGE, data)
+
+
+def access_times(device: ZramDevice) -> list[str]:
+    return [line.split()[1] for line in "".join(device.block_state()).splitlines()]
 
 
 def flags(device: ZramDevice) -> dict[int, str]:
@@ -171,6 +176,31 @@ async def test_a_page_that_no_algorithm_shrinks_is_incompressible_and_not_tried_
         assert (first.compressed, second.compressed) == (1, 1)
         await write(device, 0, os.urandom(PAGE))
         assert flags(device) == {0: "..h..."}
+
+
+async def test_the_peak_counts_what_recompression_takes_with_the_next_write(opened: Open) -> None:
+    """recompress_slot() allocates without update_used_max(), which zram_can_store_page() calls for a write."""
+    async with opened(Zlib()) as device:
+        await write(device, 0, letters(1))
+        await device.recompress(every())
+        memory = device.mm_stat()
+        assert memory.mem_used_max == PAGE < memory.mem_used_total
+        await write(device, 1, letters(1))
+        assert device.mm_stat().mem_used_max == memory.mem_used_total + PAGE
+
+
+@pytest.mark.parametrize("abi", [ZRAM_6_18, ZRAM_7_3])
+async def test_a_recompressed_page_counts_as_never_accessed(opened: Open, abi: ZramAbi) -> None:
+    """recompress_slot() frees the slot, and with it the time: so it is older than any age, until it is accessed."""
+    async with opened(Zlib(), abi=abi) as device:
+        await write(device, 0, letters(2))
+        await device.recompress(every(most_pages=1))
+        accessed = access_times(device)
+        assert sorted(accessed) == ["0.000000", max(accessed)]
+        await device.mark_idle(1)
+        assert sorted(flags(device).values()) == ["...ir.", "..h..."]
+        await read_back(device, 0, 2 * PAGE)
+        assert "0.000000" not in access_times(device)
 
 
 async def test_a_page_is_not_incompressible_before_the_last_algorithm_was_tried(opened: Open) -> None:
