@@ -19,8 +19,9 @@ from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -138,10 +139,10 @@ async def _open_device(
     async with _open_server(receivers=receivers, crew=crew) as server, trio.open_nursery() as nursery:
         device = ZramDevice("zram0", server=server, nursery=nursery, config=config)
         for priority, secondary in (secondaries or {}).items():
-            device.set_backend(secondary, priority)
+            device.settings.set_backend(secondary, priority)
         if backing is not None:
-            await device.choose_backing(str(backing))
-        device.compress_writeback(wanted=compressed_writeback)
+            await device.upkeep.choose_backing(str(backing))
+        device.settings.compress_writeback(wanted=compressed_writeback)
         device.initialise(pages * PAGE_SIZE)
         try:
             yield device

@@ -19,6 +19,7 @@ _FILES: Final = {
     "test_library_guide",
     "test_library_swap",
     "test_loop_and_swap",
+    "test_readme",
     "test_transcript",
     "test_users",
 }

@@ -7,9 +7,10 @@ import trio.testing
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.errors import CommandFailed, DeviceBusy, NoSuchDevice
 from zramfs.units import PAGE_SIZE
 
