@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import trio
 from reads import read
-from sample_pages import KINDS, Pages, made_pages, real_pages
+from sample_pages import KINDS, Pages, made_pages, pages_of, real_pages
 from zram_disks import PAGE, KernelZram, hot_added
 
 from zramfs.backends.registry import load_backend
@@ -226,7 +226,7 @@ async def test_all_statistics_of_a_kind_are_equal(open_pair: OpenPair, kind: str
     chance = random.Random(SEED)
     written = 0
     async with open_pair() as pair:
-        for page in KINDS[kind](COUNT, SEED):
+        for page in pages_of(kind, COUNT, SEED):
             assert await pair.write(chance.randrange(PAGES), page)
             written += 1
             if written % 64 == 0:
