@@ -182,7 +182,9 @@ class Device:
     `is_emulated`: its engines are threads of a daemon, which compress on the machine's CPUs.
 
     `command_sets`: those that decompress, one page after the other, CPU n by set n mod so many, whose callers poll;
-    0: reads queue with the writes. `completion_cpu`: that of the one thread which stores what writers do not wait for; negative:
+    0: reads queue with the writes.
+
+    `completion_cpu`: that of the one thread which stores what writers do not wait for; negative:
     an interrupt of the writer's CPU does.
     """
 
