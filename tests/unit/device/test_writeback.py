@@ -72,7 +72,7 @@ async def write(device: ZramDevice, page: int, data: bytes) -> None:
 
 
 def access_times(device: ZramDevice) -> list[str]:
-    return [line.split()[1] for line in "".join(device.block_state()).splitlines()]
+    return [line.split()[1] for line in "".join(device.upkeep.block_state()).splitlines()]
 
 
 def flags(device: ZramDevice) -> dict[int, str]:
