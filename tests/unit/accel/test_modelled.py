@@ -511,7 +511,7 @@ async def test_settings_of_a_driver_that_is_closed_may_change(compressible_pages
         await device.write(compressible_pages(3))
     device.set(page_ns=5, fault_timeout="1/2", state="offline", when_full="wait")
     device.set(state="online")
-    assert device.settings.accelerator.settings()["page_ns"] == "5"
+    assert device.accelerator.settings()["page_ns"] == "5"
 
 
 def test_timer_that_is_refused_leaves_no_engines_behind(monkeypatch: pytest.MonkeyPatch) -> None:
