@@ -11,6 +11,9 @@ QUICKLY := codec pool accel block
 # Stubs say what Python uses, and no more; a disjoint base is what every class of Cython's is.
 STUBBED = $(subst /,.,$(basename $(wildcard zramfs/*.pyi zramfs/*/*.pyi)))
 
+# Tests wait for a third of their time: three workers for two CPUs.
+WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+
 # How long each test of `make test-long` runs, in seconds.
 ZRAMFS_TEST_SECONDS ?= 900
 
@@ -20,7 +23,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 help:
 	@echo 'make setup   install what is needed: Debian packages, .venv, the compiled parts'
 	@echo 'make demo    mount, fio, loop, file system, swap: all of it, verified, in two minutes'
-	@echo 'make test    the tests (STRICT=1: a test that this machine cannot run is an error)'
+	@echo 'make test    the tests (STRICT=1: a test that this machine cannot run is an error), and the slowest ten of them'
 	@echo 'make test-long   random operations, compared with the kernel'"'"'s zram, and hostile load (each ZRAMFS_TEST_SECONDS=$(ZRAMFS_TEST_SECONDS))'
 	@echo 'make sanitize   the compiled parts under ThreadSanitizer, AddressSanitizer, and UBSan with bounds checks (BUILDS=$(BUILDS))'
 	@echo 'make sanitize-quick   AddressSanitizer, and the unit tests of $(QUICKLY)'
@@ -39,7 +42,7 @@ demo: setup
 	@$(SUDO) .venv/bin/python scripts/demo.py
 
 test: setup
-	@$(SUDO) .venv/bin/python -m pytest --numprocesses 2 $(if $(STRICT),--strict-machine)
+	@$(SUDO) .venv/bin/python -m pytest --numprocesses $(WORKERS) --durations 10 $(if $(STRICT),--strict-machine)
 
 # Other sequences each time.
 test-long: setup

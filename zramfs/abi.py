@@ -14,6 +14,8 @@ class ZramAbi:
     name: str
     has_batch_size: bool
     """`writeback_batch_size` is there (6.19)."""
+    uses_first_block: bool
+    """The first block of a backing device takes a page like all others; otherwise it stays free (6.19)."""
     has_compressed_writeback: bool
     """`compressed_writeback` is there (7.0)."""
     keeps_marks_of_written_back: bool
@@ -35,6 +37,7 @@ class ZramAbi:
 ZRAM_6_18: Final = ZramAbi(
     name="6.18",
     has_batch_size=False,
+    uses_first_block=False,
     has_compressed_writeback=False,
     keeps_marks_of_written_back=False,
     counts_access_in_seconds=False,
@@ -48,6 +51,7 @@ ZRAM_6_18: Final = ZramAbi(
 ZRAM_7_3: Final = ZramAbi(
     name="7.3",
     has_batch_size=True,
+    uses_first_block=True,
     has_compressed_writeback=True,
     keeps_marks_of_written_back=True,
     counts_access_in_seconds=True,

@@ -77,7 +77,7 @@ def bench(options: Options) -> int:
     )
     report = Report(outcome=outcome, machine=machine, cells=cells, left_out=left_out, transport=options.transport)
     options.output.write_text(report.as_json())
-    options.output.with_suffix(".svg").write_text(picture(report, origin(report, machine)))
+    options.output.with_suffix(".svg").write_text(picture(report.document()))
     show(report, machine, options.output)
     if outcome.error is None:
         return 0

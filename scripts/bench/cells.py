@@ -72,6 +72,11 @@ class Cell(ABC):
         return (self, *self.companions)
 
     @property
+    def caption(self) -> str:
+        """Return what is measured, for people: the title without what a variant is."""
+        return self.title.partition(", otherwise ")[0]
+
+    @property
     @abstractmethod
     def content(self) -> Content | None:
         """Return which data the device holds before the cell; None if it leaves the device alone."""
@@ -119,6 +124,12 @@ class FioCell(Cell):
     def content(self) -> Content:
         """Return fio's own data, as `fill_command` writes it."""
         return "fio"
+
+    @property
+    def caption(self) -> str:
+        """Return the title, with its depth in words."""
+        words = "one at a time" if self.depth == 1 else f"{self.depth} in flight"
+        return super().caption.replace(f" QD{self.depth}", f", {words}")
 
     @property
     def engine(self) -> list[str]:

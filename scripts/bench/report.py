@@ -126,11 +126,11 @@ class Report:
         marks = [ratio.passes for row in self.rows for ratio in row.ratios.values() if ratio.passes is not None]
         return f"{sum(marks)} of {len(marks)} floors reached" if marks else "no floor applies"
 
-    def as_json(self) -> str:
+    def document(self) -> dict[str, Any]:
         """Return everything that is known of the run."""
         bench = self._outcome.bench
-        document = {
-            "format": 2,
+        return {
+            "format": 3,
             "started": bench.started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": asdict(self._machine),
@@ -151,7 +151,10 @@ class Report:
             "cells": [cell_as_json(row, bench) for row in self.rows],
             "error": self._outcome.error,
         }
-        return json.dumps(document, indent=2, default=str) + "\n"
+
+    def as_json(self) -> str:
+        """Return the document as text."""
+        return json.dumps(self.document(), indent=2, default=str) + "\n"
 
 
 def written(value: float | None, unit: str) -> str:
@@ -175,6 +178,7 @@ def cell_as_json(row: Row, bench: Bench) -> dict[str, Any]:
     return {
         "name": row.cell.name,
         "title": row.cell.title,
+        "caption": row.cell.caption,
         "unit": row.cell.unit,
         "commands": {target: shlex.join(command) for target, command in commands.items()},
         "samples": [asdict(sample) for sample in bench.samples if sample.cell == row.cell.name],

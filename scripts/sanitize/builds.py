@@ -13,7 +13,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "sanitize"
 
-COPIED = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "docs", "scripts", "zramfs", "tests")
+COPIED = (
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "docs",
+    "scripts",
+    "zramfs",
+    "tests",
+)
 BUILT = {".so", ".pyc"}
 
 _SWITCHED_OFF = re.compile(r"\b(boundscheck|wraparound|initializedcheck)(?:=|\()False\b")

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from builds import Build
+from switch import SWITCH, uring_switched_on
 
 MIB = 1 << 20
 SIZE_MIB = 192
@@ -72,19 +73,22 @@ class Load:
     def run(self) -> list[str]:
         """Return what failed; what the sanitizer found is in its reports."""
         failures = []
-        for options in self._mounts():
-            print(f"  zramfs mount {shlex.join(options)}", flush=True)
-            try:
-                self._run_on(options)
-            except LoadError as error:
-                failures.append(f"with {shlex.join(options)}: {error}")
+        with uring_switched_on() as has_uring:
+            if not has_uring:
+                print(f"  no mounts over io_uring: {SWITCH} cannot be switched on", flush=True)
+            for transport in ("dev", "uring") if has_uring else ("dev",):
+                failures += [failure for options in MOUNTS for failure in self._run_by(transport, options)]
         return failures
 
-    def _mounts(self) -> list[tuple[str, ...]]:
-        """Return the options of each mount, for each transport if there is a choice."""
-        if "--transport" not in self._command("mount", "--help"):
-            return list(MOUNTS)
-        return [(*options, "--transport", transport) for transport in ("dev", "uring") for options in MOUNTS]
+    def _run_by(self, transport: str, mount_options: tuple[str, ...]) -> list[str]:
+        """Return how it failed, if it did."""
+        options = (*mount_options, "--transport", transport)
+        print(f"  zramfs mount {shlex.join(options)}", flush=True)
+        try:
+            self._run_on(options)
+        except LoadError as error:
+            return [f"with {shlex.join(options)}: {error}"]
+        return []
 
     def _run_on(self, options: tuple[str, ...]) -> None:
         with self._mounted(options) as mountpoint:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from guides import own_environment
 from mounts import Mounted, is_mounted, prepared
 from of_the_host import is_of_the_host
 
@@ -131,6 +132,24 @@ def _detach_loops(block_file: Path) -> None:
             subprocess.run(["swapoff", loop], check=False)
         subprocess.run(["umount", "-q", loop], check=False)
         subprocess.run(["losetup", "-d", loop], check=False)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the environment of somebody who follows a page: zramfs and pip are theirs alone."""
+    return own_environment(tmp_path_factory.mktemp("environment"))
+
+
+@pytest.fixture
+def reader_folder(tmp_path: Path) -> Iterator[Path]:
+    """Give the reader of a page a folder; swap, loop devices and mounts that are left in it are taken away."""
+    yield tmp_path
+    for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+        mountpoint, kind = line.split()[1:3]
+        if mountpoint.startswith(f"{tmp_path}/"):
+            for block_file in Path(mountpoint).glob("zram*") if kind == "fuse.zramfs" else ():
+                _detach_loops(block_file)
+            subprocess.run(["umount", "--lazy", mountpoint], check=False)
 
 
 @pytest.fixture

@@ -42,6 +42,11 @@ def blocks_of(page: str, section: str = "") -> list[Block]:
     return blocks
 
 
+def sections_of(page: str) -> list[str]:
+    """Return the headings of a page's sections."""
+    return re.findall(r"^## (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+
+
 def own_environment(folder: Path) -> dict[str, str]:
     """An environment of its own that has what ours has; pip neither asks an index nor builds in isolation."""
     venv.create(folder, symlinks=True)

@@ -87,6 +87,7 @@ class Hostile(pyfuse3.Operations):
 
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
         if name == HUNG:
+            print("is looked for", flush=True)
             await trio.sleep_forever()
         node = self._nodes[parent_inode].entries.get(os.fsdecode(name))
         if node is None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,28 @@ def zramfs(*arguments: object, companion: bool = True) -> subprocess.CompletedPr
     )
 
 
+@dataclass(frozen=True)
+class AttachedLoop:
+    """A loop device as it is attached: whoever attaches the same one later gives it another sequence number."""
+
+    node: str
+    sequence: str
+
+    @classmethod
+    def of(cls, node: str) -> "AttachedLoop":
+        return cls(node, _sequence_of(node))
+
+    def is_attached(self) -> bool:
+        names = subprocess.check_output(["losetup", "--list", "--noheadings", "--output=NAME"], text=True).split()
+        return self.node in names and _sequence_of(self.node) == self.sequence
+
+
+def _sequence_of(node: str) -> str:
+    """Return the diskseq, from Linux 5.15 on."""
+    file = Path("/sys/block", Path(node).name, "diskseq")
+    return file.read_text().strip() if file.exists() else ""
+
+
 @cache
 def _prepared(*, companion: bool, packages: str) -> PreparedVerbs:
     """Have a process of its own for each set of packages that can be imported: it finds backends when it imports."""
@@ -100,9 +123,11 @@ def _prepared(*, companion: bool, packages: str) -> PreparedVerbs:
     return verbs
 
 
-def prepared(*arguments: object, companion: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run mount, umount or status as `zramfs` does, without the time that a process takes to start."""
-    return _prepared(companion=companion, packages=os.environ.get("PYTHONPATH", "")).run(*arguments)
+def prepared(
+    *arguments: object, companion: bool = True, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a verb as `zramfs` does, without the time that a process takes to start."""
+    return _prepared(companion=companion, packages=os.environ.get("PYTHONPATH", "")).run(*arguments, folder=folder)
 
 
 def is_mounted(path: Path) -> bool:

@@ -12,11 +12,12 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 TIMEOUT_S = 60.0
 MOST_BYTES = 1 << 17
 VERBS = ("mount", "umount", "status")
+"""Those that the process imports beforehand; it runs the others as well."""
 
 
 class PreparedVerbs:
@@ -32,11 +33,13 @@ class PreparedVerbs:
                 env=os.environ | {"ZRAMFS_NO_COMPANION": "" if companion else "1"},
             )
 
-    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run `zramfs ARGUMENTS`; its output and exit code."""
-        command = [*map(str, arguments)]
-        wanted = json.dumps({"arguments": command, "folder": str(Path.cwd()), "environment": dict(os.environ)})
-        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+    def run(self, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `zramfs ARGUMENTS` in a folder, or here; its output and exit code."""
+        command = [os.fsdecode(each) if isinstance(each, bytes) else str(each) for each in arguments]
+        wanted = json.dumps(
+            {"arguments": command, "folder": str(folder or Path.cwd()), "environment": dict(os.environ)}
+        )
+        with _text_file() as output, _text_file() as errors:
             socket.send_fds(self._socket, [wanted.encode()], [output.fileno(), errors.fileno()])
             exit_code = int(self._socket.recv(16))
             output.seek(0)
@@ -47,6 +50,10 @@ class PreparedVerbs:
         """End the process; what it has mounted stays."""
         self._socket.close()
         self._process.wait(TIMEOUT_S)
+
+
+def _text_file() -> IO[str]:
+    return tempfile.TemporaryFile("w+", errors="backslashreplace")
 
 
 def serve(connection: socket.socket) -> None:

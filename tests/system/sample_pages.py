@@ -3,7 +3,8 @@
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ PAGE = 4096
 Pages = list[bytes]
 
 
+@cache
 def made_pages(count: int, seed: int) -> Pages:
     """Pages of every size class, patterns, same-filled and random ones, in any order."""
     chance = random.Random(seed)
@@ -25,12 +27,13 @@ def made_pages(count: int, seed: int) -> Pages:
                 chance.randbytes(PAGE),
                 bytes(PAGE),
                 chance.randbytes(8) * 512,
-                (chance.randbytes(chance.randrange(9, 300)) * PAGE)[:PAGE],
+                _repeated(chance.randbytes(chance.randrange(9, 300))),
             ][chance.choice([0, 0, 0, 0, 1, 2, 3, 4]) if number % 7 else 0]
         )
     return pages
 
 
+@cache
 def real_pages(count: int) -> Pages:
     """Programs and the sources of Python, in turn."""
     programs = _pages_of_files((path for path in sorted(Path("/usr/bin").iterdir()) if path.is_file()), 64)
@@ -128,6 +131,23 @@ KINDS: Final[dict[str, Callable[[int, int], Iterator[bytes]]]] = {
     "made": lambda count, seed: iter(made_pages(count, seed)),
 }
 """Names, and what gives pages by count and seed: nearly as many as are asked for."""
+
+
+_FEW: Final = 4000
+
+
+def pages_of(kind: str, count: int, seed: int) -> Iterable[bytes]:
+    """Give pages of a kind; few are kept for the next who wants them, as each algorithm does."""
+    return _few_pages_of(kind, count, seed) if count <= _FEW else KINDS[kind](count, seed)
+
+
+@cache
+def _few_pages_of(kind: str, count: int, seed: int) -> Pages:
+    return list(KINDS[kind](count, seed))
+
+
+def _repeated(unit: bytes) -> bytes:
+    return (unit * (PAGE // len(unit) + 1))[:PAGE]
 
 
 def _shuffled(seed: int, *patterns: str) -> Iterator[Path]:

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -282,3 +283,15 @@ def test_status_json_has_what_is_promised(mount: Mount) -> None:
         "percpu_pages", "managed_pages", "fallback_pages", "managed_streams", "percpu_streams", "inflight",
         "inflight_max",
     } <= set(device["streams"])  # fmt: skip
+
+
+def test_report_has_the_texts_of_the_files_of_each_device_that_there_is(mount: Mount) -> None:
+    mounted = mount("--devices", "2")
+    (mounted.path / "sys/class/zram-control/hot_remove").write_text("1")
+    report = json.loads((mounted.path / "sys/fs/zramfs/report").read_text())
+    changing = {"sys/fs/zramfs/rss_bytes", "sys/fs/zramfs/transport"}
+    assert {path: (mounted.path / path).read_text() for path in report if path not in changing} == {
+        path: text for path, text in report.items() if path not in changing
+    }
+    assert {"sys/fs/zramfs/pid", "sys/block/zram0/mm_stat", "sys/block/zram0/accel/stat"} <= set(report)
+    assert not [path for path in report if "zram1" in path]

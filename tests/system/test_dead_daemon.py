@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mounts import MIB, ZRAMFS, Mounted, is_mounted, kill_with_its_fusermount, zramfs
+from mounts import MIB, ZRAMFS, AttachedLoop, Mounted, is_mounted, kill_with_its_fusermount, zramfs
 
 Mount = Callable[..., Mounted]
 
@@ -22,10 +22,6 @@ with memory_limit(16 << 20):
 
 def swaps() -> str:
     return Path("/proc/swaps").read_text()
-
-
-def attached() -> str:
-    return subprocess.check_output(["losetup", "--list", "--noheadings", "--output=NAME"], text=True)
 
 
 @pytest.fixture
@@ -80,6 +76,7 @@ def test_lazy_umount_ends_the_daemon_with_the_last_user(mount: Mount) -> None:
 def test_swap_of_a_dead_daemon_ends_and_what_is_lost_is_said(mount: Mount, swap_on: Callable[[Mounted], str]) -> None:
     mounted = mount()
     loop = swap_on(mounted)
+    attached = AttachedLoop.of(loop)
     holder = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE)
     try:
         assert holder.stdout is not None
@@ -92,7 +89,7 @@ def test_swap_of_a_dead_daemon_ends_and_what_is_lost_is_said(mount: Mount, swap_
         assert f"swapped out to {loop} are lost" in off.stderr
         assert off.stderr.count("\n") == 1
         assert f"{loop} " not in swaps()
-        assert loop not in attached().split()
+        assert not attached.is_attached()
     finally:
         holder.kill()
         holder.communicate()
@@ -117,6 +114,7 @@ def _remove_group(pid: int) -> None:
 def test_empty_swap_of_a_dead_daemon_ends_without_a_word(mount: Mount, swap_on: Callable[[Mounted], str]) -> None:
     mounted = mount()
     loop = swap_on(mounted)
+    attached = AttachedLoop.of(loop)
     kill_with_its_fusermount(mounted)
     unmounted = zramfs("umount", mounted.path)
     assert unmounted.returncode == 0
@@ -124,16 +122,16 @@ def test_empty_swap_of_a_dead_daemon_ends_without_a_word(mount: Mount, swap_on: 
     off = zramfs("swap", "off", mounted.path)
     assert (off.returncode, off.stderr) == (0, "")
     assert f"{loop} " not in swaps()
-    assert loop not in attached().split()
+    assert not attached.is_attached()
     again = zramfs("swap", "off", mounted.path)
     assert (again.returncode, again.stderr) == (1, f"zramfs: no zramfs is mounted at {mounted.path}\n")
 
 
 def test_loop_device_whose_dead_mount_has_gone_is_found(mount: Mount) -> None:
     mounted = mount()
-    loop = zramfs("loop", "attach", mounted.path).stdout.strip()
+    attached = AttachedLoop.of(zramfs("loop", "attach", mounted.path).stdout.strip())
     kill_with_its_fusermount(mounted)
     subprocess.run(["fusermount3", "-u", "-z", mounted.path], check=True)
     done = zramfs("umount", mounted.path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert loop not in attached().split()
+    assert not attached.is_attached()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from exec_runs import is_alive, run_in, wait_until
 from mounts import MIB, ZRAMFS, Mounted, zramfs
+from zram_disks import numbers_of_the_kernel
 
 Mount = Callable[..., Mounted]
 
@@ -56,7 +57,7 @@ cmp --bytes=67108864 $DEV /dev/zero && echo zeros
 blkdiscard $DEV
 echo $N >/sys/class/zram-control/hot_remove
 ls $DEV $SYS || true
-zramctl
+zramctl --noheadings
 """
 
 
@@ -91,11 +92,14 @@ def test_session_prints_what_it_prints_with_the_kernels_zram(mount: Mount, tmp_p
     if not KERNEL_CONTROL.exists():
         pytest.skip("the kernel has no zram here")
     mounted = mount(size=None)
-    number = int((KERNEL_CONTROL / "hot_add").read_text())
-    environment = os.environ | {"N": str(number), "DIR": str(tmp_path / "kernel")}
-    kernel = subprocess.run(["bash", "-c", SESSION], stdout=subprocess.PIPE, text=True, check=False, env=environment)
-    with suppress(OSError):
-        (KERNEL_CONTROL / "hot_remove").write_text(str(number))
+    with numbers_of_the_kernel(alone=True):
+        number = int((KERNEL_CONTROL / "hot_add").read_text())
+        environment = os.environ | {"N": str(number), "DIR": str(tmp_path / "kernel")}
+        kernel = subprocess.run(
+            ["bash", "-c", SESSION], stdout=subprocess.PIPE, text=True, check=False, env=environment
+        )
+        with suppress(OSError):
+            (KERNEL_CONTROL / "hot_remove").write_text(str(number))
     ours = run_in(mounted, SESSION, N="0", DIR=str(tmp_path / "ours"))
     assert kernel.returncode == ours.returncode == 0, kernel.stdout + ours.stdout + ours.stderr
     expected = normalised(kernel.stdout, number).replace(str(tmp_path / "kernel"), "DIR")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from exec_runs import is_alive, run_in, wait_until
 from mounts import ZRAMFS, Mounted, zramfs
+from zram_disks import numbers_of_the_kernel
 
 Mount = Callable[..., Mounted]
 
@@ -52,7 +53,8 @@ def kernel_swap() -> Iterator[int]:
     """A device of the kernel's zram that the system swaps on; its number."""
     if not KERNEL_CONTROL.exists():
         pytest.skip("the kernel has no zram here")
-    number = int((KERNEL_CONTROL / "hot_add").read_text())
+    with numbers_of_the_kernel():
+        number = int((KERNEL_CONTROL / "hot_add").read_text())
     node = f"/dev/zram{number}"
     try:
         Path(f"/sys/block/zram{number}/disksize").write_text("16M")

@@ -2,32 +2,54 @@
 
 from pathlib import Path
 
-import pytest
-from guides import blocks_of, follow, own_environment
+from guides import blocks_of, follow, sections_of
 
-from zramfs.mountpoint import find_mount, unmount
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return own_environment(tmp_path_factory.mktemp("environment"))
+PAGE = "docs/first_minutes.md"
 
 
-def test_python_developer(tmp_path: Path, environment: dict[str, str]) -> None:
-    printed = follow(blocks_of("docs/first_minutes.md", "A Python developer"), tmp_path, environment)
+def follow_section(title: str, folder: Path, environment: dict[str, str]) -> str:
+    """Do what a section says; what its commands print. They leave nothing mounted."""
+    printed = follow(blocks_of(PAGE, title), folder, environment)
+    assert str(folder) not in Path("/proc/mounts").read_text()
+    return printed
+
+
+def counters_in(printed: str) -> dict[str, int]:
+    """The lines `key value`."""
+    pairs = (line.split() for line in printed.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def test_soc_engineer(reader_folder: Path, environment: dict[str, str]) -> None:
+    counters = counters_in(follow_section("A SoC engineer", reader_folder, environment))
+    assert counters["managed_pages"] > 0
+    assert counters["percpu_pages"] > 0
+
+
+def test_ci_engineer(reader_folder: Path, environment: dict[str, str]) -> None:
+    follow_section("A CI engineer", reader_folder, environment)
+
+
+def test_storage_engineer(reader_folder: Path, environment: dict[str, str]) -> None:
+    printed = follow_section("A storage engineer", reader_folder, environment)
+    counters = counters_in(printed)
+    assert counters["injected_bus_error"] > 0
+    assert counters["software_redone"] > 0
+    assert "no room, as expected" in printed
+
+
+def test_python_developer(reader_folder: Path, environment: dict[str, str]) -> None:
+    printed = follow_section("A Python developer", reader_folder, environment)
     assert "times smaller in memory" in printed
     assert "2 passed" in printed
     assert "zstd " in printed
 
 
-def test_storage_engineer(tmp_path: Path, environment: dict[str, str]) -> None:
-    try:
-        printed = follow(blocks_of("docs/first_minutes.md", "A storage engineer"), tmp_path, environment)
-    finally:
-        left = find_mount(tmp_path / "z")
-        if left is not None:
-            unmount(left, lazily=True)
-    counters = dict(line.split() for line in printed.splitlines() if line.startswith(("injected", "software_redone")))
-    assert int(counters["injected_bus_error"]) > 0
-    assert int(counters["software_redone"]) > 0
-    assert "no room, as expected" in printed
+def test_administrator(reader_folder: Path, environment: dict[str, str]) -> None:
+    assert "/dev/loop" in follow_section("An administrator", reader_folder, environment)
+
+
+def test_each_section_has_a_test() -> None:
+    names = {f"test_{title.split(' ', 1)[1].replace(' ', '_').lower()}" for title in sections_of(PAGE)}
+    assert names <= set(globals())
+    assert len(names) == 5

@@ -18,12 +18,17 @@ _WITHOUT_FUSE = "mount -t tmpfs none /dev && touch /dev/null && chmod 666 /dev/n
 """In a mount namespace of its own: /dev without fuse."""
 
 
+OTHERS = ("hypothesispytest", "timeout", "trio", "xdist")
+"""Plugins that the suite does not need, and that take half a second to import."""
+
+
 def run_suite(
     folder: Path, *, marks: str = "", mib: int = 256, ini: str = "", before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     (folder / "test_suite.py").write_text(_SUITE.format(marks=marks, mib=mib))
     (folder / "pytest.ini").write_text(f"[pytest]\n{ini}")
     words = [sys.executable, "-m", "pytest", "-rs", "-q", "-W", "error", "--strict-markers", "-p", "no:cacheprovider"]
+    words += [word for name in OTHERS for word in ("-p", f"no:{name}")]
     command = ["unshare", "--mount", "sh", "-c", f'{before}"$@"', "sh", *words] if before else words
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 

@@ -126,7 +126,7 @@ def test_exec_can_be_interrupted_while_the_daemon_lets_no_file_be_opened(hostile
         env=os.environ | {"SUDO_UID": NOBODY},
     )
     hostile.ask("attach zram9")
-    time.sleep(1)  # until it is looked for
+    assert hostile.says() == "is looked for"
     command.terminate()
     try:
         _, said = command.communicate(timeout=30)

@@ -12,13 +12,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import trio
 from reads import read
-from sample_pages import KINDS, Pages, made_pages, real_pages
+from sample_pages import KINDS, Pages, made_pages, pages_of, real_pages
 from zram_disks import PAGE, KernelZram, hot_added
 
 from zramfs.backends.registry import load_backend
 from zramfs.block.layer import BlockLayer
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.device.statistics import MmStat
 from zramfs.errors import MemoryLimitReached
 
@@ -62,19 +63,19 @@ class Pair:
 
     async def compact(self) -> None:
         self.kernel.set("compact", "1")
-        await self.ours.compact()
+        await self.ours.upkeep.compact()
 
     def set_mem_limit(self, limit_bytes: int) -> None:
         self.kernel.set("mem_limit", str(limit_bytes))
-        self.ours.set_mem_limit(limit_bytes)
+        self.ours.settings.set_mem_limit(limit_bytes)
 
     def reset_mem_used_max(self) -> None:
         self.kernel.set("mem_used_max", "0")
-        self.ours.reset_mem_used_max()
+        self.ours.statistics.reset_mem_used_max()
 
     def assert_equal(self) -> None:
-        assert self.ours.mm_stat() == MmStat(*self.kernel.numbers("mm_stat"))
-        statistics = self.ours.io_stat()
+        assert self.ours.statistics.mm_stat() == MmStat(*self.kernel.numbers("mm_stat"))
+        statistics = self.ours.statistics.io_stat()
         _, failed_writes, _, notify_free = self.kernel.numbers("io_stat")
         assert (statistics.failed_writes, statistics.notify_free) == (failed_writes, notify_free)
 
@@ -115,7 +116,7 @@ async def test_data_written_once_is_equal(open_pair: OpenPair) -> None:
     async with open_pair() as pair:
         await pair.write_all(made_pages(6000, seed=1))
         pair.assert_equal()
-        statistics = pair.ours.mm_stat()
+        statistics = pair.ours.statistics.mm_stat()
         assert statistics.same_pages > 100
         assert statistics.huge_pages > 100
 
@@ -156,7 +157,7 @@ async def test_compaction_is_equal(open_pair: OpenPair) -> None:
             await overwrite_and_discard(pair, pages, seed)
             await pair.compact()
             pair.assert_equal()
-        assert pair.ours.mm_stat().pages_compacted > 100
+        assert pair.ours.statistics.mm_stat().pages_compacted > 100
         pair.assert_same_contents(len(pages))
 
 
@@ -165,7 +166,7 @@ async def test_discarding_everything_is_equal(open_pair: OpenPair) -> None:
         await pair.write_all(made_pages(1000, seed=6))
         await pair.discard(0, PAGES)
         pair.assert_equal()
-        assert pair.ours.mm_stat().mem_used_total == 0
+        assert pair.ours.statistics.mm_stat().mem_used_total == 0
 
 
 async def test_writes_at_the_limit_fail_alike(open_pair: OpenPair) -> None:
@@ -225,7 +226,7 @@ async def test_all_statistics_of_a_kind_are_equal(open_pair: OpenPair, kind: str
     chance = random.Random(SEED)
     written = 0
     async with open_pair() as pair:
-        for page in KINDS[kind](COUNT, SEED):
+        for page in pages_of(kind, COUNT, SEED):
             assert await pair.write(chance.randrange(PAGES), page)
             written += 1
             if written % 64 == 0:

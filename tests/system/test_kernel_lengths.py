@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sample_pages import KINDS, phrases_and_runs, programs, texts
+from sample_pages import KINDS, pages_of, phrases_and_runs, programs, texts
 from zram_disks import PAGE, KernelZram, hot_added
 
 from zramfs.backends.registry import load_backend
@@ -71,7 +71,7 @@ def lengths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("kind", KINDS)
 def test_lengths_of_a_kind_are_the_kernels(lengths: Lengths, kind: str) -> None:
     compared = different = 0
-    for page in KINDS[kind](COUNT, SEED):
+    for page in pages_of(kind, COUNT, SEED):
         compared += 1
         different += lengths.in_kernel(page) != lengths.by_our_codec(page)
     print(f"{compared - different} of {compared} {kind} pages have the kernel's length")

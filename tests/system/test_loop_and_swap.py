@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mounts import Mounted, zramfs
+from mounts import AttachedLoop, Mounted, zramfs
 
 Mount = Callable[..., Mounted]
 
@@ -101,7 +101,7 @@ def test_killed_daemon_leaves_no_dead_mount_under_a_loop_device(mount: Mount) ->
 
 def test_loop_device_of_a_killed_daemon_is_detached_by_its_mount_point(mount: Mount) -> None:
     mounted, other = mount(size="16M"), mount(size="16M")
-    loop, others = (zramfs("loop", "attach", each.path).stdout.strip() for each in (mounted, other))
+    loop, others = (AttachedLoop.of(zramfs("loop", "attach", each.path).stdout.strip()) for each in (mounted, other))
     for each in (mounted, other):
         os.kill(each.pid, 9)
         each.wait_for_daemon_end()
@@ -109,9 +109,8 @@ def test_loop_device_of_a_killed_daemon_is_detached_by_its_mount_point(mount: Mo
     assert zramfs("loop", "detach", mounted.path, "--device", "zram1").returncode == 1
     done = zramfs("loop", "detach", mounted.path)
     assert (done.returncode, done.stderr) == (0, "")
-    attached = run("losetup", "--noheadings", "--output=NAME").stdout.split()
-    assert loop not in attached
-    assert others in attached  # the names of both are longer than what a loop device keeps
+    assert not loop.is_attached()
+    assert others.is_attached()  # the names of both are longer than what a loop device keeps
     assert zramfs("loop", "detach", other.path).returncode == 0
     again = zramfs("loop", "detach", mounted.path)
     assert (again.returncode, again.stderr) == (1, f"zramfs: no zramfs is mounted at {mounted.path}\n")

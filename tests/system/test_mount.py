@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from mounts import ZRAMFS, Mounted, is_mounted, kill_with_its_fusermount, zramfs
+from mounts import ZRAMFS, Mounted, is_mounted, kill_with_its_fusermount, prepared, zramfs
 
 Mount = Callable[..., Mounted]
 
@@ -57,7 +57,7 @@ def test_mount_refuses_bad_input_in_one_line(tmp_path: Path, arguments: list[str
     (tmp_path / "full" / "x").mkdir(parents=True)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    result = zramfs("mount", *(argument.format(tmp=tmp_path) for argument in arguments))
+    result = prepared("mount", *(argument.format(tmp=tmp_path) for argument in arguments))
     assert result.returncode == exit_code
     assert says in result.stderr
     assert result.stderr.count("\n") == 1

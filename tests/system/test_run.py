@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from mounts import ZRAMFS, is_zombie, zramfs
+from mounts import ZRAMFS, AttachedLoop, is_zombie, zramfs
 
 
 @pytest.fixture(autouse=True)
@@ -112,12 +112,13 @@ def test_loop_devices_and_file_systems_of_the_command_go(tmp_path: Path) -> None
     (tmp_path / "fs").mkdir()
     script = (
         f"L=$({ZRAMFS} loop attach $ZRAMFS_DIR) && mkfs.ext4 -q $L && mount $L {tmp_path}/fs && echo $L "
+        "&& cat /sys/block/${L#/dev/}/diskseq "
         f"&& echo text > {tmp_path}/fs/file"
     )
     done = run_shell(script)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "fs/file").exists()
-    assert subprocess.run(["losetup", done.stdout.strip()], capture_output=True, check=False).returncode == 1
+    assert not AttachedLoop(*done.stdout.split()).is_attached()
 
 
 def test_signal_is_passed_on(tmp_path: Path) -> None:

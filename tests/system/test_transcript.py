@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from mounts import Mounted
 from transcript import Disk, Script, store_when_closed
+from zram_disks import numbers_of_the_kernel
 
 Mount = Callable[..., Mounted]
 
@@ -90,17 +91,18 @@ def listed(differences: Iterable[Difference]) -> Iterator[tuple[str, str, str]]:
 def kernel_disk() -> Iterator[Disk]:
     if not (KERNEL_CONTROL / "hot_add").exists():
         pytest.skip("no zram in this kernel (/sys/class/zram-control/hot_add)")
-    number = int((KERNEL_CONTROL / "hot_add").read_text())
-    disk = Disk(number, Path(f"/sys/block/zram{number}"), Path(f"/dev/zram{number}"), KERNEL_CONTROL)
-    try:
-        if not {"lz4", "lzo", "lzo-rle"} <= set(
-            re.findall(r"[\w-]+", (disk.attributes / "comp_algorithm").read_text())
-        ):
-            pytest.skip("this kernel's zram lacks lz4, lzo or lzo-rle")
-        yield disk
-    finally:
-        if disk.attributes.exists():
-            store_when_closed(KERNEL_CONTROL / "hot_remove", str(number))
+    with numbers_of_the_kernel(alone=True):
+        number = int((KERNEL_CONTROL / "hot_add").read_text())
+        disk = Disk(number, Path(f"/sys/block/zram{number}"), Path(f"/dev/zram{number}"), KERNEL_CONTROL)
+        try:
+            if not {"lz4", "lzo", "lzo-rle"} <= set(
+                re.findall(r"[\w-]+", (disk.attributes / "comp_algorithm").read_text())
+            ):
+                pytest.skip("this kernel's zram lacks lz4, lzo or lzo-rle")
+            yield disk
+        finally:
+            if disk.attributes.exists():
+                store_when_closed(KERNEL_CONTROL / "hot_remove", str(number))
 
 
 def test_transcript_differs_from_the_kernels_only_as_listed(mount: Mount, kernel_disk: Disk) -> None:

@@ -122,6 +122,21 @@ class MountedZram(ZramDisk):
         self._fallocate(_PUNCH_HOLE, offset, size)
 
 
+@contextmanager
+def numbers_of_the_kernel(*, alone: bool = False) -> Iterator[None]:
+    """Keep a test of this machine that is `alone` from meeting devices that others add to the kernel's.
+
+    It lists all devices, or removes one twice: the number may be another test's by then. The kernel's folder has the
+    lock, which those who add a device share.
+    """
+    folder = os.open(_CONTROL, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _round_up(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
@@ -136,7 +151,8 @@ def hot_added(disksize: int, *algorithms: str, parameters: str = "") -> Iterator
         pytest.skip("a zram device of the kernel needs root")
     if not (_CONTROL / "hot_add").exists():
         pytest.skip("no zram in this kernel (/sys/class/zram-control/hot_add)")
-    number = int((_CONTROL / "hot_add").read_text())
+    with numbers_of_the_kernel():
+        number = int((_CONTROL / "hot_add").read_text())
     try:
         wanted = algorithms or ("lz4",)
         known = re.findall(r"[\w-]+", Path(f"/sys/block/zram{number}/comp_algorithm").read_text())

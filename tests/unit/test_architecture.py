@@ -142,7 +142,7 @@ def test_a_relative_import_is_none_that_is_overlooked(text: str, tmp_path: Path)
 
 
 def test_this_test_sees_the_imports_that_there_are() -> None:
-    assert {"zcomp", "contracts", "errors", "block", "device"} <= parts_imported_by(ROOT / "device" / "device.py")
+    assert {"zcomp", "units", "errors", "block", "device"} <= parts_imported_by(ROOT / "device" / "device.py")
     assert {"pool", "codec", "atomic"} <= parts_imported_by(ROOT / "block" / "store.pyx")
     assert {"codec"} <= parts_imported_by(ROOT / "accel" / "ring.pyx")
     assert "pyfuse3" in set(modules_imported_by(ROOT / "fuse" / "filesystem.py"))

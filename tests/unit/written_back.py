@@ -12,7 +12,7 @@ from zramfs.device.device import ZramDevice
 
 
 def all_flags(device: ZramDevice) -> dict[int, str]:
-    lines = "".join(device.block_state()).splitlines()
+    lines = "".join(device.upkeep.block_state()).splitlines()
     return {int(line.split()[0]): line.split()[2] for line in lines}
 
 

@@ -22,16 +22,18 @@ cdef enum:
 cdef class BlockMap:
     """The blocks of a backing device, a page each.
 
-    `reserved` of `block_count` belong to a slot, or to a write that is under way: bd_count. A block that is released
+    `reserved` of `block_count` belong to a slot, or to a write that is under way: bd_count. Nobody gets one before
+    `first_block`. A block that is released
     while it is read is not given to anybody else before that read has ended: the reader gets what it asked for.
     """
 
-    def __cinit__(self, uint64_t block_count):
+    def __cinit__(self, uint64_t block_count, *, uint64_t first_block=0):
         pthread_mutex_init(&self.lock, NULL)
         self.users = <uint16_t *>calloc(block_count, sizeof(uint16_t))
         if self.users == NULL:
             raise MemoryError(f"no memory for the map of {block_count} blocks")
         self.block_count = block_count
+        self.lowest_free = first_block
 
     def __dealloc__(self):
         free(self.users)

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """What upkeep does to single pages: candidates are looked at, loaded, and replaced by a block or a smaller object.
 
-The calls of the event loop, on its channel. None of them is an access to the page: it keeps the time of its last one.
+The calls of the event loop, on its channel. None of them is an access to the page.
 A page that is accessed or freed by somebody else is no candidate from then on, and is left alone.
 """
 

@@ -74,7 +74,6 @@ cdef class SlotTable:
     cdef uint64_t limit_hits_before     # of these, before they were counted anew: the event loop's
     cdef int limit_told                 # whether the event loop has been told of one: atomic
     cdef readonly int limit_fd          # an eventfd that says so
-    cdef uint64_t compacted_pages_now   # by the event loop only
 
     cdef void wait_for_slot(self, Slot *slot) noexcept nogil
     cdef void note_limit_hit(self) noexcept nogil
@@ -109,6 +108,10 @@ cdef inline void touch_slot(SlotTable table, uint64_t page, Slot *slot, BootTime
     slot.accessed_s = now.s
     if table.fractions_ns != NULL:
         table.fractions_ns[page] = now.ns
+
+cdef inline void forget_access(SlotTable table, uint64_t page, Slot *slot) noexcept nogil:
+    """As if it had never been accessed (zram_free_page); the caller has the lock."""
+    touch_slot(table, page, slot, BootTime(0, 0))
 
 cdef inline BootTime last_access_of(SlotTable table, uint64_t page) noexcept nogil:
     """When a page in use was last accessed; the caller has the lock of its slot."""

@@ -60,6 +60,7 @@ cdef class SlotTable:
     ):
         cdef uint64_t slots_bytes = page_count * sizeof(Slot)
         cdef uint64_t groups_bytes = (page_count // GROUP_SLOTS + 1) * sizeof(uint16_t)
+        self.limit_fd = -1  # before anything fails: `__dealloc__` would close descriptor 0
         self.page_count = page_count
         self.limit_pages_now = limit_pages
         self.blocks = blocks
@@ -215,16 +216,13 @@ cdef class SlotTable:
     @property
     def compacted_pages(self):
         """Pages of memory that compaction gave back."""
-        return self.compacted_pages_now
+        return self.pool.compacted_pages()
 
     def compact_some(self, uint64_t max_objects):
         """Move up to about `max_objects` objects to free whole zspages; False when nothing is left to gain."""
-        cdef uint64_t before, after, moved
+        cdef uint64_t moved
         with nogil:
-            before = self.pool.pages_in_use()
             moved = self.pool.compact_some(max_objects, try_lock_owner, relocate_and_unlock, self.slots)
-            after = self.pool.pages_in_use()
-        self.compacted_pages_now += max(before, after) - after
         return moved > 0
 
     def reset_peak(self):

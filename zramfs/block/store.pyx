@@ -22,6 +22,7 @@ from zramfs.block.slots cimport (
     WRITTEN,
     StoreCounts,
     contents_of,
+    forget_access,
     lock_slot,
     marks_of,
     touch_slot,
@@ -61,7 +62,7 @@ cdef int store_run(
 cdef int make_contents(SlotTable table, uint64_t page, CompressedPage *compressed, Slot *fresh) noexcept nogil:
     """Describe a compressed page as a slot, with an object of its own if it needs one; a `Stored`.
 
-    As zram_write_page() does: allocate, then check the limit. So the peak counts the old object and the new one.
+    As zram_write_page() does: allocate, then look at the peak and the limit. So both count the old object and the new.
     """
     cdef bint is_huge = compressed.length >= HUGE_CLASS_BYTES
     cdef uint16_t length = PAGE_BYTES if is_huge else <uint16_t>compressed.length
@@ -74,6 +75,7 @@ cdef int make_contents(SlotTable table, uint64_t page, CompressedPage *compresse
     fresh[0] = Slot(value=table.pool.allocate(length, page), accessed_s=0, length=length, kind=STORED, marks=0)
     if fresh.value == NO_HANDLE:
         return NO_ROOM
+    table.pool.note_peak()
     limit_pages = peek_u64(&table.limit_pages_now)
     if limit_pages and table.pool.pages_in_use() > limit_pages:
         table.pool.free(fresh.value)
@@ -209,8 +211,8 @@ cdef bint replace_by_block(
 ) noexcept nogil:
     """Let a block that has a candidate's contents stand for its object (zram_writeback_complete).
 
-    `remembers`: the slot keeps the object's length and lasting marks. False, and nothing is done: it is no candidate any
-    more. It is no access to the page.
+    `remembers`: the slot keeps the object's length, lasting marks and the time of its last access. False, and nothing is
+    done: it is no candidate any more.
     """
     cdef Slot *slot = &table.slots[page]
     cdef Slot fresh
@@ -222,6 +224,8 @@ cdef bint replace_by_block(
     if remembers:
         fresh.length = slot.length
         fresh.marks = marks_of(slot) & LASTING
+    else:
+        forget_access(table, page, slot)
     free_contents(table, exchange_slot(table, channel, page, slot, fresh))
     return True
 
@@ -231,8 +235,9 @@ cdef int replace_by_smaller(
 ) noexcept nogil:
     """Keep what an algorithm of recompression made of a candidate, if that saves memory (recompress_slot); a `Stored`.
 
-    It does if its size class is a smaller one; and it must be shorter than the threshold, unless that is 0. It is no
-    access to the page. The object is made with the slot locked: whether one is needed is not known before.
+    It does if its size class is a smaller one; and it must be shorter than the threshold, unless that is 0. The page's
+    last access is forgotten. Neither the peak nor the limit counts this. The object is made with the slot locked:
+    whether one is needed is not known before.
     """
     cdef Slot *slot = &table.slots[page]
     cdef Slot fresh
@@ -257,6 +262,7 @@ cdef int replace_by_smaller(
     fresh.length = <uint16_t>compressed.length
     fresh.kind = STORED
     fresh.marks = priority << PRIORITY_SHIFT
+    forget_access(table, page, slot)
     free_contents(table, exchange_slot(table, channel, page, slot, fresh))
     return KEPT
 

@@ -57,7 +57,7 @@ _WORKLOAD: Final = Parsed("name|file.fio", _workload)
     "variations",
     type=_VARIATION,
     multiple=True,
-    help="What differs: policy, profile, algorithm or a setting of the accelerator; several are combined.  "
+    help="What differs: policy, profile, algorithm, transport or a setting of the accelerator; several are combined.  "
     "[default: policy=percpu,managed,auto]",
 )
 @click.option("--accel", "accelerator", default="ideal", show_default=True, help="What does not: as of mount.")

@@ -21,10 +21,11 @@ from zramfs.cli.parent import Parent
 from zramfs.cli.signals import DaemonSignals
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.control.tree import control_tree, device_tree
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.device.trace import RequestTrace
 from zramfs.errors import ZramError
 from zramfs.fuse import session

@@ -4,9 +4,10 @@ The daemon may be hostile to root, who may look at any mount: text is read bound
 opened but those that are meant.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,9 @@ from zramfs.mountpoint import find_ours
 
 _LONGEST_BYTES: Final = 1 << 16
 """Four algorithms with their dictionaries' paths are the longest that there is to read: half of this."""
+
+_LONGEST_REPORT_BYTES: Final = 4 << 20
+"""A device takes some 4 KB of it."""
 
 _MOST_ENTRIES: Final = 4096
 _MOST_PROCESSES: Final = 1 << 22  # PID_MAX_LIMIT
@@ -36,6 +40,7 @@ class MountedZramfs:
         self.path = path
         self._keeps_folders = False
         self._kept: dict[str, int] = {}
+        self._reported: Mapping[str, str] = {}
 
     @property
     def pid(self) -> int:
@@ -54,19 +59,25 @@ class MountedZramfs:
             yield fd
 
     @contextmanager
-    def folders_kept(self) -> Iterator[None]:
-        """Keep each folder that is come to open meanwhile: who reads many files walks to each folder once."""
+    def read_at_once(self) -> Iterator[None]:
+        """Know meanwhile what the daemon reports of itself in one file.
+
+        Of what is not in it, or if a daemon of an older version has none, each folder is walked to once.
+        """
         self._keeps_folders = True
         try:
+            with suppress(FileNotFoundError):
+                self._reported = _understood(self._read_bytes("sys/fs/zramfs/report", _LONGEST_REPORT_BYTES))
             yield
         finally:
             self._keeps_folders = False
+            self._reported = {}
             while self._kept:
                 os.close(self._kept.popitem()[1])
 
     def device_names(self) -> list[str]:
         """Return zram0, zram1, … in their order."""
-        names = filter(is_device_name, self._entries("sys/block"))
+        names = filter(is_device_name, self._reported_entries("sys/block") or self._entries("sys/block"))
         return sorted(names, key=lambda name: int(name.removeprefix("zram")))
 
     def require_device(self, device: str) -> None:
@@ -92,7 +103,8 @@ class MountedZramfs:
 
     def attribute_names(self, device: str, folder: str) -> list[str]:
         """List a folder of a device's attributes."""
-        return self._entries(f"sys/block/{device}/{folder}")
+        path = f"sys/block/{device}/{folder}"
+        return self._reported_entries(path) or self._entries(path)
 
     def daemon_attribute(self, name: str) -> str:
         """Read an attribute of the daemon."""
@@ -111,11 +123,16 @@ class MountedZramfs:
         return int(text)
 
     def _read(self, path: str) -> str:
+        if path in self._reported:
+            return self._reported[path]
+        return printable(self._read_bytes(path, _LONGEST_BYTES).decode(errors="backslashreplace"))
+
+    def _read_bytes(self, path: str, longest_bytes: int) -> bytes:
         with os.fdopen(self._open(path, os.O_RDONLY), "rb") as file:
-            text = file.read(_LONGEST_BYTES + 1)
-        if len(text) > _LONGEST_BYTES:
+            text = file.read(longest_bytes + 1)
+        if len(text) > longest_bytes:
             raise MountFailed(f"{self.path / path} does not end, as an attribute would")
-        return printable(text.decode(errors="backslashreplace"))
+        return text
 
     def _open(self, path: str, flags: int) -> int:
         folder, _, name = path.rpartition("/")
@@ -133,6 +150,12 @@ class MountedZramfs:
             with self._root(folder) as root_fd:
                 self._kept[folder] = open_folder_beneath(root_fd, folder, os.O_PATH)
         return self._kept[folder]
+
+    def _reported_entries(self, path: str) -> list[str]:
+        """Return the names in a folder whose files have been reported, in their order."""
+        below = f"{path}/"
+        names = (name.removeprefix(below).partition("/")[0] for name in self._reported if name.startswith(below))
+        return list(dict.fromkeys(names))
 
     def _entries(self, path: str) -> list[str]:
         with self._root(path) as root_fd:
@@ -161,3 +184,12 @@ class MountedZramfs:
             yield fd
         finally:
             os.close(fd)
+
+
+def _understood(report: bytes) -> dict[str, str]:
+    """Return the texts of a report by their paths; MountFailed if it is none."""
+    try:
+        texts = json.loads(report)
+        return {path: printable(os.fsencode(text).decode(errors="backslashreplace")) for path, text in texts.items()}
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise MountFailed("what is mounted does not answer as a zramfs does") from error

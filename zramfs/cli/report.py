@@ -43,7 +43,7 @@ def read_status(mounted: MountedZramfs, *, in_full: bool = True) -> dict[str, An
 
     Without what only settings say and what loop devices do, unless `in_full`: that takes half of the files.
     """
-    with mounted.folders_kept():
+    with mounted.read_at_once():
         return _read_all(mounted, in_full=in_full)
 
 
@@ -65,14 +65,15 @@ def _read_all(mounted: MountedZramfs, *, in_full: bool) -> dict[str, Any]:
 
 def _read_device(mounted: MountedZramfs, name: str, *, in_full: bool) -> dict[str, Any]:
     io_stat = mounted.attribute(name, "io_stat").split()
+    algorithms = [_read_algorithm(line) for line in mounted.attribute(name, "algorithm_stat").splitlines()]
     memory = dict(zip(_MM_STAT, map(int, mounted.attribute(name, "mm_stat").split()), strict=True))
     return {
         "name": name,
         "path": str(mounted.mount.path / name),
         "mounted_at": _read_use(mounted, name) if in_full else None,
         "disksize": int(mounted.attribute(name, "disksize")),
-        "algorithm": _chosen(mounted.attribute(name, "comp_algorithm")),
-        "algorithms": [_read_algorithm(line) for line in mounted.attribute(name, "algorithm_stat").splitlines()],
+        "algorithm": algorithms[0]["name"],
+        "algorithms": algorithms,
         "ratio": ratio_of(memory),
         "overhead_bytes": memory["mem_used_total"] - memory["compr_data_size"],
         "mm_stat": memory,

@@ -18,6 +18,7 @@ from zramfs.compare.workload import SWAP_STORM, builtin_job_names
 
 _MACHINE_SIZE: Final = "512M"
 _GIVEN: Final = "given"
+_TRANSPORT: Final = "transport"
 _POLICIES: Final = "policy=percpu,auto"
 
 _STREAMS: Final = """\
@@ -36,7 +37,7 @@ fallback_run_pages = 8
 
 def measure_machine(table: Path) -> None:
     """Write the table of this machine, requests through a mount of its own included. CommandFailed if it cannot be."""
-    with fresh_mount(["--size", _MACHINE_SIZE, "--stream-policy", "percpu"]) as mount:
+    with fresh_mount(["--size", _MACHINE_SIZE, "--stream-policy", "percpu", "--transport", "dev"]) as mount:
         mount.zramfs("simulate", "--calibrate", str(table), "--through", str(mount.path))
 
 
@@ -91,10 +92,12 @@ def simulate_line(comparison: Comparison, path: Path) -> str:
 
 
 def _variations(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Return the keys that vary, with their values; `none` is no device to simulate."""
+    """Return the keys that vary, with their values; `none` is no device to simulate, and there is one transport."""
     found: dict[str, dict[str, None]] = {}
     for row in comparison.rows:
         for key, value in row.setting.values:
+            if key == _TRANSPORT:
+                continue
             found.setdefault(key, {})
             if value != NO_ACCELERATOR:
                 found[key][value] = None

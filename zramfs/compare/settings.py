@@ -20,8 +20,13 @@ MOST_SETTINGS: Final = 32
 _POLICY: Final = "policy"
 _ALGORITHM: Final = "algorithm"
 _PROFILE: Final = "profile"
+_TRANSPORT: Final = "transport"
 _POLICIES: Final = tuple(policy.value for policy in StreamPolicy)
-_KEYS: Final = (_POLICY, _PROFILE, _ALGORITHM, *SETTINGS)
+_TRANSPORTS: Final = ("auto", "dev", "uring")
+_MOUNTS_OWN: Final = (_ALGORITHM, _TRANSPORT)
+"""Keys that are options of `zramfs mount`, and no setting of an accelerator."""
+
+_KEYS: Final = (_POLICY, _PROFILE, *_MOUNTS_OWN, *SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,11 @@ class Setting:
     @property
     def mount_options(self) -> list[str]:
         """What `zramfs mount` is given."""
-        chosen = dict(self.values)
         options = ["--accel", self.accelerator, "--stream-policy", self.policy]
-        return [*options, "--algorithm", chosen[_ALGORITHM]] if _ALGORITHM in chosen else options
+        for key, value in self.values:
+            if key in _MOUNTS_OWN:
+                options += [f"--{key}", value]
+        return options
 
 
 def parse_variation(text: str) -> Variation:
@@ -105,6 +112,8 @@ def _checked_setting(values: tuple[tuple[str, str], ...], accelerator: str) -> S
     for key, value in values:
         if key == _POLICY and value not in _POLICIES:
             raise InvalidValue(f"no stream policy {value!r}: {did_you_mean(value, _POLICIES)}")
+        if key == _TRANSPORT and value not in _TRANSPORTS:
+            raise InvalidValue(f"no transport {value!r}: {did_you_mean(value, _TRANSPORTS)}")
         if key == _ALGORITHM:
             load_backend(value)
     varied = _vary_accelerator(accelerator, values)
@@ -115,5 +124,5 @@ def _vary_accelerator(accelerator: str, values: tuple[tuple[str, str], ...]) -> 
     """Put another profile in the base's place, and other values after its own: the last one counts."""
     profile, comma, assignments = accelerator.partition(",")
     profile = dict(values).get(_PROFILE, profile)
-    own = [f"{key}={value}" for key, value in values if key not in (_POLICY, _ALGORITHM, _PROFILE)]
+    own = [f"{key}={value}" for key, value in values if key not in (_POLICY, _PROFILE, *_MOUNTS_OWN)]
     return ",".join([f"{profile}{comma}{assignments}", *own])

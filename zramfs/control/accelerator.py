@@ -16,7 +16,7 @@ class AcceleratorAttributes:
 
     def tree(self) -> ControlTree:
         """Return the folder `accel`."""
-        accelerator = self._device.accelerator
+        accelerator = self._device.settings.accelerator
         stat = Attribute(mode=READ_WRITE, show=self.show_stat, store=self.store_stat)
         if accelerator is None:
             return {"accel": {"profile": Attribute(mode=READ_ONLY, show=lambda: "none\n"), "stat": stat}}
@@ -24,12 +24,12 @@ class AcceleratorAttributes:
 
     def show_stat(self) -> str:
         """Ours: what the device did."""
-        return key_value_lines(self._device.accelerator_statistics())
+        return key_value_lines(self._device.statistics.accelerator())
 
     async def store_stat(self, text: str) -> None:
         """Ours: 0 counts it anew."""
         require_zero(text)
-        self._device.reset_accelerator_statistics()
+        self._device.statistics.reset_accelerator()
 
 
 def _setting(accelerator: Accelerator, key: str) -> Attribute:

@@ -39,15 +39,15 @@ class AlgorithmAttributes:
 
     def show_comp_algorithm(self) -> str:
         """zcomp_available_show: each name with a blank behind it."""
-        return _available(self._device.backend)
+        return _available(self._device.settings.backend)
 
     async def store_comp_algorithm(self, text: str) -> None:
         """comp_algorithm_store: a known name; EBUSY once initialised."""
-        self._device.set_backend(load_backend(parse_name(text)))
+        self._device.settings.set_backend(load_backend(parse_name(text)))
 
     def show_recomp_algorithm(self) -> str:
         """recomp_algorithm_show: a line for each priority that has an algorithm."""
-        backends = self._device.algorithms.backends.items()
+        backends = self._device.settings.algorithms.backends.items()
         return "".join(f"#{priority}: {_available(backend)}" for priority, backend in backends if priority != PRIMARY)
 
     async def store_recomp_algorithm(self, text: str) -> None:
@@ -58,7 +58,7 @@ class AlgorithmAttributes:
             raise InvalidValue(f"{text!r} names no algo")
         if priority == PRIMARY or priority not in PRIORITIES:
             raise InvalidValue(f"{priority} is not a priority from {_SECONDARY} to {PRIORITIES[-1]}")
-        self._device.set_backend(load_backend(parse_name(values["algo"])), priority)
+        self._device.settings.set_backend(load_backend(parse_name(values["algo"])), priority)
 
     async def store_algorithm_params(self, text: str, folder: str = "") -> None:
         """algorithm_params_store: all parameters of one priority at once; what is not given is the default again.
@@ -70,7 +70,7 @@ class AlgorithmAttributes:
         values = _named_values(text)
         level, winbits = _optional_int(values.get("level")), _optional_int(values.get("deflate.winbits"))
         priority = parse_int(values["priority"]) if "priority" in values else None
-        if self._device.abi.fixes_params_at_init and self._device.is_initialised:
+        if self._device.settings.abi.fixes_params_at_init and self._device.is_initialised:
             raise DeviceBusy(f"{self._device.name} is initialised: its parameters cannot change")
         priority = self._priority(values.get("algo"), priority)
         dictionary_path = parse_path(values["dict"], folder) if "dict" in values else ""
@@ -80,14 +80,14 @@ class AlgorithmAttributes:
             dictionary_path=dictionary_path,
             dictionary=await self._read_dictionary(dictionary_path) if dictionary_path else b"",
         )
-        self._device.algorithms.set_params(priority, params)
+        self._device.settings.algorithms.set_params(priority, params)
 
     def _priority(self, name: str | None, priority: int | None) -> int:
         """Return which priority is meant by `algo=` and `priority=`, either or both; InvalidValue if there is none."""
-        algorithms = self._device.algorithms
+        algorithms = self._device.settings.algorithms
         if name is None:
             return algorithms.require(PRIMARY if priority is None else priority)
-        if priority is None or not self._device.abi.checks_priority_of_algo:
+        if priority is None or not self._device.settings.abi.checks_priority_of_algo:
             return algorithms.priority_of(name)
         return algorithms.require_named(priority, name)
 
@@ -102,7 +102,7 @@ class AlgorithmAttributes:
 
     def show_algorithm_stat(self) -> str:
         """Ours: priority, algorithm and parameters a line; with the defaults once the device is initialised."""
-        active, algorithms = self._device.active_algorithms, self._device.algorithms
+        active, algorithms = self._device.active_algorithms, self._device.settings.algorithms
         return "".join(
             f"{priority} {backend.name}"
             f"{_describe(active[priority].params.algorithm if active else algorithms.params(priority))}\n"

@@ -15,10 +15,10 @@ def debug_attributes(device: ZramDevice) -> ControlTree:
         """A line a page; EINVAL while uninitialised."""
         if not device.is_initialised:
             raise NotInitialised(f"{device.name} is not initialised")
-        return device.block_state()
+        return device.upkeep.block_state()
 
     return {
         "block_state": Attribute(
-            mode=ROOT_READ_ONLY, show_portions=show_block_state, text_bytes=device.block_state_bytes
+            mode=ROOT_READ_ONLY, show_portions=show_block_state, text_bytes=device.upkeep.block_state_bytes
         )
     }

@@ -18,6 +18,6 @@ class IdleAttributes:
 
     async def store_idle(self, text: str) -> None:
         """idle_store: `all`, or an age in seconds, a u32 (a u64 on 6.18); anything else is EINVAL."""
-        is_u32 = self._device.abi.counts_access_in_seconds
+        is_u32 = self._device.settings.abi.counts_access_in_seconds
         age_s = None if text.removesuffix("\n") == "all" else parse_age(text, is_u32=is_u32)
-        await self._device.mark_idle(age_s)
+        await self._device.upkeep.mark_idle(age_s)

@@ -30,30 +30,30 @@ class MemoryAttributes:
 
     def show_mm_stat(self) -> str:
         """mm_stat_show: nine numbers, eight wide."""
-        return " ".join(f"{value:8d}" for value in astuple(self._device.mm_stat())) + "\n"
+        return " ".join(f"{value:8d}" for value in astuple(self._device.statistics.mm_stat())) + "\n"
 
     async def store_mem_limit(self, text: str) -> None:
         """mem_limit_store: a size as memparse reads it, 0 for no limit, in any state."""
         limit_bytes = memparse(text)
         if limit_bytes is None:
             raise InvalidValue(f"{text!r} is not a size")
-        self._device.set_mem_limit(limit_bytes)
+        self._device.settings.set_mem_limit(limit_bytes)
 
     async def store_mem_used_max(self, text: str) -> None:
         """mem_used_max_store: only 0, and whatever is wrong is EINVAL."""
         require_zero(text)
-        self._device.reset_mem_used_max()
+        self._device.statistics.reset_mem_used_max()
 
     def show_mem_limit_stat(self) -> str:
         """Ours: the limit, whether it is full, and how many pages it kept out."""
-        stat = self._device.limit_stat()
+        stat = self._device.statistics.limit_stat()
         return key_value_lines({"limit_bytes": stat.limit_bytes, "is_full": int(stat.is_full), "hits": stat.hits})
 
     async def store_mem_limit_stat(self, text: str) -> None:
         """Ours: 0 counts the hits anew."""
         require_zero(text)
-        self._device.reset_limit_hits()
+        self._device.statistics.reset_limit_hits()
 
     async def store_compact(self, _text: str) -> None:
         """compact_store: any text."""
-        await self._device.compact()
+        await self._device.upkeep.compact()

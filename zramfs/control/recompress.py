@@ -40,12 +40,12 @@ class RecompressAttributes:
         if not self._device.is_initialised:
             raise NotInitialised(f"{self._device.name} is not initialised")
         mode = words.get("type", "")
-        abi = self._device.abi
+        abi = self._device.settings.abi
         if abi.checks_recompress_type and "type" in words and mode not in _MODES:
             raise InvalidValue(f"{mode!r} is not a type of recompression: there is {', '.join(_MODES)}")
         priorities = _one_priority if abi.recompresses_by_one else _priorities
-        first, end = priorities(self._device.secondaries, chosen, words.get("algo"))
-        await self._device.recompress(
+        first, end = priorities(self._device.settings.secondaries, chosen, words.get("algo"))
+        await self._device.upkeep.recompress(
             Recompression(
                 first_priority=first,
                 end_priority=end,

@@ -25,12 +25,12 @@ class RequestAttributes:
 
     def show_io_stat(self) -> str:
         """io_stat_show: the third number is a literal 0."""
-        stat = self._device.io_stat()
+        stat = self._device.statistics.io_stat()
         return f"{stat.failed_reads:8d} {stat.failed_writes:8d} 0 {stat.notify_free:8d}\n"
 
     def show_stat(self) -> str:
         """part_stat_show: 17 numbers of the block layer (Documentation/block/stat.rst); zramfs merges nothing."""
-        counts = self._device.request_counts()
+        counts = self._device.statistics.request_counts()
         total_ms = sum(each.time_ms for each in (counts.read, counts.write, counts.discard, counts.flush))
         numbers = [
             *_count_fields(counts.read),
@@ -43,12 +43,12 @@ class RequestAttributes:
 
     def show_latency_stat(self) -> str:
         """Ours: requests by operation and latency, from arrival to answer."""
-        return key_value_lines(format_latencies(self._device.latencies()))
+        return key_value_lines(format_latencies(self._device.statistics.latencies()))
 
     async def store_latency_stat(self, text: str) -> None:
         """Ours: 0 counts them anew."""
         require_zero(text)
-        self._device.reset_latencies()
+        self._device.statistics.reset_latencies()
 
 
 def _count_fields(count: OperationCount) -> tuple[int, int, int, int]:

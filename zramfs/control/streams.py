@@ -22,7 +22,7 @@ class StreamAttributes:
 
     def show_stream_policy(self) -> str:
         """Ours: auto, managed or percpu."""
-        return choice([policy.value for policy in StreamPolicy], self._device.policy.value) + "\n"
+        return choice([policy.value for policy in StreamPolicy], self._device.settings.policy.value) + "\n"
 
     async def store_stream_policy(self, text: str) -> None:
         """Ours: holds from the next write on, in any state."""
@@ -30,15 +30,15 @@ class StreamAttributes:
             policy = StreamPolicy(text.strip())
         except ValueError as error:
             raise InvalidValue(f"{text.strip()!r} is not a stream policy") from error
-        self._device.set_policy(policy)
+        self._device.settings.set_policy(policy)
 
     def show_stream_stat(self) -> str:
         """Ours: pages by kind of stream, and why there are no managed ones, if there should be."""
-        lines = key_value_lines(self._device.stream_statistics().counters())
+        lines = key_value_lines(self._device.statistics.streams().counters())
         reason = self._device.manager_error
         return lines + (f"managed_error {reason}\n" if reason else "")
 
     async def store_stream_stat(self, text: str) -> None:
         """Ours: 0 counts pages and waits anew; what the accelerator has in flight is `accel/stat`'s."""
         require_zero(text)
-        self._device.reset_stream_statistics()
+        self._device.statistics.reset_streams()

@@ -29,6 +29,6 @@ class TransportAttribute:
                 "handed_over": statistics.handed_over,
                 "in_flight": statistics.in_flight,
                 "unused_buffer_bytes": statistics.unused_buffer_bytes,
-                "lock_waits": sum(device.lock_waits for device in self._devices),
+                "lock_waits": sum(device.statistics.lock_waits() for device in self._devices),
             }
         )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable
+from functools import partial
 from typing import Protocol
 
 from zramfs import __version__
@@ -10,6 +11,7 @@ from zramfs.control.block_state import debug_attributes
 from zramfs.control.device_attributes import device_attributes
 from zramfs.control.hot_plug import HotPlugAttributes
 from zramfs.control.modes import READ_ONLY, READ_WRITE, ROOT_READ_WRITE
+from zramfs.control.report import ReportAttribute
 from zramfs.control.transport import TransportAttribute
 from zramfs.control.values import parse_flag_u16, parse_path
 from zramfs.device.device import ZramDevice
@@ -38,15 +40,17 @@ def control_tree(
     metrics_address: str = "none",
 ) -> ControlTree:
     """Folders and files under the mount point that are there with any devices, or none."""
-    ours = {
+    ours: ControlTree = {
+        **_daemon_tree(swap_guard, keepers, request_memory),
         "transport": TransportAttribute(receivers, devices).attribute(),
         "metrics": Attribute(mode=READ_ONLY, show=lambda: f"{metrics_address}\n"),
     }
+    report = ReportAttribute(ours, devices, partial(device_attributes, devices=devices)).attribute()
     return {
         "sys": {
             "block": {},
             "class": {"zram-control": HotPlugAttributes(devices).tree()},
-            "fs": {"zramfs": {**_daemon_tree(swap_guard, keepers, request_memory), **ours}},
+            "fs": {"zramfs": {**ours, "report": report}},
             "kernel": {"debug": {"zram": {}}},
         }
     }

@@ -42,11 +42,11 @@ class WritebackAttributes:
             ),
             "bd_stat": Attribute(mode=READ_ONLY, show=self.show_bd_stat),
         }
-        if self._device.abi.has_batch_size:
+        if self._device.settings.abi.has_batch_size:
             tree["writeback_batch_size"] = Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.batch_pages}\n", store=self.store_batch_size
             )
-        if self._device.abi.has_compressed_writeback:
+        if self._device.settings.abi.has_compressed_writeback:
             tree["compressed_writeback"] = Attribute(
                 mode=READ_WRITE, show=lambda: f"{self._writeback.is_compressed:d}\n", store=self.store_compressed
             )
@@ -62,7 +62,9 @@ class WritebackAttributes:
 
         `folder` is where a relative path begins.
         """
-        await self._device.choose_backing(None if text.removesuffix("\n") == "none" else parse_path(text, folder))
+        await self._device.upkeep.choose_backing(
+            None if text.removesuffix("\n") == "none" else parse_path(text, folder)
+        )
 
     async def store_limit(self, text: str) -> None:
         """writeback_limit_store: a u64 of pages."""
@@ -81,7 +83,7 @@ class WritebackAttributes:
 
     async def store_compressed(self, text: str) -> None:
         """compressed_writeback_store: a bool; EBUSY once initialised."""
-        self._device.compress_writeback(wanted=parse_bool(text))
+        self._device.settings.compress_writeback(wanted=parse_bool(text))
 
     def show_bd_stat(self) -> str:
         """bd_stat_show: pages there, read and written."""
@@ -94,7 +96,7 @@ class WritebackAttributes:
             raise NotInitialised(f"{self._device.name} is not initialised")
         if self._writeback.backing is None:
             raise NoBackingDevice(f"{self._device.name} has no backing device")
-        await self._device.write_back(_selections(text, self._device.disksize // PAGE_SIZE))
+        await self._device.upkeep.write_back(_selections(text, self._device.disksize // PAGE_SIZE))
 
 
 def _selections(text: str, page_count: int) -> list[Selection]:

@@ -37,7 +37,7 @@ class BackingDevice:
     If its process dies, the requests in its hands fail, and another one goes on.
     """
 
-    def __init__(self, link: BackingLink) -> None:
+    def __init__(self, link: BackingLink, first_block: int = 0) -> None:
         self._link = link
         self._queue: deque[Transfer] = deque()
         """Those that no slot is free for."""
@@ -46,7 +46,7 @@ class BackingDevice:
         """Why nothing can be asked for; None if it can, be it that a process has to be started first."""
         self._serving = trio.CancelScope()
         self._closing = trio.Event()
-        self.blocks = BlockMap(link.size_bytes // PAGE_SIZE)
+        self.blocks = BlockMap(link.size_bytes // PAGE_SIZE, first_block=first_block)
         self.reads = 0
         """Pages that were to be read from it: bd_reads."""
         self.writes = 0
@@ -197,13 +197,13 @@ class BackingDevice:
         return f"<BackingDevice {self.path} {self.blocks!r}, {self.reads} reads, {self.writes} writes>"
 
 
-async def open_backing_device(path: str, own_mount: OwnMount) -> BackingDevice:
+async def open_backing_device(path: str, own_mount: OwnMount, *, first_block: int = 0) -> BackingDevice:
     """Open a block device or a regular file, of at least a page, that nobody else claims (backing_dev_store).
 
-    LiesOnOwnMount if it does, and a line in the log.
+    Nobody gets a block before `first_block`. LiesOnOwnMount if it does lie there, and a line in the log.
     """
     try:
-        return BackingDevice(await open_link(path, own_mount))
+        return BackingDevice(await open_link(path, own_mount), first_block)
     except LiesOnOwnMount as error:
         _log.warning("backing_dev is refused: %s", error)
         raise

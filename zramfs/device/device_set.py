@@ -10,6 +10,10 @@ import trio
 from zramfs.device.device import ZramDevice
 from zramfs.errors import DeviceBusy, NoSuchDevice
 
+_CLOSING_S: Final = 0.2
+"""How long a device is awaited that somebody has open. close(2) returns before the kernel tells of it, and beside many
+asynchronous requests it tells later: who closes a device, and resets it at once, is not refused."""
+
 _LETTING_GO_S: Final = 2.0
 """The kernel closes a detached loop device's file soon, not at once."""
 
@@ -124,6 +128,8 @@ class DeviceSet:
             if device not in self._devices.values():
                 raise NoSuchDevice(f"{device.name} has been removed")
             if self.block_devices is None:
+                with trio.move_on_after(_CLOSING_S):
+                    await device.wait_for_last_release()
                 yield
                 return
             if device.openers > 1:

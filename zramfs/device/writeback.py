@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from zramfs.abi import ZramAbi
 from zramfs.block.blocks import BlockMap
 from zramfs.block.candidates import Candidates
 from zramfs.block.disk import Disk
@@ -61,14 +62,11 @@ class Selection:
 
 
 class Writeback:
-    """The backing device of one zram device, which must not lie on `own_mount`, and what may be written to it.
+    """The backing device of one zram device, which must not lie on `own_mount`, and what may be written to it."""
 
-    `remembers_objects`: block_state tells of pages there what their objects were.
-    """
-
-    def __init__(self, own_mount: OwnMount, *, remembers_objects: bool = True) -> None:
+    def __init__(self, own_mount: OwnMount, abi: ZramAbi) -> None:
         self._own_mount = own_mount
-        self._remembers_objects = remembers_objects
+        self._abi = abi
         self.is_compressed = False
         """compressed_writeback: blocks have objects as they are. It is fixed while the device is initialised, because
         nothing else tells what a block has; reset leaves it."""
@@ -84,9 +82,11 @@ class Writeback:
         """writeback_limit: how many pages may still be written, if that is limited."""
 
     def reset(self) -> None:
-        """Let the backing device go, and with it the budget (zram.rst: it will reset whenever you reset zram)."""
+        """Let the backing device go.
+
+        What may be written to the next one stays: zram_reset_device leaves bd_wb_limit alone, whatever zram.rst says.
+        """
         self._replace_backing(None)
-        self.limit_pages = 0
 
     async def choose_backing(self, path: str | None) -> None:
         """Open another backing device, or none; the one before is closed when this returns."""
@@ -96,7 +96,7 @@ class Writeback:
     async def _open(self, path: str) -> BackingDevice:
         with trio.CancelScope() as self._opening:
             if not self._is_abandoned:
-                return await open_backing_device(path, self._own_mount)
+                return await open_backing_device(path, self._own_mount, first_block=self._first_block)
         raise BackingDeviceFailed(f"{path!r} is not waited for: the daemon ends", errno.EIO)
 
     def abandon(self) -> None:
@@ -121,6 +121,10 @@ class Writeback:
         """Return when the backing device that was let go last can be used by somebody else, or soon if it hangs."""
         if self._released is not None:
             await self._released.closed.wait()
+
+    @property
+    def _first_block(self) -> int:
+        return 0 if self._abi.uses_first_block else 1
 
     @property
     def blocks(self) -> BlockMap | None:
@@ -196,7 +200,7 @@ class Writeback:
 
     def commit(self, disk: Disk, page: int, block: int) -> bool:
         """Let a block that has been written stand for a candidate's object; False if it is none any more."""
-        remembers = self._remembers_objects or self.is_compressed
+        remembers = self._abi.keeps_marks_of_written_back or self.is_compressed
         return commit_written_back(disk.table, page, block, remembers=remembers)
 
     def _required_backing(self) -> BackingDevice:

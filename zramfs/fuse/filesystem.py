@@ -148,7 +148,7 @@ class ZramFilesystem(pyfuse3.Operations):
     def interrupt_devices(self) -> None:
         """Let writeback and recompression end early: the daemon is about to."""
         for device in self._devices:
-            device.interrupt()
+            device.upkeep.interrupt()
 
     def abandon_devices(self) -> None:
         """Let no request wait for an accelerator or a backing device any more: the session is about to end."""
@@ -204,7 +204,7 @@ class ZramFilesystem(pyfuse3.Operations):
         stat_ = StatvfsData()
         stat_.f_bsize = stat_.f_frsize = PAGE_SIZE
         stat_.f_blocks = sum(device.disksize for device in self._devices) // PAGE_SIZE
-        stored = sum(device.mm_stat().orig_data_size for device in self._devices) // PAGE_SIZE
+        stored = sum(device.statistics.mm_stat().orig_data_size for device in self._devices) // PAGE_SIZE
         stat_.f_bfree = stat_.f_bavail = stat_.f_blocks - stored
         stat_.f_files = len(self._tree)
         stat_.f_ffree = stat_.f_favail = 0

@@ -237,7 +237,7 @@ class BlockFile:
 
     def __init__(self, device: ZramDevice) -> None:
         self.device = device
-        self.mode: Final = stat.S_IFREG | (0o444 if device.is_read_only else 0o600)
+        self.mode: Final = stat.S_IFREG | (0o444 if device.settings.is_read_only else 0o600)
 
     @property
     def size_bytes(self) -> int:
@@ -247,7 +247,7 @@ class BlockFile:
     @property
     def stored_blocks(self) -> int:
         """What is written, as for a sparse file."""
-        return self.device.mm_stat().orig_data_size // SECTOR_SIZE
+        return self.device.statistics.mm_stat().orig_data_size // SECTOR_SIZE
 
     @property
     def name_timeout_s(self) -> float:
@@ -261,7 +261,7 @@ class BlockFile:
 
     def open(self, flags: int) -> "OpenBlockFile":
         """Open in any mode, initialised or not, as a block device; ReadOnlyDevice for writing, if it is one."""
-        if self.device.is_read_only and flags & os.O_ACCMODE != os.O_RDONLY:
+        if self.device.settings.is_read_only and flags & os.O_ACCMODE != os.O_RDONLY:
             raise ReadOnlyDevice(f"{self.device.name} is read-only")
         self.device.open()
         return OpenBlockFile(self.device, opened_async=_flags_are_async(flags))

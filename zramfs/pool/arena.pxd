@@ -23,12 +23,13 @@ cdef class Arena:
     cdef uint32_t released[MAX_PAGES_PER_ZSPAGE + 1]   # spare zspages by size, memory given back
     cdef uint64_t spare_pages               # resident, in no zspage of a size class
     cdef uint64_t used_pages                # zs_get_total_pages()
-    cdef uint64_t peak_pages                # the most of them since reset_peak()
+    cdef uint64_t peak_pages                # the most of them that note_peak() saw since reset_peak()
 
     # Any thread, with no lock of the pool.
     cdef uint32_t take(self, SizeClass *size_class) noexcept nogil
     cdef void give(self, uint32_t index, SizeClass *size_class) noexcept nogil
     cdef void release_spares(self) noexcept nogil
+    cdef void raise_peak(self) noexcept nogil
     cdef void reset_peak(self) noexcept nogil
 
     # Whoever is alone.

@@ -51,7 +51,6 @@ cdef class Arena:
             index = self._take_cold(pages, &cold)
         if index != NONE:
             poke_u64(&self.used_pages, self.used_pages + pages)
-            poke_u64(&self.peak_pages, max(self.peak_pages, self.used_pages))
             start_zspage(size_class, zspage_at(self.chunks, index))
             if is_huge(size_class):
                 count_objects(size_class, 1)
@@ -153,6 +152,11 @@ cdef class Arena:
         poke_u64(&self.spare_pages, self.spare_pages - detached_pages)
         give_lock(&self.lock)
         return first
+
+    cdef void raise_peak(self) noexcept nogil:
+        take_lock(&self.lock)
+        poke_u64(&self.peak_pages, max(self.peak_pages, self.used_pages))
+        give_lock(&self.lock)
 
     cdef void reset_peak(self) noexcept nogil:
         take_lock(&self.lock)

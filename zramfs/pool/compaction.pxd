@@ -16,6 +16,7 @@ cdef struct Owners:
     TryLock try_lock
     Relocate relocate
     void *owners
+    uint64_t freed_pages        # of the zspages that compaction has emptied
 
 cdef uint64_t compact_class(
     SizeClass *size_class, Arena arena, uint64_t max_objects, Owners *owners

@@ -66,6 +66,7 @@ cdef uint64_t compact_class(
         give_lock(&size_class.lock)
         if is_empty:
             arena.give(source, size_class)
+            owners.freed_pages += size_class.pages
         give_way()
         take_lock(&size_class.lock)
     give_lock(&size_class.lock)

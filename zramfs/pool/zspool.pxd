@@ -23,13 +23,16 @@ cdef class ZsPool:
     cdef Zspage **chunks                    # the arena's
     cdef uint8_t *classes                   # one for each step, CLASS_BYTES apart
     cdef uint8_t class_of_step[CLASS_STEPS]
+    cdef uint64_t compacted                 # by whoever compacts, one at a time
 
     # Any thread, at any time but that of `clear`.
     cdef uint32_t class_of(self, uint32_t payload_bytes) noexcept nogil
     cdef uint64_t allocate(self, uint32_t payload_bytes, uint64_t owner) noexcept nogil
     cdef void free(self, uint64_t handle) noexcept nogil
     cdef uint64_t pages_in_use(self) noexcept nogil         # zs_get_total_pages()
-    cpdef uint64_t peak_pages(self) noexcept nogil          # the most of them since reset_peak()
+    cdef uint64_t compacted_pages(self) noexcept nogil
+    cdef void note_peak(self) noexcept nogil
+    cpdef uint64_t peak_pages(self) noexcept nogil          # the most of them that note_peak() saw since reset_peak()
     cpdef void reset_peak(self) noexcept nogil
     cdef uint64_t objects_in_use(self) noexcept nogil
     cpdef uint64_t lock_waits(self) noexcept nogil          # how often somebody waited for one of the pool's locks

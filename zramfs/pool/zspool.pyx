@@ -16,7 +16,7 @@ from libc.stdlib cimport free as c_free
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from zramfs.atomic cimport expect_write, peek_u64
+from zramfs.atomic cimport expect_write, peek_u64, poke_u64
 from zramfs.memory cimport map_memory, munmap
 from zramfs.pool.compaction cimport Owners, compact_class
 from zramfs.pool.spinlock cimport give_lock, take_lock
@@ -160,7 +160,7 @@ cdef class ZsPool:
 
         None means that there is nothing to gain, or that owners are busy; spare memory then goes back to the system.
         """
-        cdef Owners asked = Owners(try_lock, relocate, owners)
+        cdef Owners asked = Owners(try_lock, relocate, owners, 0)
         cdef uint64_t moved = 0
         cdef SizeClass *size_class
         cdef int step
@@ -168,6 +168,7 @@ cdef class ZsPool:
             size_class = self._class_at(step)
             if self.class_of_step[step] == step and not is_huge(size_class) and moved < max_objects:
                 moved += compact_class(size_class, self.arena, max_objects - moved, &asked)
+        poke_u64(&self.compacted, self.compacted + asked.freed_pages)
         if moved == 0:
             self.arena.release_spares()
         return moved
@@ -177,8 +178,17 @@ cdef class ZsPool:
     cdef uint64_t pages_in_use(self) noexcept nogil:
         return peek_u64(&self.arena.used_pages)
 
+    cdef uint64_t compacted_pages(self) noexcept nogil:
+        """Pages of the zspages that compaction has emptied (zs_pool_stats)."""
+        return peek_u64(&self.compacted)
+
+    cdef void note_peak(self) noexcept nogil:
+        """The peak counts what is in use now (update_used_max): the kernel looks when a write has its object, only."""
+        if peek_u64(&self.arena.used_pages) > peek_u64(&self.arena.peak_pages):
+            self.arena.raise_peak()
+
     cpdef uint64_t peak_pages(self) noexcept nogil:
-        """The most pages in use since `reset_peak`."""
+        """The most pages in use that `note_peak` saw since `reset_peak`."""
         return peek_u64(&self.arena.peak_pages)
 
     cpdef void reset_peak(self) noexcept nogil:
@@ -238,6 +248,7 @@ cdef class ZsPool:
         with nogil:
             handle = self.allocate(size_bytes, owner)
             if handle != NO_HANDLE:
+                self.note_peak()
                 memcpy(self.payload(handle), source, size_bytes)
         if handle == NO_HANDLE:
             raise MemoryError("the pool cannot grow")

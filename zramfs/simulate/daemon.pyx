@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport EMULATE, REQUEST, WAKE
 from zramfs.simulate.device cimport Run, SimulatedDevice
-from zramfs.simulate.engine cimport PERCPU, READ_SOFTWARE, Engine
+from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY
 from zramfs.simulate.requests cimport (
     A_COMPLETION,
@@ -34,6 +34,7 @@ from zramfs.simulate.requests cimport (
     Requests,
     Task,
 )
+from zramfs.simulate.steps cimport PERCPU, READ_SOFTWARE
 from zramfs.zcomp cimport rule
 
 cdef enum:

@@ -40,6 +40,9 @@ cdef class SimulatedDevice:
     cdef bint is_emulated
     cdef int polled_run_pages
     cdef int64_t timeout_ns, stall_ns
+    cdef int command_sets           # that decompress, CPU n by set n mod so many; 0: it has one queue for both
+    cdef int64_t *commanded_until_ns    # by set
+    cdef readonly int completion_cpu    # of the thread that completes; negative: whose CPU submitted
     cdef int64_t interrupt_ns       # when the next is scheduled for
     cdef bint waits, decompresses, verifies, is_online
     cdef bint is_measured
@@ -50,6 +53,7 @@ cdef class SimulatedDevice:
     cdef void refuse(self) noexcept nogil
     cdef bint may_poll(self, int64_t now_ns, int pages) noexcept nogil
     cdef int begin(self, int64_t now_ns, int pages, bint is_read, bint is_polled, int64_t *ready_ns) noexcept nogil
+    cdef int64_t command(self, int64_t now_ns, int cpu, int pages) noexcept nogil
     cdef void end(self, int64_t now_ns, int run) noexcept nogil
     cdef int take_interrupt(self, int64_t now_ns, int64_t scheduled_ns) noexcept nogil
     cdef void queue_work(self, int run) noexcept nogil

@@ -46,7 +46,9 @@ cdef class SimulatedDevice:
         self.work_runs = <int *>calloc(self.descriptors, sizeof(int))
         self.work_left = <int *>calloc(self.descriptors, sizeof(int))
         self.is_emulated = device.is_emulated
-        if not (self.runs and self.free_runs and self.told and self.work_runs and self.work_left):
+        self.command_sets, self.completion_cpu = device.command_sets, device.completion_cpu
+        self.commanded_until_ns = <int64_t *>calloc(max(self.command_sets, 1), sizeof(int64_t))
+        if not (self.commanded_until_ns and self.runs and self.free_runs and self.told and self.work_runs and self.work_left):
             raise MemoryError
         for run in range(self.descriptors):
             self.free_runs[run] = self.descriptors - 1 - run
@@ -57,6 +59,7 @@ cdef class SimulatedDevice:
         free(self.told)
         free(self.work_runs)
         free(self.work_left)
+        free(self.commanded_until_ns)
 
     cdef int free_descriptors(self) noexcept nogil:
         """How many pages it would take now."""
@@ -132,6 +135,13 @@ cdef class SimulatedDevice:
             self.busy_ns += jobs * costs.job_ns + self.runs[run].pages * costs.page_ns
             self.pages += self.runs[run].pages
             self.run_count += 1
+
+    cdef int64_t command(self, int64_t now_ns, int cpu, int pages) noexcept nogil:
+        """Decompress by a CPU's command set, one command after the other: when these pages are done."""
+        cdef int64_t *until_ns = &self.commanded_until_ns[cpu % self.command_sets]
+        cdef Costs costs = self.decompress_costs
+        until_ns[0] = max(until_ns[0], now_ns + costs.submit_ns) + pages * (costs.job_ns + costs.page_ns)
+        return until_ns[0]
 
     cdef void end(self, int64_t now_ns, int run) noexcept nogil:
         """Take a run's descriptors back."""

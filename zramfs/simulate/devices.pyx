@@ -68,6 +68,8 @@ cdef class Devices(StreamLocks):
         for each in range(self.device_count):
             number = (self.next_device + each) % self.device_count
             free = (<SimulatedDevice>self.device_of[number]).free_descriptors()
+            if is_read and (<SimulatedDevice>self.device_of[number]).command_sets:
+                free += 1  # they need none
             if free > most_free and self._takes(number, is_read):
                 best, most_free = number, free
         if best == NOBODY:
@@ -78,6 +80,8 @@ cdef class Devices(StreamLocks):
     cdef bint _takes(self, int device, bint is_read) noexcept nogil:
         if is_read and not (<SimulatedDevice>self.device_of[device]).decompresses:
             return False
+        if is_read and (<SimulatedDevice>self.device_of[device]).command_sets:
+            return (<SimulatedDevice>self.device_of[device]).is_online
         return (<SimulatedDevice>self.device_of[device]).free_descriptors() > 0
 
     cdef Run *run_of(self, int device, int run) noexcept nogil:

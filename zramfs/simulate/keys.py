@@ -83,6 +83,8 @@ DEVICE_KEYS: Final[Mapping[str, Parse]] = {
     "offline_ms": periods_ms,
     "decompress_page_ns": real(most=1e9),
     "emulated": boolean,
+    "command_sets": whole(0, 256),
+    "completion_cpu": whole(0, MOST_CPUS - 1),
     **dict.fromkeys(SETTINGS, _any),
 }
 

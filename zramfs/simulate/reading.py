@@ -75,7 +75,7 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
     loads = _read_loads(given["loads"], machine, path.parent)
     _require_algorithm(machine, algorithm)
     daemon = Daemon(**read_table("daemon", given["daemon"], DAEMON_KEYS)) if "daemon" in given else None
-    _require_devices(streams, devices)
+    _require_devices(streams, devices, machine)
     _require_daemon(daemon, streams, devices)
     return Scenario(
         name=path.name.removesuffix(".toml"),
@@ -209,6 +209,8 @@ def _read_device(where: str, value: Any, folder: Path) -> list[Device]:
             profile=profile,
             offline_us=given.get("offline_ms", ()),
             is_emulated=given.get("emulated", False),
+            command_sets=given.get("command_sets", 0),
+            completion_cpu=given.get("completion_cpu", -1),
             decompress_page_us=given["decompress_page_ns"] / 1000 if "decompress_page_ns" in given else -1.0,
         )
         for number in range(count)
@@ -232,7 +234,12 @@ def _with_setting(where: str, profile: Profile, key: str, value: Any) -> Profile
         raise InvalidValue(f"{where}.{key}: {str(error).rpartition(f'{key}: ')[2]}") from error
 
 
-def _require_devices(streams: Streams, devices: Sequence[Device]) -> None:
+def _require_devices(streams: Streams, devices: Sequence[Device], machine: Machine) -> None:
+    for device in devices:
+        if device.completion_cpu >= machine.cpus:
+            raise InvalidValue(f"devices.completion_cpu: the machine has CPUs 0 to {machine.cpus - 1}")
+        if device.command_sets and not device.can_decompress:
+            raise InvalidValue("devices.command_sets: they decompress: give decompress_page_ns")
     if streams.policy is StreamPolicy.MANAGED and not devices:
         raise InvalidValue("streams.policy: managed streams need a device: add [[devices]]")
     if streams.device_reads and not any(device.can_decompress for device in devices):
@@ -246,6 +253,8 @@ def _require_daemon(daemon: Daemon | None, streams: Streams, devices: Sequence[D
                 "devices.emulated: the engines of an emulated device are a daemon's threads: add [daemon]"
             )
         return
+    if any(device.completion_cpu >= 0 for device in devices):
+        raise InvalidValue("devices.completion_cpu: with a daemon its receiver completes")
     if devices and streams.managed is ManagedKind.BLOCKING:
         raise InvalidValue('daemon: its receiver waits for no device: say streams.managed = "nonblocking"')
 

@@ -25,6 +25,7 @@ cdef enum State:
     HAS_SUBMITTED           # a run, and goes on without it
     AWAITS                  # the end of its run
     HAS_POLLED              # and the run is ready
+    HAS_COMMANDED           # a device to decompress, and polled until it had
     COMPLETES               # its run: pays for the completion
     REDOES                  # pages of its run in software
     HAS_REDONE

@@ -180,6 +180,12 @@ class Device:
     `offline_us` are the periods, as (begin, end), in which it is not there; what it has in hand when one begins is
     done again in software. `decompress_page_us`: what an engine takes for a page; negative: it cannot decompress.
     `is_emulated`: its engines are threads of a daemon, which compress on the machine's CPUs.
+
+    `command_sets`: those that decompress, one page after the other, CPU n by set n mod so many, whose callers poll;
+    0: reads queue with the writes.
+
+    `completion_cpu`: that of the one thread which stores what writers do not wait for; negative:
+    an interrupt of the writer's CPU does.
     """
 
     name: str
@@ -187,6 +193,8 @@ class Device:
     offline_us: tuple[tuple[float, float], ...] = ()
     decompress_page_us: float = -1.0
     is_emulated: bool = False
+    command_sets: int = 0
+    completion_cpu: int = -1
 
     @property
     def can_decompress(self) -> bool:

@@ -10,6 +10,14 @@ def test_the_lowest_free_block_is_reserved() -> None:
     assert [blocks.reserve() for _ in range(3)] == [0, 1, None]
 
 
+def test_nobody_gets_a_block_before_the_first() -> None:
+    blocks = BlockMap(3, first_block=1)
+    assert [blocks.reserve() for _ in range(3)] == [1, 2, None]
+    blocks.give_back(1)
+    assert (blocks.reserve(), blocks.reserved) == (1, 2)
+    assert BlockMap(1, first_block=1).reserve() is None
+
+
 def test_a_block_that_is_read_is_nobody_elses_before_that_has_ended() -> None:
     blocks = BlockMap(2)
     assert blocks.reserve() == 0

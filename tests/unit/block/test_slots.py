@@ -1,6 +1,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from disks import lz4_disk
@@ -253,6 +254,12 @@ def test_close_gives_the_memory_back(resident_bytes: Callable[[], int]) -> None:
     assert resident_bytes() - before < 4 * MIB
 
 
+def open_descriptors() -> set[str]:
+    return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+
 def test_a_table_that_cannot_be_had_is_a_memory_error() -> None:
+    descriptors = open_descriptors()
     with pytest.raises(MemoryError, match="address space"):
         SlotTable(1 << 48)
+    assert open_descriptors() == descriptors

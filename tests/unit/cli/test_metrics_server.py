@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from status_reports import a_report
 
 from zramfs.cli.listening import MetricsAddress, open_listener
-from zramfs.cli.metrics_server import MetricsServer, MountReader, application_of
+from zramfs.cli.metrics_server import MetricsServer, Scrapes
 
 Serve = Callable[..., int]
 
@@ -19,9 +19,9 @@ Serve = Callable[..., int]
 def serve() -> Iterator[Serve]:
     servers: list[MetricsServer] = []
 
-    def make(read: Callable[[], dict[str, Any]] = a_report, turn_s: float = 5.0) -> int:
+    def make(read: Callable[[], dict[str, Any]] = a_report, turn_s: float = 5.0, fresh_s: float = 0.0) -> int:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = MetricsServer(listener, application_of(MountReader(read, turn_s)))
+        server = MetricsServer(listener, Scrapes(read, turn_s=turn_s, fresh_s=fresh_s))
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         port: int = listener.getsockname()[1]
@@ -69,6 +69,26 @@ def test_a_mount_that_cannot_be_read_is_503_and_read_again_next_time(serve: Serv
     assert get(port)[0] == 200
 
 
+def test_scrapes_in_quick_succession_are_told_the_same_and_the_mount_is_read_once(serve: Serve) -> None:
+    reads: list[int] = []
+
+    def read() -> dict[str, Any]:
+        reads.append(1)
+        return a_report()
+
+    port = serve(read, fresh_s=60.0)
+    assert get(port) == get(port)
+    assert len(reads) == 1
+
+
+def test_each_format_is_written_for_those_who_ask_for_it(serve: Serve) -> None:
+    port = serve(fresh_s=60.0)
+    plain, filtered = get(port)[1], get(port, "/metrics?name[]=zramfs_up")[1]
+    assert "zramfs_data_bytes" in plain
+    assert "zramfs_data_bytes" not in filtered
+    assert get(port)[1] == plain
+
+
 def test_scrapes_behind_a_hung_daemon_are_answered(serve: Serve) -> None:
     asked, released = threading.Event(), threading.Event()
 
@@ -99,7 +119,7 @@ def test_clients_that_say_nothing_do_not_keep_others_out(serve: Serve) -> None:
 
 def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    server = MetricsServer(open_listener(MetricsAddress(path=path)), application_of(MountReader(a_report)))
+    server = MetricsServer(open_listener(MetricsAddress(path=path)), Scrapes(a_report))
     thread = threading.Thread(target=server.handle_request)
     thread.start()
     with socket.socket(socket.AF_UNIX) as client:

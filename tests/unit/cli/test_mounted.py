@@ -33,6 +33,33 @@ def test_text_without_end_is_not_read_to_it(foreign: MountedZramfs) -> None:
         foreign.daemon_attribute("version")
 
 
+def test_reported_files_are_not_opened(foreign: MountedZramfs) -> None:
+    (foreign.path / "sys/fs/zramfs/report").write_text(
+        '{"sys/fs/zramfs/version": "2.0\\u001b\\n", "sys/block/zram3/mm_stat": "1\\n", '
+        '"sys/block/zram3/accel/x": "\\udcff"}'
+    )
+    with foreign.read_at_once():
+        assert foreign.daemon_attribute("version") == "2.0\\x1b"
+        assert foreign.device_names() == ["zram3"]
+        assert foreign.attribute("zram3", "mm_stat") == "1"
+        assert foreign.attribute_names("zram3", "accel") == ["x"]
+        assert foreign.attribute("zram3", "accel/x") == "\\xff"
+    assert foreign.daemon_attribute("version") == ""
+
+
+def test_daemon_without_a_report_is_read_file_by_file(foreign: MountedZramfs) -> None:
+    (foreign.path / "sys/fs/zramfs/version").write_text("0.0\n")
+    with foreign.read_at_once():
+        assert foreign.daemon_attribute("version") == "0.0"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', "[" * 100_000, '{"a": "\\ud800"}'])
+def test_report_of_another_program_is_one_line(foreign: MountedZramfs, text: str) -> None:
+    (foreign.path / "sys/fs/zramfs/report").write_text(text)
+    with pytest.raises(MountFailed, match="does not answer as a zramfs does"), foreign.read_at_once():
+        pass
+
+
 @pytest.mark.parametrize("report", [{}, {"daemon": {"version": "1", "pid": 1, "rss_bytes": "x"}}, {"daemon": []}])
 def test_status_of_another_program_is_one_line(monkeypatch: pytest.MonkeyPatch, report: Any) -> None:
     monkeypatch.setattr(mounted, "find_ours", lambda _: Mount(Path("/m"), "fuse.zramfs", "0:1"))

@@ -19,10 +19,10 @@ def test_variation_that_is_not_key_and_values_is_refused(junk: str) -> None:
     [
         (
             "polcy=auto",
-            "'polcy' is nothing that varies: did you mean policy\\? There are policy, profile, algorithm, queue",
+            "'polcy' is nothing that varies: did you mean policy\\? There are policy, profile, algorithm, transport",
         ),
         ("page=1,2", "did you mean page_ns\\?"),
-        ("speed=1", "'speed' is nothing that varies: there are policy, profile, algorithm, queue_depth"),
+        ("speed=1", "'speed' is nothing that varies: there are policy, profile, algorithm, transport, queue_depth"),
     ],
 )
 def test_variation_of_what_there_is_not_is_refused_with_what_there_is(text: str, complaint: str) -> None:
@@ -56,6 +56,11 @@ def test_setting_changes_the_profile_and_keeps_what_the_base_says() -> None:
     assert setting.mount_options == ["--accel", "ideal,queue_depth=32,engines=2", "--stream-policy", "auto"]
 
 
+def test_setting_chooses_the_transport() -> None:
+    (setting,) = combine([Variation("transport", ("dev",))], "none")
+    assert setting.mount_options == ["--accel", "none", "--stream-policy", "auto", "--transport", "dev"]
+
+
 def test_setting_chooses_the_algorithm() -> None:
     (setting,) = combine([Variation("algorithm", ("lz4",))], "none")
     assert setting.mount_options == ["--accel", "none", "--stream-policy", "auto", "--algorithm", "lz4"]
@@ -66,6 +71,7 @@ def test_setting_chooses_the_algorithm() -> None:
     [
         (Variation("policy", ("auto", "fastest")), "no stream policy 'fastest': there are auto, managed, percpu"),
         (Variation("algorithm", ("lz4", "zip")), "no algorithm 'zip'"),
+        (Variation("transport", ("dev", "urin")), "no transport 'urin': did you mean uring"),
         (Variation("profile", ("ideal", "warp")), "no accelerator profile 'warp'"),
         (Variation("queue_depth", ("16", "many")), "queue_depth.*many.*whole number"),
     ],

@@ -14,8 +14,9 @@ from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
 from zramfs.contracts import AlgorithmParams
 from zramfs.control.algorithms import AlgorithmAttributes
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.errors import ZramError
 
 MakeDevice = Callable[..., ZramDevice]
@@ -84,13 +85,13 @@ async def test_algorithm_params_takes(
     device: ZramDevice, attributes: AlgorithmAttributes, text: str, priority: int, params: AlgorithmParams
 ) -> None:
     await attributes.store_algorithm_params(text)
-    assert device.algorithms.params(priority) == params
+    assert device.settings.algorithms.params(priority) == params
 
 
 async def test_algorithm_params_replaces_all_that_was_set(device: ZramDevice, attributes: AlgorithmAttributes) -> None:
     await attributes.store_algorithm_params("level=7")
     await attributes.store_algorithm_params("deflate.winbits=-9")
-    assert device.algorithms.params(0) == AlgorithmParams(winbits=-9)
+    assert device.settings.algorithms.params(0) == AlgorithmParams(winbits=-9)
 
 
 async def test_algorithm_params_reads_the_dictionary(
@@ -99,8 +100,8 @@ async def test_algorithm_params_reads_the_dictionary(
     path = tmp_path / "of words"
     path.write_bytes(b"zspage doorbell")
     await attributes.store_algorithm_params(f'dict="{path}"')
-    assert device.algorithms.params(0).dictionary == b"zspage doorbell"
-    assert device.algorithms.params(0).dictionary_path == str(path)
+    assert device.settings.algorithms.params(0).dictionary == b"zspage doorbell"
+    assert device.settings.algorithms.params(0).dictionary_path == str(path)
 
 
 async def test_a_relative_dictionary_is_taken_from_the_writers_folder(
@@ -108,7 +109,7 @@ async def test_a_relative_dictionary_is_taken_from_the_writers_folder(
 ) -> None:
     (tmp_path / "words").write_bytes(b"zspage doorbell")
     await attributes.store_algorithm_params("dict=./words", str(tmp_path))
-    assert device.algorithms.params(0).dictionary == b"zspage doorbell"
+    assert device.settings.algorithms.params(0).dictionary == b"zspage doorbell"
     with pytest.raises(ZramError) as raised:
         await attributes.store_algorithm_params("dict=words")
     assert raised.value.errno == errno.EINVAL
@@ -120,7 +121,7 @@ async def test_algorithm_stat_writes_any_path_in_one_line(
     path = os.fsencode(tmp_path) + b"/\xc3\xa4\xff\n\x1bb"
     await trio.Path(os.fsdecode(path)).write_bytes(b"words")
     await attributes.store_algorithm_params(f'level=2 dict="{path.decode("latin-1")}"')
-    assert device.algorithms.params(0).dictionary == b"words"
+    assert device.settings.algorithms.params(0).dictionary == b"words"
     assert attributes.show_algorithm_stat() == f"0 lz4 level=2 dict={tmp_path}/\u00e4\\udcff\\n\\x1bb\n"
 
 
@@ -201,13 +202,13 @@ async def test_algo_and_priority_must_agree_since_7_1(make_device: MakeDevice) -
     text = "priority=2 algo=lz4 level=5"
     before, after = make_device(ZRAM_6_18), make_device(ZRAM_7_3)
     await AlgorithmAttributes(before).store_algorithm_params(text)
-    assert before.algorithms.params(0) == AlgorithmParams(level=5)
+    assert before.settings.algorithms.params(0) == AlgorithmParams(level=5)
     with pytest.raises(ZramError) as raised:
         await AlgorithmAttributes(after).store_algorithm_params(text)
     assert raised.value.errno == errno.EINVAL
     await AlgorithmAttributes(after).store_recomp_algorithm("algo=lz4 priority=2")
     await AlgorithmAttributes(after).store_algorithm_params(text)
-    assert after.algorithms.params(2) == AlgorithmParams(level=5)
+    assert after.settings.algorithms.params(2) == AlgorithmParams(level=5)
 
 
 @pytest.mark.parametrize("abi", ABIS.values(), ids=ABIS)
@@ -218,7 +219,7 @@ async def test_parameters_go_with_the_algorithm_since_7_3(make_device: MakeDevic
         await attributes.store_algorithm_params(f"priority={priority} level=7")
         await choose("lz4" if priority == 0 else "algo=lz4")
         expected = AlgorithmParams() if abi is ZRAM_7_3 else AlgorithmParams(level=7)
-        assert device.algorithms.params(priority) == expected
+        assert device.settings.algorithms.params(priority) == expected
 
 
 async def test_an_empty_dictionary_is_refused(attributes: AlgorithmAttributes, tmp_path: Path) -> None:

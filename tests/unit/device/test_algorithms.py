@@ -8,8 +8,9 @@ from zramfs.block.layer import BlockLayer
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Accelerator, AlgorithmParams, Backend, BackendParams
 from zramfs.device.algorithms import Algorithms
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.errors import DeviceBusy, InvalidValue
 
 PAGE = 4096
@@ -110,7 +111,7 @@ def test_secondaries_are_set_up_all_or_none() -> None:
 async def test_a_device_sets_its_algorithms_up_and_releases_them(nursery: trio.Nursery) -> None:
     device = uninitialised(nursery)
     secondary = CountingBackend("secondary")
-    device.set_backend(secondary, 2)
+    device.settings.set_backend(secondary, 2)
     assert device.active_algorithms == {}
     device.initialise(PAGE)
     assert list(device.active_algorithms) == [0, 2]
@@ -127,9 +128,9 @@ async def test_a_device_sets_its_algorithms_up_and_releases_them(nursery: trio.N
 async def test_a_primary_algorithm_that_fails_leaves_no_secondary_set_up(nursery: trio.Nursery) -> None:
     device = uninitialised(nursery)
     secondary = CountingBackend("secondary")
-    device.set_backend(secondary, 1)
-    device.set_backend(CountingBackend("primary"), 0)
-    device.algorithms.set_params(0, AlgorithmParams(level=13))
+    device.settings.set_backend(secondary, 1)
+    device.settings.set_backend(CountingBackend("primary"), 0)
+    device.settings.algorithms.set_params(0, AlgorithmParams(level=13))
     with pytest.raises(InvalidValue):
         device.initialise(PAGE)
     assert secondary.set_up == 0
@@ -140,5 +141,5 @@ async def test_an_initialised_device_keeps_its_algorithms(nursery: trio.Nursery)
     device = uninitialised(nursery)
     device.initialise(PAGE)
     with pytest.raises(DeviceBusy):
-        device.set_backend(CountingBackend("late"), 1)
+        device.settings.set_backend(CountingBackend("late"), 1)
     device.close()

@@ -51,7 +51,7 @@ async def zram(path: Path, open_device: OpenDevice, random_pages: Pages) -> Asyn
     """Pages 0 to 3 are in the backing device, 4 to 7 in memory."""
     async with open_device(8, backing=path) as device:
         await device.write(0, random_pages(8), is_async=False)
-        await device.write_back([Selection(0, 4)])
+        await device.upkeep.write_back([Selection(0, 4)])
         yield device
 
 
@@ -100,7 +100,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def choose_none(zram: ZramDevice) -> Awaitable[None]:
     zram.reset()
-    return zram.choose_backing(None)
+    return zram.upkeep.choose_backing(None)
 
 
 async def fails(read: Callable[[], object]) -> None:
@@ -160,7 +160,7 @@ async def test_pages_in_memory_are_read_while_the_device_hangs(zram: ZramDevice,
         with stopped(backing_of(zram)):
             nursery.start_soon(read_back, zram, 0, PAGE)
             nursery.start_soon(zram.write, PAGE + 1, b"x")
-            nursery.start_soon(zram.write_back, [Selection(4, 6)])
+            nursery.start_soon(zram.upkeep.write_back, [Selection(4, 6)])
             await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(1):
                 assert await read_back(zram, 4 * PAGE, 4 * PAGE) == random_pages(8)[4 * PAGE :]
@@ -174,14 +174,14 @@ async def test_whoever_waits_is_abandoned_at_once(zram: ZramDevice, random_pages
         with stopped(backing_of(zram)):
             nursery.start_soon(fails, lambda: read_back(zram, 0, PAGE))
             nursery.start_soon(fails, lambda: zram.write(1, b"x"))
-            nursery.start_soon(fails, lambda: zram.write_back([Selection(4, 6)]))
+            nursery.start_soon(fails, lambda: zram.upkeep.write_back([Selection(4, 6)]))
             await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(1):
                 zram.abandon_waiting()
                 await trio.testing.wait_all_tasks_blocked()
                 assert len(nursery.child_tasks) == 0
             await fails(lambda: read_back(zram, 0, PAGE))
-            await fails(lambda: zram.write_back([Selection(4, 6)]))
+            await fails(lambda: zram.upkeep.write_back([Selection(4, 6)]))
             assert zram.writeback.statistics() == BdStat(4, 2, 4)
             assert await read_back(zram, 4 * PAGE, 4 * PAGE) == random_pages(8)[4 * PAGE :]
             with trio.fail_after(10):
@@ -207,11 +207,11 @@ async def test_opening_is_abandoned(open_device: OpenDevice, path: Path, monkeyp
     monkeypatch.setattr(backing_link, "_spawn", spawn)
     async with open_device(8) as zram, trio.open_nursery() as nursery:
         zram.reset()
-        nursery.start_soon(fails, lambda: zram.choose_backing(str(path)))
+        nursery.start_soon(fails, lambda: zram.upkeep.choose_backing(str(path)))
         await trio.testing.wait_all_tasks_blocked(0.05)
         zram.abandon_waiting()
         zram.abandon_waiting()
-        await fails(lambda: zram.choose_backing(str(path)))
+        await fails(lambda: zram.upkeep.choose_backing(str(path)))
     await until(lambda: processes[0].returncode is not None)
     assert len(processes) == 1
 

@@ -61,7 +61,7 @@ async def test_a_block_has_the_object_and_zeros(opened: Open, backing: Path, com
     page = compressible_pages(1)
     async with opened(backend=Zlib(), accelerator=None) as device:
         await write(device, 0, page)
-        await device.write_back([ALL])
+        await device.upkeep.write_back([ALL])
         assert block_0(backing) == zlib.compress(page, 9).ljust(PAGE, b"\0")
         assert await read_back(device, 0, PAGE) == page
 
@@ -69,7 +69,7 @@ async def test_a_block_has_the_object_and_zeros(opened: Open, backing: Path, com
 async def test_a_huge_page_is_written_as_it_is(opened: Open, backing: Path, random_pages: Pages) -> None:
     async with opened() as device:
         await write(device, 0, random_pages(1))
-        await device.write_back([ALL])
+        await device.upkeep.write_back([ALL])
         assert block_0(backing) == random_pages(1)
         assert await read_back(device, 0, PAGE) == random_pages(1)
 
@@ -79,15 +79,15 @@ async def test_memory_and_blocks_are_counted_as_ever(opened: Open, compressible_
     data = compressible_pages(3) + os.urandom(2 * PAGE)
     async with opened() as device:
         await write(device, 0, data)
-        await device.write_back([ALL])
-        memory = device.mm_stat()
+        await device.upkeep.write_back([ALL])
+        memory = device.statistics.mm_stat()
         assert (memory.orig_data_size, memory.compr_data_size, memory.mem_used_total) == (5 * PAGE, 0, 0)
         assert (memory.huge_pages, memory.huge_pages_since) == (0, 2)
         assert device.writeback.statistics() == BdStat(5, 0, 5)
         assert await read_back(device, 0, 5 * PAGE) == data
         assert device.writeback.statistics() == BdStat(5, 5, 5)
         await device.punch(0, 5 * PAGE)
-        memory = device.mm_stat()
+        memory = device.statistics.mm_stat()
         assert (memory.orig_data_size, memory.compr_data_size, memory.huge_pages) == (0, 0, 0)
 
 
@@ -99,22 +99,22 @@ async def test_marks_are_remembered_until_the_page_is_overwritten(
     options = {"backing": backing, "compressed_writeback": compressed, "secondaries": {1: Zlib()}}
     async with open_device(PAGES, **options) as device:
         await write(device, 0, compressible_pages(1) + os.urandom(2 * PAGE))
-        await device.recompress(every())
+        await device.upkeep.recompress(every())
         await write(device, 2, os.urandom(PAGE))
-        await device.mark_idle()
-        await device.write_back([ALL])
+        await device.upkeep.mark_idle()
+        await device.upkeep.write_back([ALL])
         assert all_flags(device) == {0: ".w..r.", 1: ".wh..n", 2: ".wh..."}
         await read_back(device, 0, 3 * PAGE)
         assert all_flags(device) == {0: ".w..r.", 1: ".wh..n", 2: ".wh..."}
         await write(device, 0, compressible_pages(3))
         assert all_flags(device) == {0: "......", 1: "......", 2: "......"}
-        assert device.mm_stat().huge_pages == 0
+        assert device.statistics.mm_stat().huge_pages == 0
 
 
 async def test_until_7_0_marks_are_forgotten(open_device: OpenDevice, backing: Path) -> None:
     async with open_device(PAGES, backing=backing, abi=ZRAM_6_18) as device:
         await write(device, 0, os.urandom(PAGE))
-        await device.write_back([ALL])
+        await device.upkeep.write_back([ALL])
         assert all_flags(device) == {0: ".w...."}
 
 
@@ -122,8 +122,8 @@ async def test_recompressed_objects_are_read_by_their_own_algorithm(opened: Open
     expected = bytearray(letters(4))
     async with opened(secondaries={2: Zlib()}) as device:
         await write(device, 0, expected)
-        await device.recompress(every(first_priority=2, end_priority=3, most_pages=2))
-        await device.write_back([ALL])
+        await device.upkeep.recompress(every(first_priority=2, end_priority=3, most_pages=2))
+        await device.upkeep.write_back([ALL])
         assert list(all_flags(device).values()) == [".w..r.", ".w..r.", ".wh...", ".wh..."]
         await device.write(PAGE - 10, b"x" * PAGE)
         expected[PAGE - 10 : 2 * PAGE - 10] = b"x" * PAGE
@@ -137,14 +137,16 @@ async def test_objects_that_need_a_dictionary_are_read(
         path = str(backing)
         device.reset()
         await device.writeback.wait_until_released()
-        device.set_backend(ZSTD)
-        device.algorithms.set_params(0, AlgorithmParams(dictionary=compressible_pages(2, 7), dictionary_path="/d"))
-        await device.choose_backing(path)
-        device.compress_writeback(wanted=True)
+        device.settings.set_backend(ZSTD)
+        device.settings.algorithms.set_params(
+            0, AlgorithmParams(dictionary=compressible_pages(2, 7), dictionary_path="/d")
+        )
+        await device.upkeep.choose_backing(path)
+        device.settings.compress_writeback(wanted=True)
         device.initialise(PAGES * PAGE)
         await write(device, 0, compressible_pages(PAGES))
-        await device.write_back([ALL])
-        assert device.mm_stat().compr_data_size == 0
+        await device.upkeep.write_back([ALL])
+        assert device.statistics.mm_stat().compr_data_size == 0
         assert await read_back(device, 0, PAGES * PAGE) == compressible_pages(PAGES)
 
 
@@ -155,7 +157,7 @@ async def test_a_block_that_does_not_decompress_costs_its_page_alone(
     data = compressible_pages(3)
     async with opened(backend=Zlib(), accelerator=None) as device:
         await write(device, 0, data)
-        await device.write_back([ALL])
+        await device.upkeep.write_back([ALL])
         with backing.open("r+b") as file:
             os.pwrite(file.fileno(), bytes(PAGE), PAGE)
         with pytest.raises(CorruptPage) as raised:
@@ -163,7 +165,7 @@ async def test_a_block_that_does_not_decompress_costs_its_page_alone(
         assert raised.value.errno == errno.EIO
         with pytest.raises(CorruptPage):
             await device.write(PAGE + 1, b"x")
-        assert (device.io_stat().failed_reads, device.io_stat().failed_writes) == (1, 1)
+        assert (device.statistics.io_stat().failed_reads, device.statistics.io_stat().failed_writes) == (1, 1)
         assert await read_back(device, 0, PAGE) == data[:PAGE]
         assert await read_back(device, 2 * PAGE, PAGE) == data[2 * PAGE :]
         await write(device, 1, data[:PAGE])
@@ -177,14 +179,14 @@ async def test_a_page_that_changes_while_its_object_is_read_is_read_as_it_was(
     old, new = compressible_pages(1, 1), b"new " * (PAGE // 4 - 1) + b"more"
     async with opened() as device:
         await write(device, 0, old)
-        await device.write_back([ALL])
+        await device.upkeep.write_back([ALL])
         with held(device, writes=False) as gate:
             out = bytearray(PAGE)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(device.read, 0, memoryview(out))
                 await gate.reached()
                 await write(device, 0, new)
-                await device.write_back([ALL])
+                await device.upkeep.write_back([ALL])
                 gate.open()
         assert out == old
         assert await read_back(device, 0, PAGE) == new

@@ -17,8 +17,9 @@ from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import AlgorithmParams, Backend, BackendParams, StreamPolicy
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.device.statistics import MmStat
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, MemoryLimitReached, NotInitialised, ZramError
 
@@ -66,17 +67,17 @@ async def test_an_uninitialised_device_refuses_io_by_name(nursery: trio.Nursery)
     with pytest.raises(NotInitialised):
         await device.punch(0, PAGE)
     with pytest.raises(NotInitialised):
-        await device.compact()
+        await device.upkeep.compact()
 
 
 async def test_statistics_of_an_uninitialised_device_are_zeros(nursery: trio.Nursery) -> None:
     device = uninitialised(nursery)
-    device.set_mem_limit(5000)
-    device.reset_mem_used_max()
-    assert device.mm_stat() == MmStat(0, 0, 0, 8192, 0, 0, 0, 0, 0)
-    assert device.io_stat().failed_writes == device.io_stat().notify_free == 0
-    assert device.stream_statistics().percpu_pages == 0
-    assert device.accelerator_statistics() == {}
+    device.settings.set_mem_limit(5000)
+    device.statistics.reset_mem_used_max()
+    assert device.statistics.mm_stat() == MmStat(0, 0, 0, 8192, 0, 0, 0, 0, 0)
+    assert device.statistics.io_stat().failed_writes == device.statistics.io_stat().notify_free == 0
+    assert device.statistics.streams().percpu_pages == 0
+    assert device.statistics.accelerator() == {}
     assert (device.disksize, device.is_initialised) == (0, False)
 
 
@@ -109,7 +110,7 @@ async def test_a_device_is_initialised_once(open_device: OpenDevice) -> None:
         with pytest.raises(DeviceBusy, match="initialised already"):
             device.initialise(PAGE)
         with pytest.raises(DeviceBusy, match="algorithms cannot change"):
-            device.set_backend(LZ4)
+            device.settings.set_backend(LZ4)
         assert device.disksize == 4 * PAGE
 
 
@@ -143,9 +144,9 @@ async def test_reset_forgets_everything(open_device: OpenDevice) -> None:
             await write(device, 2 * PAGE, os.urandom(2 * PAGE))
         await device.punch(0, PAGE)
         device.reset()
-        assert device.mm_stat() == MmStat(0, 0, 0, 0, 0, 0, 0, 0, 0)
-        assert device.io_stat() == type(device.io_stat())(0, 0, 0)
-        assert (device.disksize, device.request_counts().write.ios) == (0, 0)
+        assert device.statistics.mm_stat() == MmStat(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        assert device.statistics.io_stat() == type(device.statistics.io_stat())(0, 0, 0)
+        assert (device.disksize, device.statistics.request_counts().write.ios) == (0, 0)
 
 
 async def test_a_device_that_was_reset_starts_anew(open_device: OpenDevice) -> None:
@@ -169,12 +170,12 @@ async def test_reset_right_after_initialising_is_harmless(nursery: trio.Nursery,
 
 async def test_reset_puts_the_default_algorithm_and_the_limit_back(nursery: trio.Nursery) -> None:
     device = uninitialised(nursery)
-    device.set_backend(FailingBackend())
-    device.set_mem_limit(MIB)
+    device.settings.set_backend(FailingBackend())
+    device.settings.set_mem_limit(MIB)
     device.initialise(PAGE)
     device.reset()
-    assert device.backend is LZ4
-    assert device.mm_stat().mem_limit == 0
+    assert device.settings.backend is LZ4
+    assert device.statistics.mm_stat().mem_limit == 0
 
 
 async def test_reset_ends_the_engines(open_device: OpenDevice) -> None:
@@ -230,16 +231,16 @@ async def test_a_write_of_any_part_changes_that_part_only(
 async def test_a_partial_write_of_zeros_can_make_a_page_same_filled(open_device: OpenDevice) -> None:
     async with open_device(1) as device:
         await write(device, 0, bytes(100) + b"x" + bytes(3995))
-        assert device.mm_stat().same_pages == 0
+        assert device.statistics.mm_stat().same_pages == 0
         await write(device, 100, b"\0")
-        assert device.mm_stat().same_pages == 1
-        assert device.mm_stat().mem_used_total == 0
+        assert device.statistics.mm_stat().same_pages == 1
+        assert device.statistics.mm_stat().mem_used_total == 0
 
 
 async def test_a_partial_page_takes_no_managed_stream(open_device: OpenDevice) -> None:
     async with open_device(4, accelerator="poc", policy=StreamPolicy.MANAGED) as device:
         await write(device, 10, os.urandom(2 * PAGE), is_async=True)
-        statistics = device.stream_statistics()
+        statistics = device.statistics.streams()
         assert (statistics.managed_pages, statistics.percpu_pages) == (1, 2)
 
 
@@ -252,7 +253,7 @@ async def test_every_page_written_is_counted_by_its_stream(
         await write(device, 0, os.urandom(300 * PAGE), is_async=True)
         await write(device, 0, os.urandom(45 * PAGE), is_async=False)
         await write(device, 1, os.urandom(2 * PAGE), is_async=True)
-        statistics = device.stream_statistics()
+        statistics = device.statistics.streams()
         assert statistics.percpu_pages + statistics.managed_pages + statistics.fallback_pages == 348
 
 
@@ -262,7 +263,7 @@ async def test_accounting_counts_requests_and_sectors(open_device: OpenDevice) -
         read(device, 0, 512)
         await device.punch(0, PAGE)
         device.flush()
-        accounting = device.request_counts()
+        accounting = device.statistics.request_counts()
         assert (accounting.write.ios, accounting.write.sectors) == (1, 24)
         assert (accounting.read.ios, accounting.read.sectors) == (1, 1)
         assert (accounting.discard.ios, accounting.discard.sectors) == (1, 8)
@@ -294,15 +295,15 @@ async def test_punch_frees_whole_pages_and_zeroes_the_edges(
         assert await device.punch(offset, size) == size
         expected[offset : offset + size] = bytes(size)
         assert read(device, 0, 4 * PAGE) == expected
-        assert device.io_stat().notify_free == freed
-        assert device.mm_stat().orig_data_size == (4 - freed) * PAGE
+        assert device.statistics.io_stat().notify_free == freed
+        assert device.statistics.mm_stat().orig_data_size == (4 - freed) * PAGE
 
 
 async def test_discard_counts_pages_that_were_empty(open_device: OpenDevice) -> None:
     async with open_device(100) as device:
         await device.punch(0, 100 * PAGE)
         await device.punch(0, PAGE)
-        assert device.io_stat().notify_free == 101
+        assert device.statistics.io_stat().notify_free == 101
 
 
 async def test_find_gives_offsets_of_data_and_holes(open_device: OpenDevice) -> None:
@@ -332,8 +333,8 @@ async def test_discarding_a_large_device_lets_others_have_their_turn(open_device
             await device.punch(0, 100_000 * PAGE)
             nursery.cancel_scope.cancel()
         assert turns >= 5
-        assert device.mm_stat().orig_data_size == 0
-        assert device.io_stat().notify_free == 100_000
+        assert device.statistics.mm_stat().orig_data_size == 0
+        assert device.statistics.io_stat().notify_free == 100_000
 
 
 # ---- memory -------------------------------------------------------------------------------------------------------
@@ -349,10 +350,10 @@ async def test_over_the_limit_a_write_fails_and_old_data_stays(open_device: Open
                 await write(device, page * PAGE, os.urandom(PAGE), is_async=is_async)
             assert caught.value.errno == errno.EIO
         assert read(device, 0, 8 * PAGE) == old + bytes(4 * PAGE)
-        assert device.io_stat().failed_writes == 8
-        assert device.mm_stat().mem_used_total == 4 * PAGE
-        assert device.mm_stat().mem_used_max == 5 * PAGE
-        assert device.accelerator_statistics()["inflight"] == 0
+        assert device.statistics.io_stat().failed_writes == 8
+        assert device.statistics.mm_stat().mem_used_total == 4 * PAGE
+        assert device.statistics.mm_stat().mem_used_max == 5 * PAGE
+        assert device.statistics.accelerator()["inflight"] == 0
 
 
 async def test_writes_work_again_after_a_discard(open_device: OpenDevice) -> None:
@@ -372,17 +373,17 @@ async def test_writes_work_again_under_a_higher_limit(open_device: OpenDevice, l
         await write(device, 0, os.urandom(2 * PAGE))
         with pytest.raises(MemoryLimitReached):
             await write(device, 4 * PAGE, os.urandom(PAGE))
-        device.set_mem_limit(limit)
+        device.settings.set_mem_limit(limit)
         await write(device, 4 * PAGE, os.urandom(PAGE))
-        assert device.mm_stat().mem_used_total == 3 * PAGE
-        assert device.io_stat().failed_writes == 1
+        assert device.statistics.mm_stat().mem_used_total == 3 * PAGE
+        assert device.statistics.io_stat().failed_writes == 1
 
 
 async def test_a_limit_below_what_is_stored_stops_writes_only(open_device: OpenDevice) -> None:
     old = os.urandom(4 * PAGE)
     async with open_device(8) as device:
         await write(device, 0, old)
-        device.set_mem_limit(PAGE)
+        device.settings.set_mem_limit(PAGE)
         with pytest.raises(MemoryLimitReached):
             await write(device, 0, os.urandom(PAGE))
         assert read(device, 0, 4 * PAGE) == old
@@ -392,8 +393,8 @@ async def test_over_the_limit_same_filled_pages_are_still_written(open_device: O
     async with open_device(8, mem_limit_pages=1) as device:
         await write(device, 0, os.urandom(PAGE))
         await write(device, 0, b"12345678" * 512 * 8)
-        assert device.mm_stat().same_pages == 8
-        assert device.io_stat().failed_writes == 0
+        assert device.statistics.mm_stat().same_pages == 8
+        assert device.statistics.io_stat().failed_writes == 0
 
 
 @pytest.mark.parametrize("accelerator", ["none", "poc", "poc,queue_depth=512"])  # the last: in two managed runs
@@ -401,22 +402,22 @@ async def test_one_bio_over_the_limit_is_one_failed_write(open_device: OpenDevic
     async with open_device(300, accelerator=accelerator, mem_limit_pages=10) as device:
         with pytest.raises(MemoryLimitReached):
             await write(device, 0, os.urandom(300 * PAGE), is_async=True)
-        assert device.io_stat().failed_writes == 1
+        assert device.statistics.io_stat().failed_writes == 1
         assert device.disk.in_flight == 0
-        assert device.stream_statistics().inflight == 0
+        assert device.statistics.streams().inflight == 0
         await device.punch(0, 300 * PAGE)
-        assert device.mm_stat().mem_used_total == 0
+        assert device.statistics.mm_stat().mem_used_total == 0
 
 
 async def test_the_peak_counts_old_and_new_until_it_is_reset(open_device: OpenDevice) -> None:
     async with open_device(4) as device:
         await write(device, 0, os.urandom(PAGE))
         await write(device, 0, os.urandom(PAGE))
-        assert device.mm_stat().mem_used_max == 2 * PAGE
+        assert device.statistics.mm_stat().mem_used_max == 2 * PAGE
         await device.punch(0, PAGE)
-        assert device.mm_stat().mem_used_max == 2 * PAGE
-        device.reset_mem_used_max()
-        assert device.mm_stat().mem_used_max == 0
+        assert device.statistics.mm_stat().mem_used_max == 2 * PAGE
+        device.statistics.reset_mem_used_max()
+        assert device.statistics.mm_stat().mem_used_max == 0
 
 
 async def test_huge_pages_since_never_falls(open_device: OpenDevice) -> None:
@@ -424,7 +425,7 @@ async def test_huge_pages_since_never_falls(open_device: OpenDevice) -> None:
         for _ in range(3):
             await write(device, 0, os.urandom(2 * PAGE))
         await device.punch(0, PAGE)
-        assert (device.mm_stat().huge_pages, device.mm_stat().huge_pages_since) == (1, 6)
+        assert (device.statistics.mm_stat().huge_pages, device.statistics.mm_stat().huge_pages_since) == (1, 6)
 
 
 async def test_compaction_gives_memory_back_and_keeps_the_data(
@@ -436,9 +437,9 @@ async def test_compaction_gives_memory_back_and_keeps_the_data(
         for page in range(2000):
             if page % 6:
                 await device.punch(page * PAGE, PAGE)
-        before = device.mm_stat()
-        await device.compact()
-        after = device.mm_stat()
+        before = device.statistics.mm_stat()
+        await device.upkeep.compact()
+        after = device.statistics.mm_stat()
         assert after.mem_used_total < before.mem_used_total / 2
         assert after.pages_compacted * PAGE == before.mem_used_total - after.mem_used_total
         assert after.compr_data_size == before.compr_data_size
@@ -457,7 +458,7 @@ async def test_compaction_lets_writers_have_their_turn(open_device: OpenDevice, 
             else:
                 expected[page * PAGE : (page + 1) * PAGE] = source[page * PAGE : (page + 1) * PAGE]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(device.compact)
+            nursery.start_soon(device.upkeep.compact)
             for page in range(0, 400, 4):
                 patch = os.urandom(3 * PAGE)
                 expected[page * PAGE : (page + 3) * PAGE] = patch
@@ -478,7 +479,7 @@ async def test_a_codec_that_fails_on_writing_leaves_the_old_contents(open_device
         with pytest.raises(ZramError):
             await write(device, PAGE, os.urandom(size))
         backend.fails = False
-        assert device.io_stat().failed_writes == 1
+        assert device.statistics.io_stat().failed_writes == 1
         assert read(device, PAGE, PAGE) == bytes(PAGE)
         assert read(device, 0, 8) == b"original"
 
@@ -487,13 +488,13 @@ async def test_a_codec_that_fails_on_an_overwrite_leaves_the_old_contents(open_d
     backend = FailingBackend()
     async with open_device(1, backend=backend) as device:
         await write(device, 0, b"original" * 511 + b"another ")
-        used = device.mm_stat()
+        used = device.statistics.mm_stat()
         backend.fails = True
         with pytest.raises(ZramError, match="could not be compressed"):
             await write(device, 0, os.urandom(PAGE))
         backend.fails = False
         assert read(device, 0, 8) == b"original"
-        assert device.mm_stat() == used
+        assert device.statistics.mm_stat() == used
 
 
 async def test_a_page_that_does_not_decompress_is_a_failed_read(open_device: OpenDevice) -> None:
@@ -504,7 +505,7 @@ async def test_a_page_that_does_not_decompress_is_a_failed_read(open_device: Ope
         with pytest.raises(CorruptPage) as caught:
             read(device, 0, PAGE)
         assert caught.value.errno == errno.EIO
-        assert device.io_stat().failed_reads == 1
+        assert device.statistics.io_stat().failed_reads == 1
         assert device.disk.in_flight == 0
 
 
@@ -515,7 +516,7 @@ async def test_a_partial_write_to_a_corrupt_page_is_a_failed_write(open_device: 
         backend.fails = True
         with pytest.raises(CorruptPage):
             await write(device, 10, b"patch")
-        assert device.io_stat().failed_writes == 1
+        assert device.statistics.io_stat().failed_writes == 1
 
 
 @pytest.mark.parametrize("failing", ["ring", "thread"])
@@ -534,7 +535,7 @@ async def test_without_its_accelerator_a_device_works_per_cpu(
         assert device.manager_error == "accelerator ideal: can't start new thread"
         await write(device, 0, source, is_async=True)
         assert read(device, 0, len(source)) == source
-        statistics = device.stream_statistics()
+        statistics = device.statistics.streams()
         assert (statistics.percpu_pages, statistics.managed_streams) == (40, 0)
 
 
@@ -547,8 +548,8 @@ async def test_a_level_that_the_algorithm_refuses_leaves_the_device_uninitialise
     nursery: trio.Nursery,
 ) -> None:
     device = uninitialised(nursery)
-    device.set_backend(DEFLATE, 0)
-    device.algorithms.set_params(0, AlgorithmParams(level=10))
+    device.settings.set_backend(DEFLATE, 0)
+    device.settings.algorithms.set_params(0, AlgorithmParams(level=10))
     with pytest.raises(InvalidValue, match="deflate has no level 10"):
         device.initialise(PAGE)
     assert not device.is_initialised
@@ -593,10 +594,10 @@ def assert_no_page_is_torn(device: ZramDevice) -> list[int | None]:
 
 async def assert_nothing_is_left(device: ZramDevice) -> None:
     assert device.disk.in_flight == 0
-    assert device.accelerator_statistics()["inflight"] == 0
+    assert device.statistics.accelerator()["inflight"] == 0
     await device.punch(0, device.disksize)
     assert device.disk.table.object_count == 0
-    statistics = device.mm_stat()
+    statistics = device.statistics.mm_stat()
     assert (statistics.orig_data_size, statistics.compr_data_size, statistics.mem_used_total) == (0, 0, 0)
     assert (statistics.same_pages, statistics.huge_pages) == (0, 0)
 
@@ -612,7 +613,7 @@ async def test_overlapping_writers_tear_no_page(open_device: OpenDevice, acceler
                     await trio.lowlevel.checkpoint()
                     assert_no_page_is_torn(device)
         written = sum(writer is not None for writer in assert_no_page_is_torn(device))
-        assert device.mm_stat().orig_data_size == written * PAGE
+        assert device.statistics.mm_stat().orig_data_size == written * PAGE
         assert written > WHOLE_PAGES / 2
         await assert_nothing_is_left(device)
 
@@ -686,7 +687,7 @@ async def test_cancelled_writers_tear_no_page_and_leave_nothing_behind(
                     await trio.lowlevel.checkpoint()
                 await trio.sleep(chance.choice([0, 0, 0.0005]))
                 nursery.cancel_scope.cancel()
-            assert device.accelerator_statistics()["inflight"] == 0
+            assert device.statistics.accelerator()["inflight"] == 0
             assert_no_page_is_torn(device)
         await assert_nothing_is_left(device)
 
@@ -730,5 +731,5 @@ async def test_writers_under_a_tight_limit_tear_no_page(open_device: OpenDevice,
             for writer in range(100):
                 nursery.start_soon(try_to_write, device, writer)
         assert_no_page_is_torn(device)
-        assert 0 < failures == device.io_stat().failed_writes
+        assert 0 < failures == device.statistics.io_stat().failed_writes
         await assert_nothing_is_left(device)

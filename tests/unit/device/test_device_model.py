@@ -263,27 +263,27 @@ async def look_after(device: ZramDevice, model: Model, step: Step) -> None:
     """What changes no contents."""
     match step:
         case Compact():
-            used = device.mm_stat().mem_used_total
-            await device.compact()
-            assert device.mm_stat().mem_used_total <= used
+            used = device.statistics.mm_stat().mem_used_total
+            await device.upkeep.compact()
+            assert device.statistics.mm_stat().mem_used_total <= used
         case MarkIdle():
             model.mark_idle()
-            await device.mark_idle()
+            await device.upkeep.mark_idle()
         case WriteBack():
             model.write_back(step.selection())
-            await device.write_back([step.selection()])
+            await device.upkeep.write_back([step.selection()])
         case SetPolicy(policy):
-            device.set_policy(policy)
+            device.settings.set_policy(policy)
 
 
 def idle_pages(device: ZramDevice) -> set[int]:
-    lines = (line.split() for line in "".join(device.block_state()).splitlines())
+    lines = (line.split() for line in "".join(device.upkeep.block_state()).splitlines())
     return {int(page) for page, _, flags in lines if "i" in flags}
 
 
 async def check(device: ZramDevice, model: Model) -> None:
     lengths = model.page_lengths()
-    statistics = device.mm_stat()
+    statistics = device.statistics.mm_stat()
     assert idle_pages(device) == model.idle
     assert device.writeback.statistics().bd_count == len(model.backed)
     assert await read_back(device, 0, SIZE) == model.contents
@@ -293,8 +293,8 @@ async def check(device: ZramDevice, model: Model) -> None:
     assert statistics.huge_pages == sum(length == PAGE for length in lengths.values())
     assert statistics.mem_used_total >= statistics.compr_data_size
     assert statistics.mem_used_max >= statistics.mem_used_total
-    assert device.io_stat().notify_free == model.notified
-    assert device.stream_statistics().inflight == 0
+    assert device.statistics.io_stat().notify_free == model.notified
+    assert device.statistics.streams().inflight == 0
 
 
 @pytest.fixture(scope="session")
@@ -313,7 +313,7 @@ def live_through(history: Sequence[Step], threads: int, opened: AbstractAsyncCon
                 await do(device, model, step, threads)
             await check(device, model)
             await device.punch(0, SIZE)
-            assert device.mm_stat().mem_used_total == 0
+            assert device.statistics.mm_stat().mem_used_total == 0
             assert device.writeback.statistics().bd_count == 0
 
     trio.run(live)

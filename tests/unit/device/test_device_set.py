@@ -7,9 +7,10 @@ import trio.testing
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.errors import CommandFailed, DeviceBusy, NoSuchDevice
 from zramfs.units import PAGE_SIZE
 
@@ -66,6 +67,32 @@ async def test_remove_refuses_an_open_device_and_gives_the_memory_of_a_closed_on
     devices.remove(0)
     assert not device.is_initialised
     assert list(devices) == []
+
+
+@pytest.mark.parametrize("let_go", [DeviceSet.reset, lambda devices, _: devices.hot_remove(0)], ids=["reset", "remove"])
+async def test_device_that_is_being_closed_is_awaited(
+    devices: DeviceSet, let_go: Callable[[DeviceSet, ZramDevice], Awaitable[None]]
+) -> None:
+    """The kernel tells of a close when the closer has gone on."""
+    devices.add()
+    (device,) = devices
+    device.initialise(16 * PAGE_SIZE)
+    device.open()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(let_go, devices, device)
+        await trio.testing.wait_all_tasks_blocked()
+        assert device.is_initialised
+        device.release()
+    assert not device.is_initialised
+
+
+async def test_device_that_stays_open_is_busy(devices: DeviceSet) -> None:
+    devices.add()
+    (device,) = devices
+    device.open()
+    with pytest.raises(DeviceBusy):
+        await devices.reset(device)
+    device.release()
 
 
 class Loops:

@@ -73,9 +73,9 @@ def assert_is_whole(page: int, contents: bytes) -> None:
 
 async def assert_nothing_is_left(device: ZramDevice) -> None:
     assert device.disk.in_flight == 0
-    assert device.stream_statistics().inflight == 0
+    assert device.statistics.streams().inflight == 0
     await device.punch(0, device.disksize)
-    statistics = device.mm_stat()
+    statistics = device.statistics.mm_stat()
     assert (statistics.orig_data_size, statistics.compr_data_size, statistics.mem_used_total) == (0, 0, 0)
     assert (statistics.same_pages, statistics.huge_pages) == (0, 0)
 
@@ -144,7 +144,7 @@ async def test_discards_reads_and_writes_of_the_same_pages(
         ]
         await together(*(partial(loop.run, 2000) for loop in loops))
         assert [(loop.done, loop.errors, loop.torn_pages) for loop in loops] == [(2000, 0, 0)] * threads
-        counts = device.request_counts()
+        counts = device.statistics.request_counts()
         assert counts.read.ios + counts.write.ios + counts.discard.ios == 2000 * threads
         await assert_nothing_is_left(device)
 
@@ -156,12 +156,12 @@ async def kept_up(device: ZramDevice) -> AsyncIterator[set[str]]:
 
     async def keep_up() -> None:
         while True:
-            await device.compact()
-            await device.mark_idle()
-            await device.recompress(Recompression(first_priority=1, end_priority=2, most_pages=50))
-            seen.update("".join(line.split()[2] for line in "".join(device.block_state()).splitlines()))
-            await device.write_back([Selection(0, PAGES // 2, idle=True), Selection(PAGES // 2, PAGES // 2 + 4)])
-            seen.update("".join(line.split()[2] for line in "".join(device.block_state()).splitlines()))
+            await device.upkeep.compact()
+            await device.upkeep.mark_idle()
+            await device.upkeep.recompress(Recompression(first_priority=1, end_priority=2, most_pages=50))
+            seen.update("".join(line.split()[2] for line in "".join(device.upkeep.block_state()).splitlines()))
+            await device.upkeep.write_back([Selection(0, PAGES // 2, idle=True), Selection(PAGES // 2, PAGES // 2 + 4)])
+            seen.update("".join(line.split()[2] for line in "".join(device.upkeep.block_state()).splitlines()))
             await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
@@ -243,7 +243,7 @@ async def test_parts_of_pages_in_the_backing_device_are_patched_by_several_threa
 
     async with open_device(PAGES, receivers=threads, backing=backing, compressed_writeback=compressed) as device:
         await device.write(0, expected)
-        await device.write_back([Selection(0, PAGES)])
+        await device.upkeep.write_back([Selection(0, PAGES)])
         assert device.writeback.statistics().bd_count == PAGES
         await together(*(partial(patch, channel) for channel in range(1, threads + 1)))
         for page in range(PAGES):
@@ -272,7 +272,7 @@ async def test_reset_is_refused_under_load_and_disturbs_nothing(open_device: Ope
         assert [(loop.errors, loop.torn_pages) for loop in loops] == [(0, 0)] * 2
         device.release()
         device.reset()
-        assert device.request_counts().write.ios == 0
+        assert device.statistics.request_counts().write.ios == 0
 
 
 async def test_reset_waits_for_no_request_and_none_gets_into_what_it_takes_away(open_device: OpenDevice) -> None:

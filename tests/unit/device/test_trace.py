@@ -15,8 +15,9 @@ from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.device.trace import RequestTrace
 
 PAGE = 4096
@@ -88,7 +89,7 @@ async def test_trace_that_cannot_be_written_ends_and_harms_no_request(traced_dev
         for number in range(1000):
             await device.write(0, bytes([number % 256]) * PAGE, is_async=True)
         assert read(device, 0, PAGE) == bytes([999 % 256]) * PAGE
-        assert device.io_stat().failed_writes == 0
+        assert device.statistics.io_stat().failed_writes == 0
 
 
 async def test_trace_is_written_while_requests_go_on(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_writes_that_wait_for_descriptors_are_all_done_in_their_order(
             assert ended == sorted(ended, reverse=True)
             await trio.lowlevel.checkpoint()
         assert read(device, 0, 20 * PAGE) == source
-        statistics = device.stream_statistics()
+        statistics = device.statistics.streams()
         assert (statistics.managed_pages, statistics.fallback_pages) == (20, 0)
 
 
@@ -97,11 +97,11 @@ async def test_waiting_writes_go_on_when_they_want_no_managed_stream_any_more(
         writes = [Begun(device, page, source[page * PAGE : (page + 1) * PAGE]) for page in range(8)]
         for write in writes:
             write.go_on()
-        device.set_policy(StreamPolicy.PERCPU)
+        device.settings.set_policy(StreamPolicy.PERCPU)
         for write in writes:
             await write.wait()
         assert read(device, 0, 8 * PAGE) == source
-        assert device.stream_statistics().percpu_pages > 0
+        assert device.statistics.streams().percpu_pages > 0
 
 
 @pytest.mark.parametrize("when_full", ["wait", "fallback"])
@@ -112,7 +112,7 @@ async def test_write_that_finds_the_queue_full_waits_or_falls_back(
     async with open_device(64, accelerator=f"poc,queue_depth=4,page_ns=1000,when_full={when_full}") as device:
         await Begun(device, 0, source).wait()
         assert read(device, 0, len(source)) == source
-        statistics = device.stream_statistics()
+        statistics = device.statistics.streams()
         assert statistics.managed_pages + statistics.fallback_pages == 30
         assert (statistics.fallback_pages == 0) is (when_full == "wait")
 
@@ -127,12 +127,12 @@ async def test_waiting_writes_are_done_in_software_when_the_device_goes(
         writes = [Begun(device, page, source[page * PAGE : (page + 1) * PAGE]) for page in range(20)]
         for write in writes:
             write.go_on()
-        assert device.accelerator is not None
-        device.accelerator.set("state", "offline")
+        assert device.settings.accelerator is not None
+        device.settings.accelerator.set("state", "offline")
         for write in writes:
             assert await write.wait() == PAGE
         assert read(device, 0, 20 * PAGE) == source
-        assert device.stream_statistics().fallback_pages == 18
+        assert device.statistics.streams().fallback_pages == 18
 
 
 async def test_write_over_the_memory_limit_fails_once_with_its_error(open_device: OpenDevice) -> None:
@@ -140,9 +140,9 @@ async def test_write_over_the_memory_limit_fails_once_with_its_error(open_device
     async with open_device(64, accelerator="qpace", mem_limit_pages=8) as device:
         with pytest.raises(MemoryLimitReached):
             await Begun(device, 0, noise).wait()
-        assert device.io_stat().failed_writes == 1
+        assert device.statistics.io_stat().failed_writes == 1
         assert device.disk.in_flight == 0
-        assert device.stream_statistics().inflight == 0
+        assert device.statistics.streams().inflight == 0
 
 
 async def test_write_that_a_slow_codec_would_take_long_for_leaves_turns_to_others(
@@ -196,7 +196,7 @@ async def test_stalled_large_writes_go_on_when_descriptors_are_free_again(
         for write in writes:
             assert await write.wait() == len(source)
         assert read(device, 0, 1024 * PAGE) == 4 * source
-        statistics = device.stream_statistics()
+        statistics = device.statistics.streams()
         assert (statistics.managed_pages, statistics.fallback_pages) == (1024, 0)
 
 
@@ -210,12 +210,12 @@ async def test_stalled_large_writes_are_done_in_software_when_the_device_goes(
         for write in writes:
             write.go_on()
             assert write.outcome == Outcome.BEGUN
-        assert device.accelerator is not None
-        device.accelerator.set("state", "offline")
+        assert device.settings.accelerator is not None
+        device.settings.accelerator.set("state", "offline")
         for write in writes:
             assert await write.wait() == len(source)
         assert read(device, 0, 1024 * PAGE) == 4 * source
-        assert device.stream_statistics().fallback_pages == 1024 - 8
+        assert device.statistics.streams().fallback_pages == 1024 - 8
 
 
 async def test_large_write_over_the_memory_limit_fails_once_and_lets_the_next_one_pass(
@@ -227,8 +227,8 @@ async def test_large_write_over_the_memory_limit_fails_once_and_lets_the_next_on
         with pytest.raises(MemoryLimitReached):
             await failing.wait()
         assert await passing.wait() == 256 * PAGE
-        assert device.io_stat().failed_writes == 1
-        assert device.stream_statistics().inflight == 0
+        assert device.statistics.io_stat().failed_writes == 1
+        assert device.statistics.streams().inflight == 0
 
 
 async def test_cancelled_large_write_is_stored_all_the_same(open_device: OpenDevice, compressible_pages: Pages) -> None:
@@ -245,8 +245,8 @@ async def test_offline_device_still_takes_every_page(open_device: OpenDevice, co
     source = compressible_pages(6)
     before = threading.active_count()
     async with open_device(16, accelerator="poc,when_full=wait") as device:
-        assert device.accelerator is not None
-        device.accelerator.set("state", "offline")
+        assert device.settings.accelerator is not None
+        device.settings.accelerator.set("state", "offline")
         assert await Begun(device, 0, source).wait() == len(source)
         assert read(device, 0, len(source)) == source
     assert threading.active_count() == before

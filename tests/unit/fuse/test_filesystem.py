@@ -165,7 +165,7 @@ async def test_open_flags_choose_the_stream_without_receivers(open_device: OpenD
         filesystem = filesystem_of(device)
         handle = await open_file(filesystem, "zram0", flags=flags)
         await filesystem.write(handle, 0, os.urandom(PAGE_SIZE))
-        assert getattr(device.stream_statistics(), kind) == 1
+        assert getattr(device.statistics.streams(), kind) == 1
 
 
 async def test_store_waits_for_a_notification_only_if_it_changes_files() -> None:

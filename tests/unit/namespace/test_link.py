@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
-from zramfs.device.device import DeviceConfig, ZramDevice
+from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
 from zramfs.device.serving import BioServer
+from zramfs.device.settings import DeviceConfig
 from zramfs.errors import CommandFailed, DeviceBusy, LiesOnOwnMount, ZramError
 from zramfs.namespace import link as link_module
 from zramfs.namespace.link import KeeperLink, NotOurKeeper

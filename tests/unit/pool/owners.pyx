@@ -68,6 +68,7 @@ cdef class Owners:
 
     cdef uint64_t begin_write(self, uint64_t page, uint32_t size_bytes, uint8_t stamp) noexcept nogil:
         cdef uint64_t handle = self.pool.allocate(size_bytes, page)
+        self.pool.note_peak()
         memset(self.pool.payload(handle), stamp, size_bytes)
         return handle
 
