@@ -45,6 +45,7 @@ _COMPACT_SLICE_OBJECTS: Final = 512
 """Objects moved before others have their turn: about 0.2 ms."""
 
 _MAX_DISKSIZE: Final = 1 << 60
+"""Bytes. The tables of a larger one cannot be had anyway; up to here all numbers of it fit."""
 
 
 @dataclass(slots=True)
@@ -153,7 +154,7 @@ class ZramDevice:
             raise DeviceBusy(f"{self.name} is initialised already")
         if self._post_processing.locked():
             raise DeviceBusy(f"{self.name} is being given a backing device")
-        if not 0 < disksize <= _MAX_DISKSIZE:
+        if disksize <= 0:
             raise InvalidValue(f"{disksize} is not a size for {self.name}")
         table = self._make_table(round_up_to_page(disksize) // PAGE_SIZE)
         zcomp, codecs = self._activate_algorithms()
@@ -165,6 +166,8 @@ class ZramDevice:
         self._nursery.start_soon(self._report_limit, table, name=f"{self.name} mem_limit")
 
     def _make_table(self, page_count: int) -> SlotTable:
+        if page_count > _MAX_DISKSIZE // PAGE_SIZE:
+            raise _NoAddressSpace(f"{self.name}: no address space for the tables of {page_count} pages")
         try:
             return SlotTable(
                 page_count,
