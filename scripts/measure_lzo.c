@@ -2,7 +2,8 @@
  * Measures our LZO beside liblzo2's: µs a page both ways, medians of 11 rounds in which each has its turn.
  *
  *   gcc -O2 -Izramfs/codec -o /tmp/measure_lzo scripts/measure_lzo.c zramfs/codec/lzo_*_page.c -l:liblzo2.so.2
- *   /tmp/measure_lzo FILE    the first 8192 pages of FILE, e.g. of programs, one behind the other
+ *   head -qc 256K /usr/bin/* | head -c 32M > /tmp/programs
+ *   /tmp/measure_lzo /tmp/programs    the first 8192 pages of a file
  */
 
 #include "lzo_page.h"

@@ -126,6 +126,24 @@ def test_script_that_names_the_kernels_default_algorithm_gets_it(mount: Mount) -
     assert done.stdout.splitlines()[1].startswith("[lzo-rle] lzo lz4 ")
 
 
+def test_script_that_knows_only_sysfs_swaps_on_the_kernels_default_algorithm(mount: Mount) -> None:
+    script = """
+        set -e
+        echo -n lzo-rle > /sys/block/zram0/comp_algorithm
+        echo -n 67108864 > /sys/block/zram0/disksize
+        mkswap -q /dev/zram0
+        swapon -p 100 /dev/zram0
+        grep zram /proc/swaps
+        zramctl --noheadings --output ALGORITHM,MOUNTPOINT /dev/zram0
+        swapoff /dev/zram0
+        grep -c zram /proc/swaps || true
+    """
+    done = run_in(mount(size=None), script)
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["/dev/zram0", "partition", "65532", "0", "100"], ["lzo-rle", "[SWAP]"], ["0"],
+    ], done.stderr  # fmt: skip
+
+
 def test_script_that_loops_over_devices(mount: Mount) -> None:
     script = """
         set -e

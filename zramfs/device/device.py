@@ -24,6 +24,7 @@ from zramfs.units import PAGE_SIZE, BytesLike, round_up_to_page
 from zramfs.zcomp.zcomp import PercpuStream, Zcomp
 
 _MAX_DISKSIZE: Final = 1 << 60
+"""Bytes. The tables of a larger one cannot be had anyway; up to here all numbers of it fit."""
 
 
 class ZramDevice:
@@ -86,7 +87,7 @@ class ZramDevice:
             raise DeviceBusy(f"{self.name} is initialised already")
         if self.upkeep.is_running:
             raise DeviceBusy(f"{self.name} is being given a backing device")
-        if not 0 < disksize <= _MAX_DISKSIZE:
+        if disksize <= 0:
             raise InvalidValue(f"{disksize} is not a size for {self.name}")
         table = self._make_table(round_up_to_page(disksize) // PAGE_SIZE)
         zcomp, codecs = self._activate_algorithms()
@@ -98,6 +99,8 @@ class ZramDevice:
         self._nursery.start_soon(self.settings.report_limit, table, name=f"{self.name} mem_limit")
 
     def _make_table(self, page_count: int) -> SlotTable:
+        if page_count > _MAX_DISKSIZE // PAGE_SIZE:
+            raise _NoAddressSpace(f"{self.name}: no address space for the tables of {page_count} pages")
         try:
             return SlotTable(
                 page_count,

@@ -89,7 +89,7 @@ async def test_disksize_is_rounded_up_to_a_page(nursery: trio.Nursery) -> None:
     device.close()
 
 
-@pytest.mark.parametrize("disksize", [0, -1, 1 << 61])
+@pytest.mark.parametrize("disksize", [0, -1])
 async def test_a_size_that_is_none_is_refused(nursery: trio.Nursery, disksize: int) -> None:
     device = uninitialised(nursery)
     with pytest.raises(InvalidValue, match="is not a size for zram7"):
@@ -97,10 +97,11 @@ async def test_a_size_that_is_none_is_refused(nursery: trio.Nursery, disksize: i
     assert not device.is_initialised
 
 
-async def test_a_size_beyond_the_address_space_is_refused(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("disksize", [1 << 60, (1 << 60) + 1, (1 << 64) - 1])
+async def test_a_size_beyond_the_address_space_is_refused(nursery: trio.Nursery, disksize: int) -> None:
     device = uninitialised(nursery)
     with pytest.raises(ZramError, match="address space") as caught:
-        device.initialise(1 << 60)
+        device.initialise(disksize)
     assert caught.value.errno == errno.ENOMEM
     assert not device.is_initialised
 
