@@ -23,9 +23,7 @@ from zramfs.device.lineage import OwnMount
 from zramfs.device.recompression import Recompression, recompress
 from zramfs.device.serving import BioServer
 from zramfs.device.statistics import (
-    IoStat,
     LimitStat,
-    MmStat,
     RequestCounts,
     latencies,
     request_counts,
@@ -34,6 +32,7 @@ from zramfs.device.statistics import (
 from zramfs.device.trace import RequestTrace
 from zramfs.device.writeback import Selection, Writeback
 from zramfs.errors import DeviceBusy, Interrupted, InvalidValue, NotInitialised, NotSupported, ReadOnlyDevice, ZramError
+from zramfs.kernel_stats import IoStat, MmStat
 from zramfs.latencies import Latencies
 from zramfs.units import PAGE_SIZE, BytesLike, format_bytes, round_up_to_page
 from zramfs.zcomp.statistics import StreamStatistics

@@ -19,8 +19,8 @@ from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import AlgorithmParams, Backend, BackendParams, StreamPolicy
 from zramfs.device.device import DeviceConfig, ZramDevice
 from zramfs.device.serving import BioServer
-from zramfs.device.statistics import MmStat
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, MemoryLimitReached, NotInitialised, ZramError
+from zramfs.kernel_stats import MmStat
 
 PAGE = 4096
 MIB = 1 << 20
