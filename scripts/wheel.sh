@@ -21,4 +21,5 @@ for wheel in build/wheel/*.whl; do
         2>build/repair.log ||
         { cat build/repair.log; exit 1; }
 done
+python scripts/wheel_licences.py dist/*.whl
 ls -l dist

@@ -1,10 +1,14 @@
 """What `make wheel` has made: installed in a fresh environment without a compiler, mounted with. `make try-wheel`."""
 
+import csv
 import os
 import subprocess
 import tarfile
 import venv
 import zipfile
+from base64 import urlsafe_b64encode
+from email.parser import BytesParser
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -43,10 +47,33 @@ def test_wheel_has_no_sources_and_its_libraries() -> None:
     names = zipfile.ZipFile(the_only("zramfs-*.whl")).namelist()
     assert not [name for name in names if name.endswith((".c", ".h", ".pyx"))]
     assert [name for name in names if name.endswith("/py.typed")]
-    libraries = {name.rpartition("/")[2].partition("-")[0] for name in names if ".libs/" in name}
+    libraries = {
+        name.rpartition("/")[2].partition("-")[0] for name in names if name.partition("/")[0].endswith(".libs")
+    }
     assert {"liblz4", "libzstd", "libdeflate"} <= libraries
     assert "libfuse3" not in libraries
     assert "zramfs/manual/prose/zramfs.md" in names
+
+
+@pytest.mark.parametrize("wheel", ["zramfs-*.whl", "pyfuse3-*.whl"])
+def test_each_library_in_a_wheel_has_its_licence(wheel: str) -> None:
+    archive = zipfile.ZipFile(the_only(wheel))
+    (dist_info,) = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+    told = BytesParser().parsebytes(archive.read(f"{dist_info}/METADATA")).get_all("License-File", [])
+    for library in [name for name in archive.namelist() if name.partition("/")[0].endswith(".libs")]:
+        assert f"{library}.txt" in told
+        assert "opyright" in archive.read(f"{dist_info}/licenses/{library}.txt").decode()
+
+
+@pytest.mark.parametrize("wheel", ["zramfs-*.whl", "pyfuse3-*.whl"])
+def test_record_has_every_file_as_it_is(wheel: str) -> None:
+    archive = zipfile.ZipFile(the_only(wheel))
+    (record,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+    listed = {name: (digest, size) for name, digest, size in csv.reader(archive.read(record).decode().splitlines())}
+    assert listed.pop(record) == ("", "")
+    contents = {name: archive.read(name) for name in archive.namelist() if name != record and name[-1] != "/"}
+    digests = {name: urlsafe_b64encode(sha256(each).digest()).decode().rstrip("=") for name, each in contents.items()}
+    assert listed == {name: (f"sha256={digests[name]}", str(len(each))) for name, each in contents.items()}
 
 
 def test_wheel_is_small_and_for_this_libc_or_a_newer_one() -> None:

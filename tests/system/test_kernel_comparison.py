@@ -20,8 +20,8 @@ from zramfs.block.layer import BlockLayer
 from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
 from zramfs.device.settings import DeviceConfig
-from zramfs.device.statistics import MmStat
 from zramfs.errors import MemoryLimitReached
+from zramfs.kernel_stats import MmStat
 
 PAGES = 8192
 COUNT = int(os.environ.get("ZRAMFS_TEST_PAGES", "400"))

@@ -160,6 +160,25 @@ def test_nothing_is_left_of_a_run_of_which_one_is_killed(whom: str, after_s: flo
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("is_root_needed", [False, True])
+def test_nothing_is_left_if_run_and_keeper_are_killed_together(tmp_path: Path, *, is_root_needed: bool) -> None:
+    """They are stopped first: neither can do the other's work. `place` looks what is left."""
+    attach = f"{ZRAMFS} loop attach $ZRAMFS_DIR > {tmp_path}/loop && " if is_root_needed else ""
+    script = f"{attach}(setsid sleep 600 &); sleep 600 <$ZRAMFS_FILE & touch {tmp_path}/begun; wait"
+    run = subprocess.Popen([ZRAMFS, "run", "--size", "1M", "--", "sh", "-c", script])
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    together = [run.pid, *children(run.pid)]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in together:
+            os.kill(pid, number)
+    run.wait(60)
+    if is_root_needed:
+        loop = (tmp_path / "loop").read_text().strip()
+        wait_until_nothing_is_left(Path(os.environ["TMPDIR"]))
+        assert subprocess.run(["losetup", loop], capture_output=True, check=False).returncode == 1
+
+
 def kill(run_pid: int, whom: str) -> None:
     keepers = children(run_pid)
     started = [child for keeper in keepers for child in children(keeper)]

@@ -1,28 +1,20 @@
 """What a mount tells of itself, read from its files: what `status --json` prints, and `top` and `metrics` use."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from zramfs.cli.loop import loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.foreign import printable
+from zramfs.kernel_stats import IoStat, MmStat
 from zramfs.latencies import OPERATIONS, Latencies, parse_latencies
 from zramfs.mountinfo import read_mounts
 from zramfs.units import SECTOR_SIZE
 
-_MM_STAT: Final = (
-    "orig_data_size",
-    "compr_data_size",
-    "mem_used_total",
-    "mem_limit",
-    "mem_used_max",
-    "same_pages",
-    "pages_compacted",
-    "huge_pages",
-    "huge_pages_since",
-)
-_IO_STAT: Final = ("failed_reads", "failed_writes", "notify_free")
+_MM_STAT: Final = tuple(field.name for field in fields(MmStat))
+_IO_STAT: Final = tuple(field.name for field in fields(IoStat))
 _ACCEL_SETTINGS: Final = ("profile", "queue_depth")
 _BD_STAT: Final = ("bd_count", "bd_reads", "bd_writes")
 _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
@@ -107,12 +99,12 @@ def _latencies_told(told: Mapping[str, Any]) -> Latencies:
 
 def _read_requests(stat: str) -> dict[str, Any]:
     """Read the block layer's `stat`: bytes, and how many are in flight now."""
-    fields = [int(field) for field in stat.split()]
+    numbers = [int(number) for number in stat.split()]
     counts = {
-        operation: {"ios": fields[ios], "bytes": fields[sectors] * SECTOR_SIZE, "time_ms": fields[time_ms]}
+        operation: {"ios": numbers[ios], "bytes": numbers[sectors] * SECTOR_SIZE, "time_ms": numbers[time_ms]}
         for operation, (ios, sectors, time_ms) in _STAT_FIELDS.items()
     }
-    return {**counts, "in_flight": fields[_IN_FLIGHT_FIELD], "busy_ms": fields[_BUSY_MS_FIELD]}
+    return {**counts, "in_flight": numbers[_IN_FLIGHT_FIELD], "busy_ms": numbers[_BUSY_MS_FIELD]}
 
 
 def _read_latency(latency_stat: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """`zramfs run`: a mount that lives exactly as long as a command.
 
 The front, which the user started, has a keeper run the command, and the keeper starts the daemon. Each of the three
-outlives the SIGKILL of another one, and takes away what that one would have: front and keeper end the command and its
-processes, and the daemon ends with the keeper.
+outlives the SIGKILL of the others, and takes away what those would have: front and keeper end the command and its
+processes, which are below them; the daemon ends with the keeper, and finds the processes by their environment.
 """
 
 import os
@@ -38,6 +38,8 @@ _DAEMON_END_S: Final = 12.0
 """How long a daemon may take for its end: a signal ends it within 10 s."""
 
 _MOST_NAMED: Final = 5
+
+_FOLDER_VARIABLE: Final = "ZRAMFS_DIR"
 
 
 @click.command(
@@ -79,7 +81,7 @@ def _keep(
     kernel.adopt_orphans()
     place = request.mountpoint
     with complained_about(), _folder(place), _mounted(request, log_to, leash_fd) as serving:
-        environment = os.environ | {"ZRAMFS_DIR": str(place), "ZRAMFS_FILE": str(place / "zram0")}
+        environment = os.environ | {_FOLDER_VARIABLE: str(place), "ZRAMFS_FILE": str(place / "zram0")}
         pid = processes.start(command, environment, signal_mask, report_fd)
         os.setsid()
         return _await_end(pid, leash_fd, serving)
@@ -118,12 +120,16 @@ def _mounted(request: daemon.MountRequest, log_to: str | None, leash_fd: int) ->
 def _serve(
     serve: Callable[[Callable[[], None]], None], keeper: Parent, place: Path, on_ready: Callable[[], None]
 ) -> None:
-    """Be the daemon; remove the folder if nobody else does."""
+    """Be the daemon; end the command's processes, and remove the folder, if nobody else does.
+
+    They are not below us. But nobody else has the folder's random name in the environment.
+    """
     try:
         serve(on_ready)
     finally:
         if keeper.has_ended:
-            shutil.rmtree(place, ignore_errors=True)
+            processes.end_marked(f"{_FOLDER_VARIABLE}={place}")
+            _take_away(place)
 
 
 def _await_end(pid: int, leash_fd: int, serving: DaemonProcess) -> int:

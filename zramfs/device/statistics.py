@@ -8,6 +8,7 @@ from zramfs.block.disk import Disk
 from zramfs.block.request import OPERATIONS
 from zramfs.device.settings import DeviceSettings
 from zramfs.errors import NotSupported
+from zramfs.kernel_stats import IoStat, MmStat
 from zramfs.latencies import Latencies
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.statistics import StreamStatistics
@@ -19,30 +20,6 @@ _LATENCIES: Final = {"read": "read", "write": "write", "discard": "punch"}
 
 _LARGEST_ZSPAGE_PAGES: Final = 8
 """What the pool may have to grow by for the next page (ZS_MAX_PAGES_PER_ZSPAGE)."""
-
-
-@dataclass(frozen=True, slots=True)
-class MmStat:
-    """`mm_stat`: bytes, but for the last four, which count pages. Names are the kernel's."""
-
-    orig_data_size: int
-    compr_data_size: int
-    mem_used_total: int
-    mem_limit: int
-    mem_used_max: int
-    same_pages: int
-    pages_compacted: int
-    huge_pages: int
-    huge_pages_since: int
-
-
-@dataclass(frozen=True, slots=True)
-class IoStat:
-    """`io_stat`: requests that failed, and pages freed by discards."""
-
-    failed_reads: int
-    failed_writes: int
-    notify_free: int
 
 
 @dataclass(frozen=True, slots=True)

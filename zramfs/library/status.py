@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from zramfs.kernel_stats import IoStat, MmStat
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -23,30 +25,6 @@ class DaemonStatus:
     request_bytes: int
     request_limit_bytes: int
     transport: Numbers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MmStat:
-    """The kernel's mm_stat: sizes in bytes, counts in pages of 4096 bytes."""
-
-    orig_data_size: int
-    compr_data_size: int
-    mem_used_total: int
-    mem_limit: int
-    mem_used_max: int
-    same_pages: int
-    pages_compacted: int
-    huge_pages: int
-    huge_pages_since: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IoStat:
-    """The kernel's io_stat: requests that failed, and pages that a discard or swap has freed."""
-
-    failed_reads: int
-    failed_writes: int
-    notify_free: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,38 @@ def end_descendants(is_in_vain: Callable[[], bool], *, spared: Collection[int] =
     return True
 
 
+def end_marked(mark: str) -> None:
+    """Kill all processes whose environment began with `mark` (`NAME=value`), for whoever is none of their ancestors.
+
+    A process hands it on to those that it starts, unless it gives them another environment. Those of other users are
+    left alone where /proc does not tell us theirs. Some may be beyond a signal: they are waited for no longer than 3 s.
+    """
+    ends_at = time.monotonic() + _PATIENCE_S
+    while _kill_marked(os.fsencode(mark)) and time.monotonic() < ends_at:
+        time.sleep(_FIRST_PAUSE_S)
+
+
+def _kill_marked(mark: bytes) -> bool:
+    """Kill those that there are; whether there were any, which may have started others meanwhile."""
+    is_found = False
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended, or is not ours to see
+                is_found |= _kill_if_marked(int(entry.name), mark)
+    return is_found
+
+
+def _kill_if_marked(pid: int, mark: bytes) -> bool:
+    process_fd = os.pidfd_open(pid)  # before its environment is read: the number may be another's by then
+    try:
+        is_marked = mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        if is_marked:
+            signal.pidfd_send_signal(process_fd, signal.SIGKILL)
+    finally:
+        os.close(process_fd)
+    return is_marked
+
+
 def _end_some(children: Collection[int]) -> bool:
     """Kill children, and reap those that have ended; whether there are any of these."""
     for pid in children:

@@ -20,8 +20,8 @@ from zramfs.contracts import AlgorithmParams, Backend, BackendParams, StreamPoli
 from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
 from zramfs.device.settings import DeviceConfig
-from zramfs.device.statistics import MmStat
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue, MemoryLimitReached, NotInitialised, ZramError
+from zramfs.kernel_stats import MmStat
 
 PAGE = 4096
 MIB = 1 << 20

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -102,6 +104,21 @@ def test_all_children_are_ended() -> None:
         return processes.end_descendants(lambda: True)
 
     assert errand.do(end_one, within_s=30) is True
+
+
+def test_processes_are_ended_by_what_is_in_their_environment() -> None:
+    marked, other = (
+        subprocess.Popen(["sleep", "600"], env={"ZRAMFS_DIR": value, "PATH": os.environ["PATH"]})
+        for value in ("/places/zramfs-1", "/places/zramfs-12")
+    )
+    try:
+        processes.end_marked("ZRAMFS_DIR=/places/zramfs-1")
+        assert marked.wait(30) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (marked, other):
+            process.kill()
+            process.wait()
 
 
 def test_error_numbers_survive() -> None:
