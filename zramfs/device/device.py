@@ -100,7 +100,8 @@ class ZramDevice:
 
     def _make_table(self, page_count: int) -> SlotTable:
         if page_count > _MAX_DISKSIZE // PAGE_SIZE:
-            raise _NoAddressSpace(f"{self.name}: no address space for the tables of {page_count} pages")
+            size_bytes = page_count * PAGE_SIZE
+            raise _NoAddressSpace(f"{self.name}: there is no address space for the tables of {size_bytes} bytes")
         try:
             return SlotTable(
                 page_count,
