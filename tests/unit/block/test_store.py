@@ -14,6 +14,7 @@ from zramfs.errors import MemoryLimitReached
 PAGE = 4096
 ZEROS, PATTERN = bytes(PAGE), b"12345678" * (PAGE // 8)
 SMALL, HUGE = os.urandom(1000) + bytes(PAGE - 1000), os.urandom(PAGE)
+NAMES = {ZEROS: "zeros", PATTERN: "pattern", SMALL: "small", HUGE: "huge"}
 OBJECTS = {ZEROS: 0, PATTERN: 0, SMALL: 1, HUGE: 1}
 
 
@@ -35,7 +36,7 @@ def read(disk: Disk, page: int = 0) -> bytes:
     return bytes(out)
 
 
-@pytest.mark.parametrize(("old", "new"), list(product(OBJECTS, OBJECTS)), ids=lambda page: page[:4].hex())
+@pytest.mark.parametrize(("old", "new"), list(product(OBJECTS, OBJECTS)), ids=lambda page: NAMES[page])
 def test_new_page_takes_the_place_of_the_old_one(disk: Disk, old: bytes, new: bytes) -> None:
     write(disk, old)
     assert disk.table.object_count == OBJECTS[old]
@@ -51,7 +52,7 @@ def test_same_filled_pages_take_no_memory(disk: Disk) -> None:
     assert (disk.table.same_pages, disk.table.used_pages) == (100, 0)
 
 
-@pytest.mark.parametrize(("data", "huge"), [(HUGE, 5), (SMALL, 0)])
+@pytest.mark.parametrize(("data", "huge"), [(HUGE, 5), (SMALL, 0)], ids=["huge", "small"])
 def test_pages_that_do_not_shrink_are_kept_as_they_are(disk: Disk, data: bytes, huge: int) -> None:
     for page in range(5):
         write(disk, data, page)
