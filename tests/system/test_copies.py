@@ -19,7 +19,7 @@ PAGE = 4096
 FOLDERS = ("sys/block", "sys/fs", "sys/kernel")
 """Without sys/class: to read hot_add makes a device."""
 
-CHANGE = {"rss_bytes", "transport"}
+CHANGE = {"rss_bytes", "transport", "report"}
 """Names of files whose numbers change."""
 
 DIGITS = re.compile(rb"\d+")

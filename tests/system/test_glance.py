@@ -117,10 +117,8 @@ def test_json_has_what_scripts_look_for(mount: Mount) -> None:
 def test_a_full_limit_is_in_the_table_and_once_in_the_log(mount: Mount) -> None:
     mounted = mount("--mem-limit", "1M", size="16M")
     assert fill_to_the_limit(mounted) > 10
-    assert (
-        rows("-o", "NAME,STATE,LIMIT-HITS")[[row[0] for row in rows("-o", "NAME")].index(str(mounted.file))][1]
-        == "full"
-    )
+    states = {row[0]: row[1] for row in rows("-o", "NAME,STATE,LIMIT-HITS")}
+    assert states[str(mounted.file)] == "full"
     assert "mem_limit is full" in zramfs("status", mounted.path).stdout
     assert mounted.log.read_text().count("mem_limit (1M) is reached") == 1
     mounted.attribute("mem_limit").write_text("2M")

@@ -41,7 +41,7 @@ def test_mount_lets_go_of_its_callers_pipe(tmp_path: Path) -> None:
         (["{tmp}/file"], 1, "not a directory"),
         (["{tmp}/empty", "--size", "1X"], 2, "'1X' is not a size"),
         (["{tmp}/empty", "--size", "0"], 2, "0 is no size"),
-        (["{tmp}/empty", "--size", "2E"], 1, "not a size for zram0"),
+        (["{tmp}/empty", "--size", "2E"], 1, "zram0: there is no address space"),
         (["{tmp}/empty", "--algorithm", "nope"], 2, "no algorithm 'nope'"),
         (["{tmp}/empty", "--accel", "nope"], 2, "no accelerator profile 'nope'"),
         (["{tmp}/empty", "--accel", "ideal,queue_depth=0"], 2, "queue_depth: it must be 1 to"),
