@@ -85,8 +85,6 @@ def test_swap_of_a_dead_daemon_ends_and_what_is_lost_is_said(mount: Mount, swap_
         assert _used_bytes(loop) > 8 * MIB
         kill_with_its_fusermount(mounted)
         off = zramfs("swap", "off", mounted.path)
-        if "Cannot allocate memory" in off.stderr:
-            pytest.skip("the memory cgroup had no room for what came back")
         assert off.returncode == 0, off.stderr
         assert f"swapped out to {loop} are lost" in off.stderr
         assert off.stderr.count("\n") == 1
