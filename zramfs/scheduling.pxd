@@ -1,7 +1,5 @@
 # How threads share CPUs with those who wait for them.
 
-from libc.stdint cimport int64_t
-
 cdef extern from * nogil:
     """
     #ifndef ZRAMFS_SCHEDULING
@@ -12,7 +10,6 @@ cdef extern from * nogil:
     #include <sched.h>
     #include <stdint.h>
     #include <sys/syscall.h>
-    #include <time.h>
     #include <unistd.h>
 
     struct zramfs_sched_attr {
@@ -32,17 +29,8 @@ cdef extern from * nogil:
         }
     }
 
-    static inline void zramfs_run_on(int cpu) {
-        cpu_set_t cpus;
-        CPU_ZERO(&cpus);
-        CPU_SET(cpu, &cpus);
-        sched_setaffinity(0, sizeof cpus, &cpus);
-    }
-
-    static inline int64_t zramfs_thread_ns(void) {
-        struct timespec ran;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);
-        return ran.tv_sec * 1000000000LL + ran.tv_nsec;
+    static inline void zramfs_run_on(const cpu_set_t *cpus) {
+        sched_setaffinity(0, sizeof *cpus, cpus);
     }
     #endif
     """
@@ -51,5 +39,8 @@ cdef extern from * nogil:
     # flood of 1M writes, with slices of 3, 12 and 100 ms for the crew and the engines: p99 187, 82 and 60 µs; the
     # flood's own 20, 28 and 70 ms, because a run waits for its engine's turn (medians of 7 interleaved rounds).
     void take_long_slices "zramfs_take_long_slices"()
-    void run_on "zramfs_run_on"(int cpu)
-    int64_t thread_ns "zramfs_thread_ns"()     # of CPU time that this thread has had
+    ctypedef struct cpu_set_t:
+        pass
+    void CPU_ZERO(cpu_set_t *cpus)
+    void CPU_SET(int cpu, cpu_set_t *cpus)
+    void run_on "zramfs_run_on"(const cpu_set_t *cpus)    # and nowhere else, this thread

@@ -70,7 +70,7 @@ _OPTIONS: Final = (
         type=click.IntRange(0, 10_000),
         default=50,
         show_default=True,
-        help="How long to poll for the next request before sleeping; 0 to sleep at once.",
+        help="How long to poll /dev/fuse for the next request before sleeping; 0 to sleep at once.",
     ),
     click.option(
         "--allow-other", is_flag=True, help="Let other users read the statistics; the block files stay their owner's."

@@ -1,6 +1,6 @@
 # The receiver of /dev/fuse.
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from zramfs.receive.buffers cimport Buffer, BufferPool
 from zramfs.receive.handover cimport Origin
@@ -15,6 +15,7 @@ cdef class DevReceiver(Receiver):
     cdef readonly BufferPool pool
     cdef DevOrigin dev
     cdef Buffer *buffer             # for the next request; NULL: one is to be taken from the pool
+    cdef int64_t busy_poll_ns       # how long to poll for the next request before sleeping
     cdef bint pays                  # polling for the next request does
     cdef bint has_requests          # one came since the last sleep
     cdef bint was_out_of_memory

@@ -78,8 +78,8 @@ cdef class DevReceiver(Receiver):
             memory=memory,
             kept=KeptWrites(),
             channel=channel,
-            busy_poll_us=busy_poll_us,
         )
+        self.busy_poll_ns = busy_poll_us * 1000
         self.pool = BufferPool()
         self.dev.fd = fd
         self.dev.origin.reply = reply_to_handed_over
@@ -242,7 +242,7 @@ cdef class DevReceiver(Receiver):
         if self.have_slice(now_ns):
             return
         if self.spin_ends_ns == 0:
-            self.spin_ends_ns = self.spin_end(now_ns, self.pays)
+            self.spin_ends_ns = self.spin_end(now_ns, self.busy_poll_ns if self.pays else 0)
         if now_ns < self.spin_ends_ns:
             sched_yield()
         else:

@@ -1,53 +1,48 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The rule by which the threads of queues run at home, on the CPU of their queue, or away on one that is idle.
+"""The rule by which the threads of queues run at home, on the CPU of their queue, or roam: the scheduler places them.
 
-At home a thread answers on the caller's CPU: best for callers that wait, for several of them, and beside a flood. A single
-caller that does not wait, and keeps its queue deep, is slowed by that: it shares its CPU with its own requests. So its
-queue's thread goes to an idle CPU of which no other caller uses the queue, until one does.
+At home a thread answers on the caller's CPU: best for callers that wait, for several of them, and beside a flood. A caller
+that does not wait, and keeps its queue deep, is slowed by that: it shares its CPU with its own requests. While it is the
+mount's only one, its queue's thread roams, and the scheduler, which knows the idle CPUs, wakes it on one of them.
 """
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
-from zramfs.atomic cimport exchange_int, peek_i64, peek_u32, poke_i64, poke_int, poke_u32
-from zramfs.scheduling cimport run_on, thread_ns
+from zramfs.atomic cimport peek_i64, peek_u32, poke_i64, poke_u32
+from zramfs.scheduling cimport CPU_SET, CPU_ZERO, cpu_set_t, run_on
 
 cdef enum:
     WINDOW_NS = 1000000         # is long enough for a dozen requests of 4 KiB at the least, and short beside a flood's life
     FEWEST = 16                 # requests in a window, for it to say something
     DEEP_WINDOWS = 2            # in a row, until a thread leaves home
-    # A thread whose excursion was in vain stays for a while: a move costs some 10 µs, and a CPU that others use as well, or
-    # a caller that waits after all, is still so in the next window.
-    SHALLOW_STAY_NS = 5000000
-    CROWDED_STAY_NS = 50000000
-    TEST_NS = 3000000           # a CPU is kept awake so long to see whether it is idle,
-    TESTS = 2                   # and so many at a time
+    # A thread that roams keeps up with its caller, so its requests come one by one, as those of a caller that waits.
+    # It comes home to see which of the two it is.
+    ROAMS_NS = 20000000
+    STAYS_NS = 5000000          # at home, where another caller was
 
 
 cdef class Placement:
-    """The seats of the queues on `homes`: each queue's CPU, or -1 where this process may not run there.
+    """The seats of the queues on `homes`: each queue's CPU, or -1 where this process may not run there."""
 
-    `awake` tells idle CPUs; without it nobody leaves home.
-    """
-
-    def __cinit__(self, homes, *args, **kwargs):
+    def __cinit__(self, homes):
         self.count = len(homes)
         self.seats = <Seat *>calloc(max(self.count, 1), sizeof(Seat))
         if self.seats == NULL:
             raise MemoryError
 
-    def __init__(self, homes, Awake awake):
-        self.awake = awake
+    def __init__(self, homes):
+        self.has_choice = sum(home >= 0 for home in homes) > 1
         for queue, home in enumerate(homes):
-            self.seats[<int>queue].home = self.seats[<int>queue].cpu = home
+            self.seats[<int>queue].home = home
 
     def __dealloc__(self):
         free(self.seats)
 
     @property
-    def cpus(self):
-        """Where each queue's thread runs; -1: anywhere."""
-        return tuple(self.seats[queue].cpu for queue in range(self.count))
+    def roaming(self):
+        """Whether each queue's thread roams."""
+        return tuple(bool(self.seats[queue].roams) for queue in range(self.count))
 
     @property
     def moves(self):
@@ -57,8 +52,6 @@ cdef class Placement:
     cdef void arrive(self, int queue, uint32_t caller, bint is_together, int64_t now_ns) noexcept nogil:
         """A request of `caller` has come; `is_together`: before the one before it was answered."""
         cdef Seat *seat = &self.seats[queue]
-        if self.awake is None:
-            return
         if seat.caller != caller:
             poke_u32(&seat.caller, caller)
             poke_i64(&seat.caller_since_ns, now_ns)
@@ -66,103 +59,76 @@ cdef class Placement:
         seat.requests += 1
         seat.together += is_together
 
-    cdef bint is_away(self, int queue) noexcept nogil:
-        return self.seats[queue].cpu != self.seats[queue].home
+    cdef bint roams(self, int queue) noexcept nogil:
+        return self.seats[queue].roams
 
     cdef void take_seat(self, int queue) noexcept nogil:
-        """Move the calling thread, which is the queue's, to its CPU."""
-        if self.seats[queue].cpu >= 0:
-            run_on(self.seats[queue].cpu)
+        """Let the calling thread, which is the queue's, run where it is to."""
+        cdef Seat *seat = &self.seats[queue]
+        cdef cpu_set_t cpus
+        cdef int other
+        if seat.home < 0:
+            return
+        CPU_ZERO(&cpus)
+        for other in range(self.count):
+            if self.seats[other].home >= 0 and (seat.roams or other == queue):
+                CPU_SET(self.seats[other].home, &cpus)
+        run_on(&cpus)
 
-    cdef void move_if_due(self, int queue, int64_t now_ns, int64_t slept_ns) noexcept nogil:
-        """Move it to another CPU, or home, where that is due. `slept_ns`: how long it has slept so far."""
-        if self.is_due(queue, now_ns) and self.review(queue, now_ns, thread_ns() + slept_ns):
+    cdef void move_if_due(self, int queue, int64_t now_ns) noexcept nogil:
+        """Let it roam, or come home, where that is due."""
+        if self.is_due(queue, now_ns) and self.review(queue, now_ns):
             self.take_seat(queue)
 
     cdef bint is_due(self, int queue, int64_t now_ns) noexcept nogil:
-        """Whether `review` has something to say."""
-        cdef Seat *seat = &self.seats[queue]
-        if self.awake is None or seat.home < 0:
-            return False
-        return now_ns - seat.began_ns >= WINDOW_NS or (
-            seat.cpu != seat.home and self.is_anothers(queue, seat.cpu, now_ns)
-        )
+        """Whether a window has ended."""
+        return self.has_choice and now_ns - self.seats[queue].began_ns >= WINDOW_NS and self.seats[queue].home >= 0
 
-    cdef bint review(self, int queue, int64_t now_ns, int64_t awake_ns) noexcept nogil:
-        """Look back at a window, and begin the next; whether the thread is to move, to its seat's `cpu`.
-
-        `awake_ns`: how long the thread has run or slept so far. The rest of its life it waited for a CPU.
-        """
+    cdef bint review(self, int queue, int64_t now_ns) noexcept nogil:
+        """Look back at a window, and begin the next; whether the thread is to take its seat anew."""
         cdef Seat *seat = &self.seats[queue]
+        cdef bint is_deep = seat.requests >= FEWEST and seat.together * 4 >= seat.requests * 3
         cdef bint moves
-        if seat.cpu == seat.home:
-            moves = self.goes_away(queue, now_ns)
-        else:
-            moves = self.comes_home(queue, now_ns, awake_ns)
-        seat.began_ns, seat.awake_ns = now_ns, awake_ns
+        seat.deep_windows = seat.deep_windows + 1 if is_deep else 0
+        moves = self.comes_home(queue, now_ns) if seat.roams else self.leaves(queue, now_ns)
+        if moves:
+            seat.roams = not seat.roams
+            seat.deep_windows = 0
+            seat.moves += 1
+        seat.began_ns = now_ns
         seat.requests = seat.together = 0
         return moves
 
-    cdef bint goes_away(self, int queue, int64_t now_ns) noexcept nogil:
-        """Leave home, if the queue is deep and there is an idle CPU that no other caller uses."""
+    cdef bint leaves(self, int queue, int64_t now_ns) noexcept nogil:
+        """Whether it leaves home: its queue is deep, and has the only caller."""
         cdef Seat *seat = &self.seats[queue]
-        cdef bint is_deep = seat.requests >= FEWEST and seat.together * 4 >= seat.requests * 3
-        cdef int other
-        seat.deep_windows = seat.deep_windows + 1 if is_deep else 0
-        if seat.deep_windows < DEEP_WINDOWS or now_ns < seat.stays_until_ns:
+        if seat.deep_windows < DEEP_WINDOWS or now_ns < seat.until_ns or not self.is_alone(queue, now_ns):
             return False
-        for other in range(self.count):
-            if self.may_take(queue, other, now_ns) and self.awake.is_idle(other, now_ns):
-                if exchange_int(&self.seats[other].has_guest, True) == False:
-                    self.move(queue, other)
-                    return True
-        self.test_some(queue, now_ns)
-        return False
-
-    cdef bint may_take(self, int queue, int other, int64_t now_ns) noexcept nogil:
-        """Whether a queue's thread may go to the CPU of another one, if that is idle."""
-        return other != queue and self.seats[other].home >= 0 and not self.is_anothers(queue, other, now_ns)
-
-    cdef void test_some(self, int queue, int64_t now_ns) noexcept nogil:
-        """Keep a few CPUs awake, others each time: whether they are idle shows before the next window's end."""
-        cdef Seat *seat = &self.seats[queue]
-        cdef int tests = 0
-        cdef int step, other
-        for step in range(1, self.count):
-            other = (seat.tested + step) % self.count
-            if tests < TESTS and self.may_take(queue, other, now_ns):
-                self.awake.keep(other, now_ns, now_ns + TEST_NS)
-                tests += 1
-                seat.tested = other
-
-    cdef bint comes_home(self, int queue, int64_t now_ns, int64_t awake_ns) noexcept nogil:
-        """Come back, if another caller uses the CPU's queue, others use the CPU, or the queue is not deep any more."""
-        cdef Seat *seat = &self.seats[queue]
-        cdef bint is_crowded = awake_ns - seat.awake_ns < (now_ns - seat.began_ns) * 3 // 4
-        cdef bint is_shallow = seat.together * 2 < seat.requests
-        if is_crowded:
-            seat.stays_until_ns = now_ns + CROWDED_STAY_NS
-        elif is_shallow or self.is_anothers(queue, seat.cpu, now_ns):
-            seat.stays_until_ns = now_ns + SHALLOW_STAY_NS
-        else:
-            return False
-        poke_int(&self.seats[seat.cpu].has_guest, False)
-        self.move(queue, seat.home)
+        seat.until_ns = now_ns + ROAMS_NS
         return True
 
-    cdef bint is_anothers(self, int queue, int other, int64_t now_ns) noexcept nogil:
-        """Whether a queue is used by another caller than ours, which the scheduler may have moved from there to here."""
-        cdef Seat *seat = &self.seats[other]
-        if now_ns - peek_i64(&seat.last_ns) > 2 * WINDOW_NS:
-            return False
-        return peek_u32(&seat.caller) != self.seats[queue].caller or (
-            now_ns - peek_i64(&seat.caller_since_ns) < WINDOW_NS
-        )
+    cdef bint comes_home(self, int queue, int64_t now_ns) noexcept nogil:
+        """Whether it comes home: there is another caller, or the queue has not looked deep for long."""
+        cdef Seat *seat = &self.seats[queue]
+        if not self.is_alone(queue, now_ns):
+            seat.until_ns = now_ns + STAYS_NS
+            return True
+        if seat.deep_windows:
+            seat.until_ns = now_ns + ROAMS_NS
+        return now_ns >= seat.until_ns
 
-    cdef void move(self, int queue, int cpu) noexcept nogil:
-        self.seats[queue].cpu = cpu
-        self.seats[queue].deep_windows = 0
-        self.seats[queue].moves += 1
+    cdef bint is_alone(self, int queue, int64_t now_ns) noexcept nogil:
+        """Whether a queue's caller is the only one of late, at all queues: the scheduler may move it from one to another."""
+        cdef uint32_t caller = self.seats[queue].caller
+        cdef Seat *seat
+        cdef int other
+        for other in range(self.count):
+            seat = &self.seats[other]
+            if now_ns - peek_i64(&seat.last_ns) > 2 * WINDOW_NS:
+                continue
+            if peek_u32(&seat.caller) != caller or now_ns - peek_i64(&seat.caller_since_ns) < WINDOW_NS:
+                return False
+        return True
 
     # ---- for tests ------------------------------------------------------------------------------------------------
 
@@ -171,11 +137,10 @@ cdef class Placement:
         for _ in range(times):
             self.arrive(queue, caller, is_together, now_ns)
 
-    def look_back(self, int queue, int64_t now_ns, int64_t awake_ns):
-        """Return the CPU that the queue's thread is to move to, or None."""
-        if self.is_due(queue, now_ns) and self.review(queue, now_ns, awake_ns):
-            return self.seats[queue].cpu
-        return None
+    def look_back(self, int queue, int64_t now_ns):
+        """Whether the queue's thread leaves home now, or comes back."""
+        return self.is_due(queue, now_ns) and self.review(queue, now_ns)
 
     def __repr__(self):
-        return f"<Placement {self.cpus} of queues at home on {tuple(self.seats[q].home for q in range(self.count))}>"
+        roaming = [queue for queue in range(self.count) if self.seats[queue].roams]
+        return f"<Placement of {self.count} queues, roaming: {roaming}>"

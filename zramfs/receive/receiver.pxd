@@ -31,7 +31,6 @@ cdef class Receiver:
     cdef KeptWrites kept
     cdef readonly int channel
     cdef int wake_fd
-    cdef int64_t busy_poll_ns
     cdef int64_t spin_ends_ns       # 0: a request has just been answered
     cdef int64_t turn_ends_ns
     cdef bint is_io_flusher
@@ -53,7 +52,7 @@ cdef class Receiver:
     cdef bint have_slice(self, int64_t now_ns) noexcept nogil
     cdef void begin_turn(self, int64_t now_ns) noexcept nogil
     cdef void have_turn(self, int64_t now_ns) noexcept nogil
-    cdef int64_t spin_end(self, int64_t now_ns, bint pays) noexcept nogil
+    cdef int64_t spin_end(self, int64_t now_ns, int64_t poll_ns) noexcept nogil
     cdef void await_near_event(self) noexcept nogil
     cdef void follow_io_flusher(self) noexcept nogil
 

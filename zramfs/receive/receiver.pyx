@@ -44,11 +44,9 @@ cdef class Receiver:
         RequestMemory memory not None,
         KeptWrites kept not None,
         int channel,
-        int busy_poll_us,
     ):
         self.handles, self.handover, self.layer, self.memory, self.kept = handles, handover, layer, memory, kept
         self.channel = channel
-        self.busy_poll_ns = busy_poll_us * 1000
 
     def __dealloc__(self):
         if self.wake_fd >= 0:
@@ -152,12 +150,12 @@ cdef class Receiver:
         if not self.have_slice(now_ns):
             self.begin_turn(now_ns)
 
-    cdef int64_t spin_end(self, int64_t now_ns, bint pays) noexcept nogil:
-        """Until when to poll: for an event that is near; or for the next request, if that `pays`."""
+    cdef int64_t spin_end(self, int64_t now_ns, int64_t poll_ns) noexcept nogil:
+        """Until when to poll: for an event that is near; or, where none is to come, for the next request, so long."""
         cdef int64_t event_ns = self.layer.next_event_ns()
         if event_ns != NEVER_NS:
             return event_ns if event_ns - now_ns < SOON_NS else now_ns
-        return now_ns + self.busy_poll_ns if pays else now_ns
+        return now_ns + poll_ns
 
     cdef void await_near_event(self) noexcept nogil:
         """Wait for what an accelerator is about to finish, if that is so near that a look for a request would be late."""

@@ -13,8 +13,6 @@ cdef class UringReceiver(EntryReceiver):
     cdef readonly object is_set_up  # an Event
     cdef int empty_looks            # since the last request: for how long none was there
     cdef bint is_ticking            # the end of a second will show whether requests came in it
-    cdef int64_t slept_ns
-    cdef int64_t asleep_since_ns    # 0: not asleep
     cdef uint64_t requests_at_tick
     cdef int64_t answers_end_ns     # 0: not stopping
     cdef int has_begun              # atomic
@@ -31,8 +29,7 @@ cdef class UringReceiver(EntryReceiver):
     cdef void lose(self, int error) noexcept nogil
     cdef void pass_time(self) noexcept nogil
     cdef bint has_work(self) noexcept nogil
-    cdef void sleep(self, int64_t now_ns) noexcept nogil
-    cdef void note_awake(self, int64_t now_ns) noexcept nogil
+    cdef void sleep(self) noexcept nogil
     cdef void begin_second(self) noexcept nogil
     cdef void end_second(self) noexcept nogil
 

@@ -26,7 +26,6 @@ class UringReceiver(Receiver):
         placement: Placement,
         kept: KeptWrites,
         channel: int,
-        busy_poll_us: int,
     ) -> None: ...
     def run(self) -> None: ...
 

@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from zramfs.receive.awake import Awake
 from zramfs.receive.placement import Placement
 from zramfs.receive.receiver import KeptWrites
 from zramfs.receive.transport import DevTransport, Reception, TransportStatistics
@@ -35,12 +34,12 @@ def _ends(numbers: str) -> tuple[int, int]:
 
 
 class UringTransport:
-    """A thread for each queue of the kernel, on its CPU or an idle one. `dev_fd` is the caller's, until `stop`."""
+    """A thread for each queue of the kernel, on its CPU unless it roams. `dev_fd` is the caller's, until `stop`."""
 
     def __init__(self, reception: Reception, dev_fd: int) -> None:
         self._reception = reception
         self._dev = DevTransport(reception, dev_fd)
-        self._awake, self.placement = _make_placement(reception.busy_poll_us)
+        self.placement = _make_placement()
         self._kept = KeptWrites()
         self._receivers = [self._make_receiver(dev_fd, queue) for queue in range(queue_count())]
         self._begins_together = UringReceivers(self._receivers)
@@ -61,7 +60,6 @@ class UringTransport:
             placement=self.placement,
             kept=self._kept,
             channel=_FIRST_CHANNEL + queue,
-            busy_poll_us=self._reception.busy_poll_us,
         )
 
     def start(self) -> None:
@@ -88,8 +86,6 @@ class UringTransport:
     def _stop_queues(self) -> None:
         for receiver in self._receivers:
             receiver.stop()
-        if self._awake is not None:
-            self._awake.close()
 
     def work_off(self) -> bool:
         """Go on a little with large bios, on the channel of /dev/fuse."""
@@ -123,9 +119,7 @@ class UringTransport:
         return f"<UringTransport of {len(self._receivers)} queues, {self.placement!r}>"
 
 
-def _make_placement(busy_poll_us: int) -> tuple[Awake | None, Placement]:
-    """Return who tells idle CPUs, and where threads run. Where nothing is to be polled for, everybody stays at home."""
+def _make_placement() -> Placement:
+    """Return where threads run: at home on the CPU of their queue, if we may run there."""
     allowed = os.sched_getaffinity(0)
-    homes = [cpu if cpu in allowed else -1 for cpu in range(queue_count())]
-    awake = Awake([cpu for cpu in homes if cpu >= 0]) if busy_poll_us and len(allowed) > 1 else None
-    return awake, Placement(homes, awake)
+    return Placement([queue if queue in allowed else -1 for queue in range(queue_count())])
