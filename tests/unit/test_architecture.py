@@ -30,7 +30,7 @@ _CYTHON_IMPORT = re.compile(
 
 
 def rows_of_the_table() -> list[tuple[int, list[str], list[str]]]:
-    """The level of each row, its parts as they are written (`pool/`, `bio.pyx`), and the files that it tells of."""
+    """The level of each row, its parts as they are written (`pool/`, `units.py`), and the files that it tells of."""
     section = PICTURE.read_text().partition("\n## Levels\n")[2].partition("\n## ")[0]
     return [(int(level), _NAMES.findall(parts), _FILES.findall(words)) for level, parts, words in _ROW.findall(section)]
 
