@@ -1,19 +1,20 @@
-"""The kernel's loop devices, by their ioctls (linux/loop.h). Level 0."""
+"""The kernel's loop devices, by their ioctls (linux/loop.h)."""
 
 import errno
 import fcntl
-import mmap
 import os
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from zramfs.block_device import opened
 from zramfs.errors import CommandFailed
 from zramfs.foreign import is_device_name
+from zramfs.loop_names import backing_name, block_file_name, name_beneath, noted_name
 from zramfs.patience import ask_patiently
 from zramfs.units import PAGE_SIZE
 
@@ -42,15 +43,9 @@ _INFO: Final = struct.Struct("=5Q4I64s64s32s2Q")
 lo_flags, lo_file_name, lo_crypt_name, the key, lo_init."""
 _FLAGS_FIELD: Final = 8
 _NAME_FIELD: Final = 9
-_NAME_BYTES: Final = 63  # and a NUL
-_DIGEST_BYTES: Final = 8
 
 _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 """loop_config: fd, block_size, loop_info64, reserved."""
-
-_BLKDISCARD: Final = 0x1277
-_RANGE: Final = struct.Struct("=2Q")
-"""What BLKDISCARD takes: where it begins, and how many bytes."""
 
 _BLOCK_DEVICES: Final = Path("/sys/block")
 
@@ -100,7 +95,7 @@ class LoopDevices:
             number = self._free_number() if prefer is None else prefer
             prefer = None
             try:
-                with _opened(self.path(number), os.O_RDWR) as fd:
+                with opened(self.path(number), os.O_RDWR) as fd:
                     fcntl.ioctl(fd, _CONFIGURE, _configuration(file_fd, name, shape))
             except OSError as error:
                 if error.errno != errno.EBUSY:  # somebody was faster
@@ -114,7 +109,7 @@ class LoopDevices:
         for folder in _BLOCK_DEVICES.glob("loop*/loop"):
             with suppress(OSError):
                 shown = (folder / "backing_file").read_bytes().removesuffix(b"\n")
-                if _block_file(shown):
+                if block_file_name(shown):
                     found.append((int(folder.parent.name.removeprefix("loop")), Path(os.fsdecode(shown))))
         return sorted(found)
 
@@ -133,7 +128,7 @@ class LoopDevices:
         One that is open for a moment, as udev, lsblk and our own verbs do, is not in use. For one in use, LOOP_CLR_FD
         asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
         """
-        with _opened(self.path(number)) as fd:
+        with opened(self.path(number)) as fd:
             for wait_s in (*[_GLANCE_S] * _GLANCES, 0.0):
                 try:
                     fcntl.ioctl(fd, _CLR_FD)
@@ -149,7 +144,7 @@ class LoopDevices:
 
     def detach_when_unused(self, number: int) -> None:
         """Unbind a loop device as soon as nobody uses it; now, if nobody does."""
-        with suppress(OSError), _opened(self.path(number)) as fd:
+        with suppress(OSError), opened(self.path(number)) as fd:
             fcntl.ioctl(fd, _CLR_FD)
 
     def numbers_over(self, device: int) -> list[int]:
@@ -177,7 +172,7 @@ class LoopDevices:
 
     def file_system_of(self, number: int) -> int | None:
         """Return the st_dev of the file that a loop device is bound to; None if that cannot be told."""
-        with suppress(OSError), _opened(self.path(number)) as fd:
+        with suppress(OSError), opened(self.path(number)) as fd:
             device, *_ = _INFO.unpack(_status(fd))
             return int(device)
         return None
@@ -188,7 +183,7 @@ class LoopDevices:
         The kernel asks the file system for the size meanwhile. Loop devices that we may not open stay as they are.
         """
         for number in self.numbers_of(file, name):
-            with suppress(OSError), _opened(self.path(number)) as fd:
+            with suppress(OSError), opened(self.path(number)) as fd:
                 fcntl.ioctl(fd, _SET_CAPACITY)
 
     def _bound(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[int, BackingFile]]:
@@ -198,9 +193,9 @@ class LoopDevices:
         """
         for folder in _BLOCK_DEVICES.glob("loop*/loop"):
             number = int(folder.parent.name.removeprefix("loop"))
-            if not is_wanted(_backing_name(folder)):
+            if not is_wanted(backing_name(folder)):
                 continue
-            with suppress(OSError), _opened(self.path(number)) as fd:
+            with suppress(OSError), opened(self.path(number)) as fd:
                 device, inode, *_ = _INFO.unpack(_status(fd))
                 yield number, BackingFile(device, inode)
 
@@ -213,7 +208,7 @@ class LoopDevices:
             number = int(folder.parent.name.removeprefix("loop"))
             with suppress(OSError):
                 shown = (folder / "backing_file").read_bytes().removesuffix(b"\n")
-                if _block_file(shown):
+                if block_file_name(shown):
                     yield number, shown, self._noted_name(number) if shown.rfind(b"/") == 0 else b""
 
     def _noted_name(self, number: int) -> bytes:
@@ -224,81 +219,18 @@ class LoopDevices:
             return b""
 
     def _read_note(self, number: int) -> bytes:
-        with _opened(self.path(number)) as fd:
+        with opened(self.path(number)) as fd:
             name: bytes = _INFO.unpack(_status(fd))[_NAME_FIELD]
             return name
 
     def _free_number(self) -> int:
         try:
-            with _opened(self.folder / "loop-control", os.O_RDWR) as fd:
+            with opened(self.folder / "loop-control", os.O_RDWR) as fd:
                 return fcntl.ioctl(fd, _CTL_GET_FREE)
         except PermissionError as error:
             raise CommandFailed("loop devices need root; the block file can be used without one") from error
         except OSError as error:
             raise CommandFailed(f"no loop device can be had from /dev/loop-control: {error.strerror}") from error
-
-
-def _backing_name(folder: Path) -> str:
-    """Return the name of the file that a loop device is bound to, as sysfs tells it without asking the file system."""
-    try:
-        return _block_file((folder / "backing_file").read_bytes().removesuffix(b"\n"))
-    except OSError:
-        return ""  # it was unbound just now
-
-
-def discard_swap_area(path: Path) -> None:
-    """Discard a swap area that nobody uses, but for its first page: with its header it stays a swap area.
-
-    OSError with EOPNOTSUPP if the device cannot discard.
-    """
-    with _opened(path, os.O_RDWR) as fd:
-        size_bytes = os.lseek(fd, 0, os.SEEK_END)
-        fcntl.ioctl(fd, _BLKDISCARD, _RANGE.pack(mmap.PAGESIZE, size_bytes - mmap.PAGESIZE))
-
-
-def is_readable(path: Path) -> bool:
-    """Whether a block device still answers, past the kernel's page cache; TimeoutError if it is hung."""
-    return ask_patiently(lambda: b"readable" if _answers(path) else b"") == b"readable"
-
-
-def _answers(path: Path) -> bool:
-    try:
-        with _opened(path, os.O_RDONLY | os.O_DIRECT) as fd, mmap.mmap(-1, PAGE_SIZE) as page:
-            return os.preadv(fd, [page], 0) == PAGE_SIZE
-    except OSError:
-        return False
-
-
-def name_beneath(mountpoint: Path, shown: bytes, noted: bytes) -> str:
-    """Return which block file of a mount a loop device is bound to, as zram0; nothing if to none.
-
-    `shown` is its whole path, as the kernel knows it (loop/backing_file): the path within the file system once that is
-    unmounted. `noted` is lo_file_name: what fits of the path when it was bound, or what `noted_name` made of it.
-    """
-    name = _block_file(shown)
-    if not name:
-        return ""
-    folder = shown.rpartition(b"/")[0]
-    path = os.fspath(mountpoint / name)
-    is_known = folder == os.fsencode(mountpoint) or (folder == b"" and noted.rstrip(b"\0") == noted_name(path))
-    return name if is_known else ""
-
-
-def _block_file(shown: bytes) -> str:
-    """Return the last name of a path, as the kernel shows it, if a device of ours may have it; else nothing."""
-    name = os.fsdecode(shown.removesuffix(b" (deleted)").rpartition(b"/")[2])
-    return name if is_device_name(name) else ""
-
-
-def noted_name(path: str) -> bytes:
-    """Return what a loop device keeps of its file's path: a longer one ends with a digest, and is as easily told."""
-    name = os.fsencode(path)
-    if len(name) <= _NAME_BYTES:
-        return name
-    from hashlib import blake2s  # noqa: PLC0415 - 20 ms, with OpenSSL behind it, of each process of a backing device
-
-    digest = b"~" + blake2s(name, digest_size=_DIGEST_BYTES).hexdigest().encode()
-    return name[: _NAME_BYTES - len(digest)] + digest
 
 
 def _configuration(file_fd: int, name: str, shape: LoopShape) -> bytes:
@@ -310,12 +242,3 @@ def _configuration(file_fd: int, name: str, shape: LoopShape) -> bytes:
 def _status(fd: int) -> bytes:
     """Return an open loop device's loop_info64; ENXIO if it is not bound."""
     return fcntl.ioctl(fd, _GET_STATUS64, bytes(_INFO.size))
-
-
-@contextmanager
-def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

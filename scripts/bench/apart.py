@@ -52,7 +52,7 @@ class BlockLayerCell(Cell):
     @property
     def obstacle(self) -> str | None:
         """Return whether there is a block layer that can be had by itself, and a CPU for each thread."""
-        if not (root_of_project() / "zramfs/block/disk.pxd").exists():
+        if not (root_of_project() / "zramfs/block/submission.pxd").exists():
             return "this zramfs has no block layer that works without FUSE"
         return None
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from zramfs.block.bio cimport ENDED, READ, WRITE, Bio
+from zramfs.block cimport submission
 from zramfs.block.disk cimport Disk
 from zramfs.clock cimport monotonic_ns
 
@@ -57,7 +58,7 @@ def submit(
             bio.channel = channel
             bio.owner = &ended
             bio.end = note_end
-            outcome = disk.submit(&bio)
+            outcome = submission.submit(disk, &bio)
             if bio.error:
                 break
             submitted += 1

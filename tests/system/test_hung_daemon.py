@@ -11,6 +11,7 @@ import pytest
 from mounts import Mounted, zramfs
 
 from zramfs import patience
+from zramfs.block_device import is_readable
 from zramfs.cli.exec import exec as exec_verb
 from zramfs.cli.loop import loop
 from zramfs.cli.mount import mount as mount_verb
@@ -18,7 +19,6 @@ from zramfs.cli.status import status
 from zramfs.cli.swap import swap
 from zramfs.cli.umount import umount
 from zramfs.errors import CommandFailed, MountDoesNotAnswer, NotMounted
-from zramfs.loop_device import is_readable
 from zramfs.mountpoint import take_away_if_dead
 
 Mount = Callable[..., Mounted]

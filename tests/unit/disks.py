@@ -7,6 +7,7 @@ from zramfs.backends.lz4 import LZ4
 from zramfs.block.blocks import BlockMap
 from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
+from zramfs.block.request import Request
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.contracts import Backend
 from zramfs.zcomp.zcomp import Zcomp
@@ -60,3 +61,17 @@ def lz4_disk(
             yield disk
     finally:
         layer.close()
+
+
+def do(disk: Disk, operation: str, offset: int, data: object = None, channel: int = 1, **options: object) -> int:
+    """Do a request on a receiver's channel; how many bytes it read or wrote."""
+    request = Request(operation, offset, data, channel=channel, **options)  # type: ignore[arg-type]
+    request.submit(disk)
+    request.wait()
+    return request.result()
+
+
+def read(disk: Disk, offset: int, size: int, channel: int = 1) -> bytes:
+    """Read on a receiver's channel."""
+    out = bytearray(size)
+    return bytes(out[: do(disk, "read", offset, out, channel)])

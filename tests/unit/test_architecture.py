@@ -6,6 +6,7 @@ The table is the only list: parts of zramfs that it leaves out, or names without
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ _CYTHON_IMPORT = re.compile(
 
 
 def rows_of_the_table() -> list[tuple[int, list[str], list[str]]]:
-    """The level of each row, its parts as they are written (`pool/`, `bio.pyx`), and the files that it tells of."""
+    """The level of each row, its parts as they are written (`pool/`, `units.py`), and the files that it tells of."""
     section = PICTURE.read_text().partition("\n## Levels\n")[2].partition("\n## ")[0]
     return [(int(level), _NAMES.findall(parts), _FILES.findall(words)) for level, parts, words in _ROW.findall(section)]
 
@@ -75,6 +76,11 @@ def parts_imported_by(path: Path) -> set[str]:
     return {module[1] for module in modules if module[0] == "zramfs" and len(module) > 1} & set(LEVELS)
 
 
+def module_of(path: Path) -> str:
+    """Return the dotted name that the .py, .pyx, .pxd and .pyi of a module share."""
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+
+
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -105,6 +111,15 @@ def test_folders_of_one_level_never_import_each_other(path: Path) -> None:
     own = part_of(path)
     beside = {part for part in parts_imported_by(path) - {own} if LEVELS[part] == LEVELS.get(own)}
     assert not (ROOT / own).is_dir() or not {part for part in beside if (ROOT / part).is_dir()}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    modules = {module_of(path) for path in FILES if path.stem != "__init__"}
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        own = module_of(path)
+        graph.setdefault(own, set()).update(modules & set(modules_imported_by(path)) - {own})
+    TopologicalSorter(graph).prepare()  # CycleError names the modules of a ring
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from zramfs import loop_device, patience
-from zramfs.loop_device import LoopDevices, is_readable, name_beneath, noted_name
+from zramfs.loop_device import LoopDevices
+from zramfs.loop_names import name_beneath, noted_name
 
 MOUNT = Path("/run/z")
 LONG = Path("/run/" + "a-folder-with-a-long-name/" * 3 + "z")
@@ -88,13 +89,6 @@ def test_file_system_that_hangs_is_not_waited_for(
     assert LoopDevices().numbers_named_beneath(MOUNT) == []
 
 
-def test_block_device_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "ANSWER_S", 0.1)
-    monkeypatch.setattr(loop_device, "_answers", lambda _: time.sleep(60))
-    with pytest.raises(TimeoutError):
-        is_readable(Path("/dev/loop0"))
-
-
 def test_name_that_fits_is_noted_as_it_is() -> None:
     path = "/" + "x" * 62
     assert noted_name(path) == path.encode()
@@ -115,7 +109,7 @@ def test_only_loop_devices_over_files_named_as_devices_are_asked(
         yield -1
 
     monkeypatch.setattr(loop_device, "_BLOCK_DEVICES", tmp_path)
-    monkeypatch.setattr(loop_device, "_opened", opened)
+    monkeypatch.setattr(loop_device, "opened", opened)
     monkeypatch.setattr(loop_device, "_status", lambda _fd: (45).to_bytes(loop_device._INFO.size, "little"))
     assert sorted(LoopDevices().numbers_over(45)) == [1, 2]
     assert sorted(asked) == ["loop1", "loop2"]

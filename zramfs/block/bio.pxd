@@ -1,7 +1,8 @@
-# A block I/O request: the kernel's word for it. Declarations only; `disk` takes it, and ends it.
+# A block I/O request: the kernel's word for it. `submission` begins it, `completion` ends it.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from zramfs.atomic cimport peek_int, poke_int
 from zramfs.streams cimport Waiter
 
 # What is asked for. PUNCH lets its range read as zeros: whole pages are freed, partial ones are zeroed.
@@ -10,7 +11,7 @@ cdef enum Operation:
     WRITE = 1
     PUNCH = 2
 
-# What `Disk.submit` answers. The bio's `end` is called in each case, once.
+# What `submit` answers. The bio's `end` is called in each case, once.
 cdef enum Outcome:
     ENDED = 0       # it was called before `submit` returned, on its thread
     BEGUN = 1       # it is called later, on any thread, or has been
@@ -68,3 +69,10 @@ cdef struct Bio:
     int reason                  # the first failure, atomic: `error` follows from it
     int edges_done              # Edges
     uint64_t pages_by_kind[3]   # that streams took, by their Kind; atomic. Only counted for a trace
+
+cdef inline void fail(Bio *bio, int reason) noexcept nogil:
+    """Note why a bio fails: that which is noted last, of several."""
+    poke_int(&bio.reason, reason)
+
+cdef inline bint has_failed(const Bio *bio) noexcept nogil:
+    return peek_int(&bio.reason) != NOTHING_FAILED

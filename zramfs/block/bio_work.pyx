@@ -8,8 +8,9 @@ count what has yet to end; whoever ends the last part ends the bio.
 from libc.stdint cimport uint8_t, uint32_t
 
 from zramfs.atomic cimport add_i64, count_u64, expect_write, poke_int
-from zramfs.block.bio cimport CODEC_FAILED, NO_ROOM_LEFT, PAGE_IS_CORRUPT
-from zramfs.block.disk cimport Disk, fail, has_failed
+from zramfs.block.bio cimport CODEC_FAILED, NO_ROOM_LEFT, PAGE_IS_CORRUPT, fail, has_failed
+from zramfs.block.completion cimport end_parts
+from zramfs.block.disk cimport Disk
 from zramfs.block.load cimport CORRUPT, LOADED, load_page
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport KEPT, NO_ROOM, discard_pages, store_run
@@ -22,7 +23,7 @@ from zramfs.zcomp.zcomp cimport BEGUN_RUN, HAS_TO_WAIT, PERCPU, Choice, Zcomp
 cdef void release_part(Bio *bio) noexcept nogil:
     """Count a part as ended. After the last one the bio is its submitter's, or the event loop's."""
     if add_i64(&bio.parts, -1) == 0:
-        (<Disk>bio.disk).end_parts(bio)
+        end_parts(<Disk>bio.disk, bio)
 
 
 cdef inline const uint8_t *data_of(Bio *bio, uint64_t page) noexcept nogil:

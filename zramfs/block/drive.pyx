@@ -11,6 +11,7 @@ from libc.string cimport memset
 from zramfs.atomic cimport load_int, store_int
 from zramfs.block.bio cimport PUNCH, READ, WRITE, Bio
 from zramfs.block.disk cimport Disk
+from zramfs.block.submission cimport submit
 from zramfs.clock cimport monotonic_ns
 from zramfs.threads cimport sched_yield
 
@@ -121,7 +122,7 @@ cdef class Loop:
                 for i in range(self.size_pages):
                     fill_page(<uint64_t *>(data + i * PAGE_BYTES), page + i, self.channel, count)
             has_ended = 0
-            self.disk.submit(&bio)
+            submit(self.disk, &bio)
             while not load_int(&has_ended):
                 if not self.disk.layer.work(self.channel, 0):
                     sched_yield()

@@ -1,6 +1,3 @@
-from zramfs.block.request import TrioBio
-
 class Inbox:
     @property
     def fd(self) -> int: ...
-    def take(self) -> list[TrioBio]: ...

@@ -5,7 +5,6 @@ import os
 
 from libc.stdint cimport uint64_t
 
-from zramfs.block.request cimport TrioBio
 from zramfs.events cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
@@ -49,17 +48,6 @@ cdef class Inbox:
         self.first = self.last = NULL
         pthread_mutex_unlock(&self.lock)
         return first
-
-    def take(self):
-        """Return what was left: a TrioBio that has ended (`has_ended`), or one to go on with."""
-        cdef Bio *bio = self.pop_all()
-        cdef Bio *following
-        taken = []
-        while bio != NULL:
-            following = bio.next
-            taken.append(TrioBio.of(bio))
-            bio = following
-        return taken
 
     def __repr__(self):
         return f"<Inbox {'empty' if self.first == NULL else 'with something in it'}>"

@@ -8,9 +8,6 @@ cdef class TrioBio:
     cdef Bio *bio               # NULL when it is its submitter's again
     cdef Disk kept              # its disk
 
-    @staticmethod
-    cdef TrioBio of(Bio *bio)
-
 cdef class Request(TrioBio):
     cdef Bio own
     cdef int channel            # of the thread that submits it; who goes on with the bio is another's business

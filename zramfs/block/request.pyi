@@ -3,6 +3,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from zramfs.block.disk import Disk
+from zramfs.block.inbox import Inbox
 from zramfs.units import BytesLike
 
 OPERATIONS: dict[str, int]
@@ -55,3 +56,5 @@ class Request(TrioBio):
     def submit(self, disk: Disk) -> int: ...
     def wait(self) -> None: ...
     def result(self) -> int: ...
+
+def take_bios(inbox: Inbox) -> list[TrioBio]: ...

@@ -12,6 +12,7 @@ from zramfs.block.bio cimport (
     ENDED,
     FOR_TRIO,
     HAS_MORE,
+    HEAD,
     NO_ROOM_LEFT,
     NOTHING_FAILED,
     OTHER_FAILURE,
@@ -19,11 +20,16 @@ from zramfs.block.bio cimport (
     PAST_THE_END,
     PUNCH,
     READ,
+    TAIL,
     WRITE,
+    fail,
 )
-from zramfs.block.disk cimport fail
+from zramfs.block.completion cimport finish
+from zramfs.block.edges cimport head_bytes_of, patch_edge, tail_bytes_of
 from zramfs.block.inbox cimport Inbox
+from zramfs.block.submission cimport go_on, resume, submit
 from zramfs.clock cimport monotonic_ns
+from zramfs.codec.run cimport PAGE_BYTES
 from zramfs.threads cimport sched_yield
 
 from enum import IntEnum
@@ -34,10 +40,6 @@ cdef enum State:
     IS_SUBMITTED = 0
     IS_AWAITED = 1
     HAS_ENDED = 2
-
-cdef enum:
-    PAGE_BYTES = 4096
-
 
 # What `submit` and `go_on` say of a bio; only the last two leave it to the event loop.
 Outcome = IntEnum("Outcome", {"ENDED": ENDED, "BEGUN": BEGUN, "FOR_TRIO": FOR_TRIO, "HAS_MORE": HAS_MORE})
@@ -55,19 +57,6 @@ _ERROR_OF_REASON = {
 
 cdef class TrioBio:
     """A bio in the hands of the event loop."""
-
-    @staticmethod
-    cdef TrioBio of(Bio *bio):
-        """The object of a bio from the inbox: a Request that has ended, or one of somebody else's to go on with."""
-        cdef HandedOver handed
-        if bio.end == end_request and (<Request><object>bio.owner).state == HAS_ENDED:
-            request = <Request><object>bio.owner
-            Py_DECREF(request)
-            return request
-        handed = HandedOver.__new__(HandedOver)
-        handed.bio = bio
-        handed.kept = <Disk><object>bio.disk
-        return handed
 
     @property
     def disk(self):
@@ -118,10 +107,10 @@ cdef class TrioBio:
         bio.channel = 0
         with nogil:
             if bio.work_on == NULL and bio.work_share == NULL:
-                outcome = (<Disk>bio.disk).resume(bio)
+                outcome = resume(<Disk>bio.disk, bio)
             else:
                 outcome = HAS_MORE
-            if outcome == HAS_MORE and not (<Disk>bio.disk).go_on(bio, monotonic_ns() + for_ns):
+            if outcome == HAS_MORE and not go_on(<Disk>bio.disk, bio, monotonic_ns() + for_ns):
                 outcome = BEGUN
         if outcome == ENDED or outcome == BEGUN:
             self.let_go()
@@ -133,18 +122,15 @@ cdef class TrioBio:
 
     def missing_edges(self):
         """The partial pages that are yet to be patched: (page, skip, begin and end within the data) of each."""
-        cdef uint64_t begin = 0
-        cdef uint64_t end
+        cdef const Bio *bio = self.bio
+        cdef uint32_t head_bytes = head_bytes_of(bio)
+        cdef uint32_t tail_bytes = tail_bytes_of(bio)
+        end_bytes = bio.offset_bytes + bio.size_bytes
         edges = []
-        skip = self.bio.offset_bytes % PAGE_BYTES
-        page = self.bio.offset_bytes // PAGE_BYTES
-        end_bytes = self.bio.offset_bytes + self.bio.size_bytes
-        head = min(PAGE_BYTES - skip, self.bio.size_bytes) if skip else 0
-        tail = end_bytes % PAGE_BYTES if head < self.bio.size_bytes else 0
-        if head and not self.bio.edges_done & 1:
-            edges.append((page, skip, 0, head))
-        if tail and not self.bio.edges_done & 2:
-            edges.append((end_bytes // PAGE_BYTES, 0, self.bio.size_bytes - tail, self.bio.size_bytes))
+        if head_bytes and not bio.edges_done & HEAD:
+            edges.append((bio.offset_bytes // PAGE_BYTES, bio.offset_bytes % PAGE_BYTES, 0, head_bytes))
+        if tail_bytes and not bio.edges_done & TAIL:
+            edges.append((end_bytes // PAGE_BYTES, 0, bio.size_bytes - tail_bytes, bio.size_bytes))
         return edges
 
     def patch_edge(self, edge, const uint8_t[::1] contents, uint64_t block):
@@ -161,9 +147,9 @@ cdef class TrioBio:
         cdef bint is_done
         self.bio.channel = 0
         with nogil:
-            is_done = self.kept.patch(self.bio, 0, page_number, skip_bytes, data, size_bytes, whole, block)
+            is_done = patch_edge(self.kept, self.bio, 0, page_number, skip_bytes, data, size_bytes, whole, block)
         if is_done:
-            self.bio.edges_done |= 2 if begin else 1 if skip else 2
+            self.bio.edges_done |= HEAD if skip and not begin else TAIL
         self.bio.is_elsewhere = False
         return bool(is_done)
 
@@ -178,7 +164,7 @@ cdef class TrioBio:
             fail(bio, OTHER_FAILURE)
         self.bio = NULL
         bio.channel = 0
-        self.kept.finish(bio)
+        finish(self.kept, bio)
 
     def __repr__(self):
         if self.bio == NULL:
@@ -226,7 +212,7 @@ cdef class Request(TrioBio):
         self.state = IS_SUBMITTED
         Py_INCREF(self)
         with nogil:
-            outcome = disk.submit(&self.own)
+            outcome = submit(disk, &self.own)
         if self.channel == 0 and outcome in (HAS_MORE, FOR_TRIO):
             return outcome
         self.await_end()
@@ -276,6 +262,31 @@ cdef class Request(TrioBio):
         if self.own.reason == OTHER_FAILURE:
             error.errno = self.own.error
         raise error
+
+
+def take_bios(Inbox inbox not None):
+    """Return what other threads left: each has ended (`has_ended`), or is to go on with."""
+    cdef Bio *bio = inbox.pop_all()
+    cdef Bio *following
+    taken = []
+    while bio != NULL:
+        following = bio.next
+        taken.append(trio_bio_of(bio))
+        bio = following
+    return taken
+
+
+cdef TrioBio trio_bio_of(Bio *bio):
+    """The object of a bio from the inbox: a Request that has ended, or one of somebody else's to go on with."""
+    cdef HandedOver handed
+    if bio.end == end_request and (<Request><object>bio.owner).state == HAS_ENDED:
+        request = <Request><object>bio.owner
+        Py_DECREF(request)
+        return request
+    handed = HandedOver.__new__(HandedOver)
+    handed.bio = bio
+    handed.kept = <Disk><object>bio.disk
+    return handed
 
 
 cdef void end_request(Bio *bio) noexcept nogil:

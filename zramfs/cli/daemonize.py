@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from zramfs.cli.log import DaemonLog
+from zramfs.cli.daemon_log import DaemonLog
 from zramfs.cli.signals import DaemonSignals, signals_held
 from zramfs.errors import CommandFailed, MountFailed, ZramError
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from zramfs.block_device import is_readable
 from zramfs.cli.asking import ask_living
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import Parsed, device_option, json_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised, ReadOnlyDevice
 from zramfs.foreign import printable
-from zramfs.loop_device import BackingFile, LoopDevices, LoopShape, is_readable
+from zramfs.loop_device import BackingFile, LoopDevices, LoopShape
 from zramfs.mountpoint import absolute, find_mount_at
 from zramfs.units import parse_size
 

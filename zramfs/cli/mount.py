@@ -12,9 +12,10 @@ import trio
 from zramfs.abi import ABIS, NEWEST
 from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
+from zramfs.cli.daemon_log import DaemonLog
 from zramfs.cli.daemonize import occupy_standard_fds, start_daemon
 from zramfs.cli.listening import MetricsAddress, open_listener
-from zramfs.cli.log import DaemonLog, open_log
+from zramfs.cli.log import open_log
 from zramfs.cli.notify import notify
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.parent import Parent

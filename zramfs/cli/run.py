@@ -23,10 +23,11 @@ from zramfs import kernel
 from zramfs.cli import daemon
 from zramfs.cli.complaints import complain, complained_about
 from zramfs.cli.daemonize import DaemonProcess, occupy_standard_fds, start_daemon
-from zramfs.cli.log import QuietLog, open_log
+from zramfs.cli.log import open_log
 from zramfs.cli.mount import make_request, mount_options, serve_mount
 from zramfs.cli.parent import Parent
 from zramfs.cli.signals import DaemonSignals
+from zramfs.cli.terminal_log import QuietLog
 from zramfs.errors import CommandFailed, MountFailed
 from zramfs.loop_device import LoopDevices
 from zramfs.mountpoint import find_mount_at, require_fuse, unmount

@@ -17,7 +17,7 @@ from typing import Final
 
 import trio
 
-from zramfs.cli.log import DaemonLog
+from zramfs.cli.daemon_log import DaemonLog
 from zramfs.cli.notify import notify, notify_reloading
 
 _log: Final = logging.getLogger(__name__)

@@ -150,7 +150,7 @@ class ZramDevice:
         self.require_unused()
         self.close()
         self.settings.reset()
-        self.disk.forget_counts()
+        self.disk.counts.forget()
         self.statistics.forget()
 
     def require_unused(self) -> None:

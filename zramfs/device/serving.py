@@ -16,7 +16,7 @@ import trio
 from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
 from zramfs.block.replacement import written_back
-from zramfs.block.request import Outcome, Request, TrioBio
+from zramfs.block.request import Outcome, Request, TrioBio, take_bios
 from zramfs.device.landing import Landing
 from zramfs.device.writeback import Writeback
 from zramfs.errors import ZramError
@@ -66,7 +66,7 @@ class BioServer:
     async def _take(self, nursery: trio.Nursery) -> None:
         """Go on with each that has come: where it needs no waiting at once, and otherwise in a task of its own."""
         turn_ends_ns = monotonic_ns() + _TURN_NS
-        for bio in self.layer.inbox.take():
+        for bio in take_bios(self.layer.inbox):
             if bio.has_ended:
                 bio.tell()
             elif bio.go_on() in _LEFT:
@@ -79,7 +79,7 @@ class BioServer:
         """Without `serve`: take what other threads leave until then. Nobody waits for the backing device any more."""
         with trio.CancelScope(shield=True):
             while True:
-                for bio in self.layer.inbox.take():
+                for bio in take_bios(self.layer.inbox):
                     if bio.has_ended:
                         bio.tell()
                     elif not await self._work_on(bio):

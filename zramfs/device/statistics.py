@@ -108,18 +108,18 @@ class DeviceStatistics:
     def io_stat(self) -> IoStat:
         """Failures, and pages freed by discards."""
         freed = self._disk.table.freed_notifications if self._disk.is_open else 0
-        return IoStat(self._disk.failed_reads, self._disk.failed_writes, freed)
+        return IoStat(self._disk.counts.failed_reads, self._disk.counts.failed_writes, freed)
 
     def request_counts(self) -> RequestCounts:
         """Requests so far, by kind, and those in flight."""
-        disk = self._disk
+        counts = self._disk.counts
         return RequestCounts(
-            read=OperationCount(*disk.finished(OPERATIONS["read"])),
-            write=OperationCount(*disk.finished(OPERATIONS["write"])),
-            discard=OperationCount(*disk.finished(OPERATIONS["punch"])),
-            flush=OperationCount(disk.flushes, 0, 0),
-            in_flight=disk.in_flight,
-            busy_ms=disk.busy_ms,
+            read=OperationCount(*counts.finished(OPERATIONS["read"])),
+            write=OperationCount(*counts.finished(OPERATIONS["write"])),
+            discard=OperationCount(*counts.finished(OPERATIONS["punch"])),
+            flush=OperationCount(counts.flushes, 0, 0),
+            in_flight=self._disk.in_flight,
+            busy_ms=counts.busy_ms,
         )
 
     def latencies(self) -> dict[str, Latencies]:
@@ -127,19 +127,19 @@ class DeviceStatistics:
         times_ns = self._total_times_ns()
         return {
             name: Latencies(
-                self._disk.latencies(OPERATIONS[operation]), times_ns[name] - self._times_before_ns.get(name, 0)
+                self._disk.counts.latencies(OPERATIONS[operation]), times_ns[name] - self._times_before_ns.get(name, 0)
             )
             for name, operation in _LATENCIES.items()
         }
 
     def reset_latencies(self) -> None:
         """Let `latencies` begin anew."""
-        self._disk.reset_latencies()
+        self._disk.counts.reset_latencies()
         self._times_before_ns = self._total_times_ns()
 
     def _total_times_ns(self) -> dict[str, int]:
         """Return how long all requests took, by operation, since ever."""
-        return {name: self._disk.finished(OPERATIONS[operation])[2] for name, operation in _LATENCIES.items()}
+        return {name: self._disk.counts.finished(OPERATIONS[operation])[2] for name, operation in _LATENCIES.items()}
 
     def limit_stat(self) -> LimitStat:
         """What mem_limit does; no hits on an uninitialised device."""

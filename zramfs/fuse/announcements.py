@@ -20,6 +20,9 @@ from zramfs.loop_device import BackingFile, LoopDevices
 
 _log: Final = logging.getLogger(__name__)
 
+KNOWN_FOR_S: Final = 3600.0
+"""How long the kernel may trust its knowledge of a node. Names that go are announced, and so is a block file's size."""
+
 _LOOP_TIMEOUT_S: Final = 5.0
 """How long loop devices may take to learn a new size. They ask us for it."""
 

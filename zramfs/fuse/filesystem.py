@@ -1,14 +1,11 @@
 """The FUSE operations: finds the node or the open file that a request is for, and passes the request on."""
 
 import errno
-import functools
-import logging
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import pyfuse3
 from pyfuse3 import (
@@ -27,55 +24,19 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from zramfs.contracts import Attribute, ControlTree, Link
+from zramfs.contracts import ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.device.lineage import OwnMount
-from zramfs.errors import ZramError
 from zramfs.fuse.announcements import Announcements
-from zramfs.fuse.node_tree import NodeTree, Twig
-from zramfs.fuse.nodes import AttributeFile, BlockFile, Folder, Node, OpenAttribute, OpenFile, SymbolicLink
+from zramfs.fuse.answering import answers_errors
+from zramfs.fuse.attribute_file import AttributeFile, OpenAttribute
+from zramfs.fuse.block_file import BlockFile
+from zramfs.fuse.device_files import DeviceFiles, make_folder
+from zramfs.fuse.node_tree import NodeTree
+from zramfs.fuse.nodes import Folder, Node, OpenFile, SymbolicLink
 from zramfs.receive.handles import Handles
 from zramfs.units import PAGE_SIZE
-
-_log: Final = logging.getLogger(__name__)
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def errno_of(error: Exception, request: str) -> int:
-    """Return the answer to a request that failed; what nobody expected is logged, and is EIO to the caller."""
-    if isinstance(error, FUSEError):
-        return error.errno
-    if isinstance(error, ZramError):
-        _log.debug("%s: %s", request, error)
-        return error.errno
-    _log.error("%s failed; the request is answered with EIO", request, exc_info=error)
-    return errno.EIO
-
-
-def _answers_errors(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
-    """Answer every error with an errno: one that escaped would end the mount, and with it everybody's data."""
-
-    @functools.wraps(handler)
-    async def answering(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return await handler(*args, **kwargs)
-        except Exception as error:
-            raise FUSEError(errno_of(error, handler.__name__)) from error
-
-    return answering
-
-
-def _make_folder(tree: ControlTree, on_changed: Callable[[], Awaitable[None]]) -> Folder:
-    return Folder({name: _make_node(entry, on_changed) for name, entry in tree.items()})
-
-
-def _make_node(entry: Attribute | Link | ControlTree, on_changed: Callable[[], Awaitable[None]]) -> Node:
-    if isinstance(entry, Attribute):
-        return AttributeFile(entry, on_changed)
-    return SymbolicLink(entry.target) if isinstance(entry, Link) else _make_folder(entry, on_changed)
 
 
 class ZramFilesystem(pyfuse3.Operations):
@@ -102,48 +63,18 @@ class ZramFilesystem(pyfuse3.Operations):
         self.own_mount = own_mount or OwnMount()
         self._on_ready = on_ready
         self._devices = devices
-        self._device_tree = device_tree
         self._handles = handles
         self._owner = (os.getuid(), os.getgid())
         self._mounted_ns = time.time_ns()
         self._tree = NodeTree()
-        self._twigs: dict[ZramDevice, list[Twig]] = {}
-        self._announced_sizes: dict[BlockFile, int] = {}
         self.announcements = Announcements(self.own_mount)
         """News for the kernel."""
         self.open_files: dict[int, OpenFile] = {}
         """By handle, from open to release."""
-        self._tree.graft(_make_folder(control_tree, self.announcements.sent))
-        devices.watch(self)
+        self._tree.graft(make_folder(control_tree, self.announcements.sent))
+        devices.watch(DeviceFiles(self._tree, self.announcements, device_tree))
 
     # ---- devices ------------------------------------------------------------------------------------------------
-
-    def device_added(self, device: ZramDevice) -> None:
-        """Let its files appear. The kernel remembers no name that it did not find, and needs no telling."""
-        block_file = BlockFile(device)
-        scion = _make_folder(self._device_tree(device), partial(self._announce_size, block_file))
-        scion.entries[device.name] = block_file
-        self._twigs[device] = self._tree.graft(scion)
-        self._announced_sizes[block_file] = block_file.size_bytes
-
-    def device_removed(self, device: ZramDevice) -> None:
-        """Let its files vanish; the kernel is told before the write that removed it returns."""
-        twigs = self._twigs.pop(device)
-        self._tree.prune(twigs)
-        for folder, name in twigs:
-            self.announcements.name_gone(self._tree.inode(folder), name)
-        self._announced_sizes = {file: size for file, size in self._announced_sizes.items() if file.device != device}
-
-    async def _announce_size(self, file: BlockFile) -> None:
-        """Let the kernel, and loop devices over it, know the size of a block file that has just changed."""
-        size_bytes = file.size_bytes
-        if self._announced_sizes.get(file, size_bytes) == size_bytes:
-            return
-        self._announced_sizes[file] = size_bytes
-        inode = self._tree.inode(file)
-        self.announcements.size_changed(inode)
-        await self.announcements.sent()
-        await self.announcements.tell_loop_devices(inode, file.device.name)
 
     def interrupt_devices(self) -> None:
         """Let writeback and recompression end early: the daemon is about to."""
@@ -166,7 +97,7 @@ class ZramFilesystem(pyfuse3.Operations):
 
     # ---- names and attributes -----------------------------------------------------------------------------------
 
-    @_answers_errors
+    @answers_errors
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Find a name in a folder."""
         del ctx
@@ -176,13 +107,13 @@ class ZramFilesystem(pyfuse3.Operations):
             raise FUSEError(errno.ENOENT)
         return self._attributes(node)
 
-    @_answers_errors
+    @answers_errors
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer stat(2)."""
         del ctx
         return self._attributes(self._tree.node(inode))
 
-    @_answers_errors
+    @answers_errors
     async def setattr(
         self,
         inode: InodeT,
@@ -197,7 +128,7 @@ class ZramFilesystem(pyfuse3.Operations):
             raise FUSEError(errno.EPERM)
         return self._attributes(self._tree.node(inode))
 
-    @_answers_errors
+    @answers_errors
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         """Tell sizes in pages; a loop device takes its discard granularity from here."""
         del ctx
@@ -224,7 +155,7 @@ class ZramFilesystem(pyfuse3.Operations):
         entry.attr_timeout, entry.entry_timeout = node.attributes_timeout_s, node.name_timeout_s
         return entry
 
-    @_answers_errors
+    @answers_errors
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         """Tell where a link leads."""
         del ctx
@@ -233,19 +164,19 @@ class ZramFilesystem(pyfuse3.Operations):
             raise FUSEError(errno.EINVAL)
         return FileNameT(node.target)
 
-    @_answers_errors
+    @answers_errors
     async def _refuse(self, *_: object) -> NoReturn:
         """Refuse whatever would change a folder: names are fixed, as in sysfs."""
         raise FUSEError(errno.EPERM)
 
     mkdir = symlink = link = rename = unlink = rmdir = _refuse  # type: ignore[assignment]
 
-    @_answers_errors
+    @answers_errors
     async def create(self, *_: object) -> NoReturn:
         """Refuse a new file as lookup_open() does in sysfs."""
         raise FUSEError(errno.EACCES)
 
-    @_answers_errors
+    @answers_errors
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
@@ -253,7 +184,7 @@ class ZramFilesystem(pyfuse3.Operations):
         del parent_inode, name, rdev, ctx
         raise FUSEError(errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
 
-    @_answers_errors
+    @answers_errors
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
         """Tell that there are none.
 
@@ -264,14 +195,14 @@ class ZramFilesystem(pyfuse3.Operations):
 
     # ---- folders ------------------------------------------------------------------------------------------------
 
-    @_answers_errors
+    @answers_errors
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Use the folder's inode as its handle."""
         del ctx
         self._tree.folder(inode)
         return FileHandleT(inode)
 
-    @_answers_errors
+    @answers_errors
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """List a folder, from the entry behind inode `start_id` on."""
         for name, node in self._tree.entries_behind(self._tree.folder(InodeT(fh)), start_id):
@@ -281,7 +212,7 @@ class ZramFilesystem(pyfuse3.Operations):
 
     # ---- files --------------------------------------------------------------------------------------------------
 
-    @_answers_errors
+    @answers_errors
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         """Open a file; the kernel's page cache serves block files (mmap needs it), never attributes."""
         node = self._tree.node(inode)
@@ -310,12 +241,12 @@ class ZramFilesystem(pyfuse3.Operations):
             return self._handles.open_disk(node.device.disk, flags)
         return self._handles.open_other()
 
-    @_answers_errors
+    @answers_errors
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Read from an attribute; from a block file where there are no receivers."""
         return await self.open_files[fh].read(off, size)
 
-    @_answers_errors
+    @answers_errors
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
         """Write to an attribute; to a block file where there are no receivers."""
         return await self.open_files[fh].write(off, buf)
@@ -327,17 +258,17 @@ class ZramFilesystem(pyfuse3.Operations):
             raise FUSEError(errno.EINVAL)  # receivers answer for block files
         return file.seek(offset_bytes, whence)
 
-    @_answers_errors
+    @answers_errors
     async def flush(self, fh: FileHandleT) -> None:
         """Answer close(2): every acknowledged write is stored."""
 
-    @_answers_errors
+    @answers_errors
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:  # noqa: FBT001 - pyfuse3's signature
         """Answer fsync, and fdatasync alike."""
         del datasync
         self.open_files[fh].flush()
 
-    @_answers_errors
+    @answers_errors
     async def release(self, fh: FileHandleT) -> None:
         """Answer the last close."""
         self._handles.close(fh)

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 import pyfuse3
 from pyfuse3 import FUSEError, InodeT
 
-from zramfs.fuse.nodes import AttributeFile, Folder, Node
+from zramfs.fuse.attribute_file import AttributeFile
+from zramfs.fuse.nodes import Folder, Node
 
 _FIRST_INODE: Final = pyfuse3.ROOT_INODE
 

@@ -11,10 +11,6 @@ take 33 ns with them and 39 ns with pthread's mutexes (64 objects of one class, 
 """
 
 from libc.stdint cimport uint16_t
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdlib cimport free as c_free
-from libc.stdlib cimport realloc
-from libc.string cimport memcpy
 
 from zramfs.atomic cimport expect_write, peek_u64, poke_u64
 from zramfs.memory cimport map_memory, munmap
@@ -238,73 +234,5 @@ cdef class ZsPool:
         self.arena.clear()
         self._forget_zspages()
 
-    def put(self, bytes payload not None, uint64_t owner=0):
-        """Store a copy of 1 to 4096 bytes and return its handle; MemoryError when there is no room."""
-        cdef const uint8_t *source = payload
-        cdef uint32_t size_bytes = <uint32_t>len(payload)
-        cdef uint64_t handle
-        if not 1 <= len(payload) <= PAGE_BYTES:
-            raise ValueError(f"an object has 1 to {PAGE_BYTES} bytes, not {len(payload)}")
-        with nogil:
-            handle = self.allocate(size_bytes, owner)
-            if handle != NO_HANDLE:
-                self.note_peak()
-                memcpy(self.payload(handle), source, size_bytes)
-        if handle == NO_HANDLE:
-            raise MemoryError("the pool cannot grow")
-        return handle
-
-    def get(self, uint64_t handle, uint32_t payload_bytes):
-        """Return a copy of the first `payload_bytes` of a live object, which nobody moves meanwhile."""
-        copy = PyBytes_FromStringAndSize(NULL, payload_bytes)
-        cdef char *start = PyBytes_AS_STRING(copy)
-        with nogil:
-            memcpy(start, self.payload(handle), payload_bytes)
-        return copy
-
-    def discard(self, uint64_t handle):
-        """Free a live object."""
-        with nogil:
-            self.free(handle)
-
-    def compact(self, uint64_t max_objects=NO_HANDLE):
-        """Compact and return the moves as ``(owner, new handle)``, for owners without a slot table."""
-        cdef MoveList moves
-        cdef uint64_t i
-        moves.pairs = NULL
-        moves.count = moves.room = 0
-        with nogil:
-            self.compact_some(max_objects, reserve_move, note_move, &moves)
-        try:
-            return [(moves.pairs[2 * i], moves.pairs[2 * i + 1]) for i in range(moves.count)]
-        finally:
-            c_free(moves.pairs)
-
     def __repr__(self):
         return f"<ZsPool {self.object_count} objects in {self.used_pages} pages, {self.spare_pages} spare>"
-
-
-cdef struct MoveList:
-    uint64_t *pairs
-    uint64_t count
-    uint64_t room
-
-
-cdef bint reserve_move(void *owners, uint64_t owner, uint64_t handle) noexcept nogil:
-    """False when a move could not be noted."""
-    cdef MoveList *moves = <MoveList *>owners
-    cdef uint64_t *grown
-    if moves.count == moves.room:
-        grown = <uint64_t *>realloc(moves.pairs, (2 * moves.room + 64) * 2 * sizeof(uint64_t))
-        if grown == NULL:
-            return False
-        moves.pairs = grown
-        moves.room = 2 * moves.room + 64
-    return True
-
-
-cdef void note_move(void *owners, uint64_t owner, uint64_t handle) noexcept nogil:
-    cdef MoveList *moves = <MoveList *>owners
-    moves.pairs[2 * moves.count] = owner
-    moves.pairs[2 * moves.count + 1] = handle
-    moves.count += 1

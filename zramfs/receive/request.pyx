@@ -8,6 +8,7 @@ from libc.string cimport memset
 from zramfs.atomic cimport load_pointer, peek_u64
 from zramfs.block.bio cimport PUNCH, READ, WRITE
 from zramfs.block.disk cimport Disk
+from zramfs.block.submission cimport submit
 from zramfs.receive.handles cimport OpenDisk
 from zramfs.receive.protocol cimport (
     FUSE_FALLOCATE,
@@ -120,7 +121,7 @@ cdef Verdict read_lseek(Request *request, const fuse_lseek_in *arguments) noexce
 
 cdef int submit_request(Request *request) noexcept nogil:
     """Submit the bio; an Outcome."""
-    return (<Disk>request.disk).submit(&request.bio)
+    return submit(<Disk>request.disk, &request.bio)
 
 
 cdef void make_reply(const Request *request, Reply *reply) noexcept nogil:

@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from zramfs import kernel
-from zramfs.loop_device import MAJOR, LoopDevices, discard_swap_area
+from zramfs.block_device import discard_swap_area
+from zramfs.loop_device import MAJOR, LoopDevices
 from zramfs.mountinfo import read_mounts
 
 

@@ -69,7 +69,7 @@ def test_large_bios_of_several_threads_end_once_each(open_disk: Opener) -> None:
     for thread in threads:
         thread.join()
     assert disk.in_flight == 0
-    assert disk.finished(1)[:2] == (30, 30 * PAGES * 8)
+    assert disk.counts.finished(1)[:2] == (30, 30 * PAGES * 8)
     assert {read(disk, place * PAGES * PAGE, 10) for place in range(3)} == {bytes([each]) * 10 for each in (1, 2, 3)}
 
 
@@ -82,7 +82,7 @@ def test_at_the_limit_the_first_pages_of_a_write_are_kept(open_disk: Opener) -> 
     kept = is_kept.index(False)
     assert 60 < kept <= 81
     assert not any(is_kept[kept:])
-    assert disk.failed_writes == 1
+    assert disk.counts.failed_writes == 1
 
 
 def test_range_of_many_pages_is_punched_whole_and_alone(open_disk: Opener) -> None:

@@ -1,6 +1,5 @@
 import ctypes
 import os
-import random
 import select
 import threading
 import time
@@ -8,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from disks import do, read
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.disk import Disk
 from zramfs.block.drive import Loop
 from zramfs.block.layer import BlockLayer
-from zramfs.block.request import Request
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.lz4 import Lz4Codec
 from zramfs.errors import DeviceBusy, MemoryLimitReached, PastTheEnd
@@ -48,18 +47,6 @@ def open_disk(layer: BlockLayer) -> Iterator[Opener]:
     yield make
     for disk in disks:
         disk.close()
-
-
-def do(disk: Disk, operation: str, offset: int, data: object = None, channel: int = 1, **options: object) -> int:
-    request = Request(operation, offset, data, channel=channel, **options)  # type: ignore[arg-type]
-    request.submit(disk)
-    request.wait()
-    return request.result()
-
-
-def read(disk: Disk, offset: int, size: int, channel: int = 1) -> bytes:
-    out = bytearray(size)
-    return bytes(out[: do(disk, "read", offset, out, channel)])
 
 
 def run_together(loops: list[Loop], count: int) -> None:
@@ -98,7 +85,7 @@ def test_closed_disk_has_no_size(layer: BlockLayer) -> None:
     assert do(disk, "punch", 0, size_bytes=PAGE) == 0
     with pytest.raises(PastTheEnd):
         do(disk, "write", 0, bytes(PAGE))
-    assert (disk.is_open, disk.size_bytes, disk.finished(0)[0]) == (False, 0, 0)
+    assert (disk.is_open, disk.size_bytes, disk.counts.finished(0)[0]) == (False, 0, 0)
 
 
 def test_requests_are_clipped_at_the_end(open_disk: Opener) -> None:
@@ -108,28 +95,7 @@ def test_requests_are_clipped_at_the_end(open_disk: Opener) -> None:
     assert read(disk, 4 * PAGE, 1) == b""
     with pytest.raises(PastTheEnd):
         do(disk, "write", 4 * PAGE, b"x")
-    assert disk.failed_writes == 0
-
-
-@pytest.mark.parametrize("offset", [0, 1, 100, 4095, 4096, 12345])
-@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 70000, 1 << 20])
-def test_whatever_is_written_is_read(open_disk: Opener, offset: int, size: int) -> None:
-    disk = open_disk()
-    data = (os.urandom(1500) + bytes(1000)) * (size // 2500 + 1)
-    assert do(disk, "write", offset, data[:size]) == size
-    assert read(disk, 0, offset + size + 10) == bytes(offset) + data[:size] + bytes(10)
-
-
-@pytest.mark.parametrize(("offset", "size"), [(0, PAGE), (1, 10), (4000, 200), (5, 300_000), (0, 1 << 20)])
-def test_punched_range_reads_as_zeros_and_the_rest_as_before(open_disk: Opener, offset: int, size: int) -> None:
-    disk = open_disk()
-    data = os.urandom(1 << 20)
-    do(disk, "write", 0, data)
-    assert do(disk, "punch", offset, size_bytes=size) == size
-    assert read(disk, 0, 1 << 20) == data[:offset] + bytes(size) + data[offset + size :]
-    whole_pages = max(0, (offset + size) // PAGE - -(-offset // PAGE))
-    assert disk.table.freed_notifications == whole_pages
-    assert disk.table.stored_pages == 256 - whole_pages
+    assert disk.counts.failed_writes == 0
 
 
 def test_write_over_the_memory_limit_fails_and_keeps_the_page(open_disk: Opener) -> None:
@@ -140,7 +106,7 @@ def test_write_over_the_memory_limit_fails_and_keeps_the_page(open_disk: Opener)
         do(disk, "write", 0, new)
     for place in range(0, 4 * PAGE, PAGE):
         assert read(disk, place, PAGE) in (old[place : place + PAGE], new[place : place + PAGE])
-    assert disk.failed_writes == 1
+    assert disk.counts.failed_writes == 1
     assert disk.table.used_pages <= 8
     assert do(disk, "write", 0, bytes(PAGE)) == PAGE
 
@@ -153,18 +119,6 @@ def test_holes_and_data_are_found(open_disk: Opener) -> None:
     assert disk.find_offset(700 * PAGE, data=False) == 701 * PAGE
     assert disk.find_offset(701 * PAGE, data=True) is None
     assert disk.find_offset(1024 * PAGE, data=False) is None
-
-
-def test_requests_are_counted(open_disk: Opener) -> None:
-    disk = open_disk()
-    do(disk, "write", 0, bytes(3 * PAGE), channel=2)
-    do(disk, "write", 0, bytes(100), channel=3)
-    read(disk, 0, PAGE)
-    do(disk, "punch", 0, size_bytes=PAGE)
-    disk.flush()
-    assert [disk.finished(operation)[:2] for operation in range(3)] == [(1, 8), (2, 24), (1, 8)]
-    assert (disk.requests_of(1), disk.requests_of(2), disk.requests_of(3), disk.flushes) == (2, 1, 1, 1)
-    assert disk.in_flight == 0
 
 
 def test_disk_is_not_closed_under_a_request(open_disk: Opener) -> None:
@@ -210,51 +164,6 @@ def test_pages_move_beside_their_users(open_disk: Opener) -> None:
     while any(thread.is_alive() for thread in threads):
         disk.table.compact_some(100)
     assert [(loop.errors, loop.torn_pages) for loop in loops] == [(0, 0)] * 2
-
-
-def test_parts_of_one_page_written_by_several_threads_are_all_kept(open_disk: Opener) -> None:
-    disk = open_disk()
-
-    def write_own_part(channel: int) -> None:
-        rng = random.Random(channel)
-        for _ in range(500):
-            do(disk, "write", channel * 512, rng.randbytes(512), channel)
-            assert read(disk, channel * 512, 512, channel)[:4] != bytes(4)
-        do(disk, "write", channel * 512, bytes([channel]) * 512, channel)
-
-    threads = [threading.Thread(target=write_own_part, args=(channel,)) for channel in range(1, RECEIVERS + 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert read(disk, 512, 2048) == b"".join(bytes([channel]) * 512 for channel in range(1, RECEIVERS + 1))
-
-
-def test_latencies_count_each_request_once_by_operation(open_disk: Opener) -> None:
-    disk = open_disk()
-    for page in range(7):
-        do(disk, "write", page * PAGE, os.urandom(PAGE), channel=1 + page % RECEIVERS)
-    read(disk, 0, PAGE)
-    assert [sum(disk.latencies(operation).values()) for operation in range(3)] == [1, 7, 0]
-    assert [disk.finished(operation)[0] for operation in range(3)] == [1, 7, 0]
-
-
-def test_latencies_begin_anew_and_the_count_of_requests_goes_on(open_disk: Opener) -> None:
-    disk = open_disk()
-    do(disk, "write", 0, bytes(PAGE))
-    disk.reset_latencies()
-    assert disk.latencies(1) == {}
-    do(disk, "write", 0, bytes(PAGE))
-    assert (sum(disk.latencies(1).values()), disk.finished(1)[0]) == (1, 2)
-
-
-def test_latencies_are_below_the_edges_of_their_bins(open_disk: Opener) -> None:
-    disk = open_disk()
-    before_ns = time.monotonic_ns()
-    do(disk, "write", 0, os.urandom(PAGE))
-    (edge_ns,) = disk.latencies(1)
-    assert disk.finished(1)[2] < edge_ns
-    assert edge_ns <= max(16, (time.monotonic_ns() - before_ns) * 9 / 8)
 
 
 def test_pages_that_the_limit_keeps_out_are_counted_and_told_once(open_disk: Opener) -> None:

@@ -9,7 +9,7 @@ from disks import lz4_disk
 
 from zramfs.block.disk import Disk
 from zramfs.block.drive import Loop
-from zramfs.block.request import Outcome, Request
+from zramfs.block.request import Outcome, Request, take_bios
 
 PAGE = 4096
 LARGE = 256
@@ -44,7 +44,7 @@ def is_readable(disk: Disk) -> bool:
 
 def test_what_has_not_ended_is_not_there(disk: Disk) -> None:
     request = begun(disk)
-    assert (disk.layer.inbox.take(), is_readable(disk), request.has_ended) == ([], False, False)
+    assert (take_bios(disk.layer.inbox), is_readable(disk), request.has_ended) == ([], False, False)
     work_off(disk)
     assert request.has_ended
 
@@ -53,15 +53,15 @@ def test_what_has_ended_is_there_once(disk: Disk) -> None:
     request = begun(disk)
     work_off(disk)
     assert is_readable(disk)
-    assert disk.layer.inbox.take() == [request]
-    assert (disk.layer.inbox.take(), is_readable(disk)) == ([], False)
+    assert take_bios(disk.layer.inbox) == [request]
+    assert (take_bios(disk.layer.inbox), is_readable(disk)) == ([], False)
     assert request.result() == LARGE * PAGE
 
 
 def test_bios_are_there_in_the_order_of_their_ends(disk: Disk) -> None:
     requests = [begun(disk, page) for page in (LARGE, 0)]
     work_off(disk)
-    assert disk.layer.inbox.take() == requests
+    assert take_bios(disk.layer.inbox) == requests
 
 
 def test_descriptor_tells_of_what_comes_after_all_was_taken(disk: Disk) -> None:
@@ -69,7 +69,7 @@ def test_descriptor_tells_of_what_comes_after_all_was_taken(disk: Disk) -> None:
         request = begun(disk)
         work_off(disk)
         assert is_readable(disk)
-        assert disk.layer.inbox.take() == [request]
+        assert take_bios(disk.layer.inbox) == [request]
 
 
 def test_whoever_empties_it_tells_those_who_wait(disk: Disk) -> None:
@@ -78,11 +78,11 @@ def test_whoever_empties_it_tells_those_who_wait(disk: Disk) -> None:
         begun(disk, page, ended)
     work_off(disk)
     assert ended == []
-    for bio in disk.layer.inbox.take():
+    for bio in take_bios(disk.layer.inbox):
         bio.tell()
     assert ended == [LARGE, 0]
 
 
 def test_what_ended_at_once_is_not_there(disk: Disk) -> None:
     assert Request("write", 0, bytes(PAGE), channel=1).submit(disk) == Outcome.ENDED
-    assert (disk.layer.inbox.take(), repr(disk.layer.inbox)) == ([], "<Inbox empty>")
+    assert (take_bios(disk.layer.inbox), repr(disk.layer.inbox)) == ([], "<Inbox empty>")

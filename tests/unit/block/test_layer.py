@@ -14,7 +14,7 @@ from disks import lz4_disk
 from zramfs.block.disk import Disk
 from zramfs.block.drive import Loop
 from zramfs.block.layer import BlockLayer
-from zramfs.block.request import Outcome, Request
+from zramfs.block.request import Outcome, Request, take_bios
 
 PAGE = 4096
 LARGE = 256
@@ -92,7 +92,7 @@ def test_crew_works_while_no_receiver_has_time(open_disk: Opener) -> None:
     large = begun(disk)
     if not large.has_ended:  # as it has where there is one CPU, and nothing is told then
         assert select.select([disk.layer.inbox.fd], [], [], PATIENCE_S)[0]
-        assert disk.layer.inbox.take() == [large]
+        assert take_bios(disk.layer.inbox) == [large]
     assert large.result() == LARGE * PAGE
 
 

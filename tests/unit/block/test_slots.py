@@ -201,7 +201,7 @@ def test_a_page_that_does_not_decompress_is_corrupt(reader: Callable[[bytes], by
         with pytest.raises(CorruptPage, match="does not decompress"):
             read_disk(disk, PAGE + 1, 5)
         assert read_disk(disk, 0, PAGE) == bytes(PAGE)
-        assert disk.failed_reads == 2
+        assert disk.counts.failed_reads == 2
 
 
 def test_raw_pages_need_no_codec() -> None:

@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from zramfs.cli import daemonize
-from zramfs.cli.log import TerminalLog
+from zramfs.cli.terminal_log import TerminalLog
 
 
 def test_mount_that_nobody_waits_for_any_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,22 +3,27 @@ import os
 import pty
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from zramfs.cli import log
-from zramfs.cli.log import DaemonLog, LogFile, SystemLog, TerminalLog, default_log_file, open_log
+from zramfs.cli import log_file, system_log
+from zramfs.cli.daemon_log import DaemonLog
+from zramfs.cli.log import open_log
+from zramfs.cli.log_file import LogFile, default_log_file
+from zramfs.cli.system_log import SystemLog
+from zramfs.cli.terminal_log import TerminalLog
 from zramfs.errors import MountFailed
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where default logs go, whoever runs this."""
-    monkeypatch.setattr(log, "_ROOTS_FOLDER", tmp_path / "state" / "zramfs")
+    monkeypatch.setattr(log_file, "_ROOTS_FOLDER", tmp_path / "state" / "zramfs")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(log, "_SYSTEM_LOG", tmp_path / "no system log")
+    monkeypatch.setattr(system_log, "SYSTEM_LOG", tmp_path / "no system log")
     return tmp_path
 
 
@@ -148,19 +153,19 @@ def test_user_without_a_home_logs_to_the_system_log(
 
 
 def test_system_log_gets_lines_with_their_severity(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system_log:
-        system_log.bind(str(home / "log"))
-        system_log.settimeout(5)
-        monkeypatch.setattr(log, "_SYSTEM_LOG", home / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(home / "log"))
+        server.settimeout(5)
+        monkeypatch.setattr(system_log, "SYSTEM_LOG", home / "log")
         write(SystemLog(), logging.INFO, "mounts")
-        assert system_log.recv(1000) == f"<30>zramfs[{os.getpid()}]: mounts".encode()
+        assert server.recv(1000) == f"<30>zramfs[{os.getpid()}]: mounts".encode()
 
 
 def test_system_log_that_is_not_there_or_full_is_no_hindrance(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(SystemLog(), logging.INFO, "to nobody")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system_log:
-        system_log.bind(str(home / "log"))
-        monkeypatch.setattr(log, "_SYSTEM_LOG", home / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(home / "log"))
+        monkeypatch.setattr(system_log, "SYSTEM_LOG", home / "log")
         for _ in range(1000):
             write(SystemLog(), logging.INFO, "to one who does not listen")
 
@@ -221,7 +226,7 @@ def test_lines_do_not_wait_for_the_close_of_the_old_file(home: Path, monkeypatch
 
 def test_stopped_terminal_does_not_hold_up_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     read_fd, write_fd = os.pipe()
-    monkeypatch.setattr(log.sys, "stderr", None)
+    monkeypatch.setattr(sys, "stderr", None)
     saved = os.dup(2)
     os.dup2(write_fd, 2)
     try:

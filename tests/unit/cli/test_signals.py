@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from zramfs.cli.log import DaemonLog, LogFile, TerminalLog
+from zramfs.cli.daemon_log import DaemonLog
+from zramfs.cli.log_file import LogFile
 from zramfs.cli.signals import DaemonSignals, signals_held
+from zramfs.cli.terminal_log import TerminalLog
 
 
 @pytest.fixture(autouse=True)

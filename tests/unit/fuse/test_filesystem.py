@@ -16,8 +16,8 @@ from zramfs.contracts import Attribute, ControlTree
 from zramfs.device.device import ZramDevice
 from zramfs.device.device_set import DeviceSet
 from zramfs.errors import DeviceBusy
+from zramfs.fuse.attribute_file import AttributeFile
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.fuse.nodes import AttributeFile
 from zramfs.receive.handles import Handles
 from zramfs.units import PAGE_SIZE
 

@@ -4,8 +4,9 @@ import pyfuse3
 import pytest
 
 from zramfs.contracts import Attribute
+from zramfs.fuse.attribute_file import AttributeFile
 from zramfs.fuse.node_tree import NodeTree
-from zramfs.fuse.nodes import AttributeFile, Folder
+from zramfs.fuse.nodes import Folder
 
 
 async def _nothing() -> None:

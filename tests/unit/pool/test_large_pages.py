@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zramfs.pool.by_hand import discard, put
 from zramfs.pool.zspool import ZsPool
 
 SHIM = Path(__file__).with_name("large_pages.c")
@@ -19,6 +20,7 @@ SPARE = 4 * MIB
 # Objects of all sizes come and go; none may change meanwhile, and their memory goes back with them.
 HISTORY = """
 import random
+from zramfs.pool.by_hand import compact, discard, get, put
 from zramfs.pool.zspool import ZsPool
 
 def resident_mib():
@@ -31,16 +33,16 @@ rnd = random.Random(64)
 pool, handles = ZsPool(), {}
 before = resident_mib()
 for owner in range(40000):
-    handles[owner] = pool.put(payload_of(owner), owner)
+    handles[owner] = put(pool, payload_of(owner), owner)
     if owner % 5000 == 4999:
         for leaving in rnd.sample(sorted(handles), int(len(handles) * 0.6)):
-            pool.discard(handles.pop(leaving))
+            discard(pool, handles.pop(leaving))
         if owner % 10000 == 9999:
-            handles.update(pool.compact())
+            handles.update(compact(pool))
         for staying, handle in handles.items():
-            assert pool.get(handle, len(payload_of(staying))) == payload_of(staying), staying
+            assert get(pool, handle, len(payload_of(staying))) == payload_of(staying), staying
 for handle in handles.values():
-    pool.discard(handle)
+    discard(pool, handle)
 assert resident_mib() - before < 4 + 6, resident_mib() - before
 pool.clear()
 """
@@ -90,16 +92,16 @@ def test_page_of_the_system_goes_back_with_the_last_zspage_in_it(
 ) -> None:
     pool = ZsPool(page_bytes)
     before = resident_bytes()
-    handles = [pool.put(bytes(PAGE)) for _ in range(20_000)]
+    handles = [put(pool, bytes(PAGE)) for _ in range(20_000)]
     full = resident_bytes()
     assert full - before > 75 * MIB
     neighbours = page_bytes // PAGE
     for number, handle in enumerate(handles):
         if number % neighbours:
-            pool.discard(handle)
+            discard(pool, handle)
     assert resident_bytes() > full - MIB
     for handle in handles[::neighbours]:
-        pool.discard(handle)
+        discard(pool, handle)
     assert resident_bytes() - before < SPARE + 2 * MIB
 
 

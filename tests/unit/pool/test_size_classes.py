@@ -3,6 +3,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zramfs.pool.by_hand import put
 from zramfs.pool.size_classes import HANDLE_BYTES, HUGE_CLASS_BYTES, SIZE_CLASSES, class_index
 from zramfs.pool.zspool import ZsPool
 
@@ -68,5 +69,5 @@ def test_an_object_fits_its_class_and_not_the_one_before(payload_bytes: int) -> 
 @given(st.integers(1, 4096))
 def test_the_compiled_pool_uses_these_classes(payload_bytes: int) -> None:
     pool = ZsPool()
-    pool.put(bytes(payload_bytes))
+    put(pool, bytes(payload_bytes))
     assert pool.used_pages == SIZE_CLASSES[class_index(payload_bytes)].pages_per_zspage

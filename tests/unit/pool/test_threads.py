@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from zramfs.pool.by_hand import discard, get, put
 from zramfs.pool.size_classes import SIZE_CLASSES
 from zramfs.pool.zspool import ZsPool
 
@@ -91,12 +92,12 @@ def test_threads_that_only_put_and_discard_leave_nothing() -> None:
     def come_and_go(seed: int) -> int:
         for round_ in range(200):
             payloads = [bytes([seed]) * (100 + 37 * (round_ + i) % 3900) for i in range(20)]
-            handles = [pool.put(payload) for payload in payloads]
+            handles = [put(pool, payload) for payload in payloads]
             assert [
-                pool.get(handle, len(payload)) for handle, payload in zip(handles, payloads, strict=True)
+                get(pool, handle, len(payload)) for handle, payload in zip(handles, payloads, strict=True)
             ] == payloads
             for handle in handles:
-                pool.discard(handle)
+                discard(pool, handle)
         return 0
 
     assert run_together(4, come_and_go) == [0] * 4
@@ -158,19 +159,19 @@ def test_object_that_its_owner_does_not_have_yet_stays(owners: Any) -> None:
     while table.compact(16):
         pass
     for handles in begun.values():
-        assert [pool.get(handle, 800) for handle in handles] == [b"\xfc" * 800, b"\xfd" * 800]
+        assert [get(pool, handle, 800) for handle in handles] == [b"\xfc" * 800, b"\xfd" * 800]
     assert table.wrong_pages() == []
 
 
 def test_peak_is_that_since_it_was_reset() -> None:
     pool = ZsPool()
-    handles = [pool.put(bytes(4096)) for _ in range(10)]
+    handles = [put(pool, bytes(4096)) for _ in range(10)]
     for handle in handles[3:]:
-        pool.discard(handle)
+        discard(pool, handle)
     assert (pool.used_pages, pool.peak_pages()) == (3, 10)
     pool.reset_peak()
     assert pool.peak_pages() == 3
-    pool.put(bytes(4096))
+    put(pool, bytes(4096))
     assert pool.peak_pages() == 4
 
 

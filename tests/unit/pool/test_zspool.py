@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from zramfs.pool.by_hand import compact, discard, get, put
 from zramfs.pool.extents import SYSTEM_PAGE_BYTES
 from zramfs.pool.size_classes import SIZE_CLASSES, SizeClass, class_index
 from zramfs.pool.zspool import ZsPool
@@ -20,6 +21,7 @@ MIB = 1 << 20
 # What a daemon that swaps does; in a process of its own, as it cannot be taken back.
 LOCKED = """
 import ctypes, sys
+from zramfs.pool.by_hand import compact, discard, get, put
 from zramfs.pool.zspool import ZsPool
 
 def resident_mib():
@@ -29,13 +31,13 @@ if ctypes.CDLL(None).mlockall(1 | 2 | 4):
     sys.exit(77)
 pool = ZsPool()
 before = resident_mib()
-handles = [pool.put(bytes(3600), owner) for owner in range(20000)]
+handles = [put(pool, bytes(3600), owner) for owner in range(20000)]
 assert resident_mib() - before > 60
 for handle in handles:
-    pool.discard(handle)
+    discard(pool, handle)
 assert resident_mib() - before < 12, "discarded"
 for owner in range(20000):
-    pool.put(bytes(3600), owner)
+    put(pool, bytes(3600), owner)
 pool.clear()
 assert resident_mib() - before < 8, "cleared"
 """
@@ -50,27 +52,27 @@ def zspage_of(handle: int) -> int:
 
 
 def fill(pool: ZsPool, count: int, payload_bytes: int) -> list[int]:
-    return [pool.put(b"%8d" % owner * (payload_bytes // 8), owner) for owner in range(count)]
+    return [put(pool, b"%8d" % owner * (payload_bytes // 8), owner) for owner in range(count)]
 
 
 @pytest.mark.parametrize("payload_bytes", [1, 24, 25, 32, 2040, 3624, 3625, 4096])
 def test_put_keeps_the_bytes(payload_bytes: int) -> None:
     pool = ZsPool()
     payloads = [os.urandom(payload_bytes) for _ in range(16)]
-    handles = [pool.put(payload) for payload in payloads]
-    assert [pool.get(handle, payload_bytes) for handle in handles] == payloads
+    handles = [put(pool, payload) for payload in payloads]
+    assert [get(pool, handle, payload_bytes) for handle in handles] == payloads
 
 
 @pytest.mark.parametrize("payload", [b"", bytes(4097)])
 def test_put_refuses_what_is_no_object(payload: bytes) -> None:
     with pytest.raises(ValueError, match="1 to 4096 bytes"):
-        ZsPool().put(payload)
+        put(ZsPool(), payload)
 
 
 def test_put_counts_objects() -> None:
     pool = ZsPool()
     handles = fill(pool, 5, 800)
-    pool.discard(handles[2])
+    discard(pool, handles[2])
     assert pool.object_count == 4
 
 
@@ -79,7 +81,7 @@ def test_used_pages_moves_by_whole_zspages() -> None:
     size_class = SIZE_CLASSES[class_index(32)]
     used = []
     for count in range(2 * size_class.objects_per_zspage + 1):
-        pool.put(bytes(32), count)
+        put(pool, bytes(32), count)
         used.append(pool.used_pages)
     assert Counter(used) == {
         3: size_class.objects_per_zspage,
@@ -91,9 +93,9 @@ def test_used_pages_moves_by_whole_zspages() -> None:
 def test_a_zspage_goes_with_its_last_object() -> None:
     pool = ZsPool()
     first, second = fill(pool, 2, 32)
-    pool.discard(first)
+    discard(pool, first)
     assert pool.used_pages == 3
-    pool.discard(second)
+    discard(pool, second)
     assert pool.used_pages == 0
 
 
@@ -102,9 +104,9 @@ def test_a_freed_place_is_used_again() -> None:
     handles = fill(pool, 256, 1000)
     used = pool.used_pages
     for handle in handles[::2]:
-        pool.discard(handle)
+        discard(pool, handle)
     for _ in handles[::2]:
-        pool.put(bytes(1000))
+        put(pool, bytes(1000))
     assert pool.used_pages == used
 
 
@@ -116,9 +118,9 @@ def test_put_prefers_the_fullest_zspage() -> None:
         zspages[zspage_of(handle)].append(handle)
     sparse, dense = list(zspages)[:2]
     for handle in zspages[sparse][1:]:
-        pool.discard(handle)
-    pool.discard(zspages[dense][0])
-    assert zspage_of(pool.put(bytes(1000))) == dense
+        discard(pool, handle)
+    discard(pool, zspages[dense][0])
+    assert zspage_of(put(pool, bytes(1000))) == dense
 
 
 def test_compact_moves_objects_and_tells_their_owners() -> None:
@@ -126,35 +128,35 @@ def test_compact_moves_objects_and_tells_their_owners() -> None:
     handles = dict(enumerate(fill(pool, 1000, 800)))
     for owner in range(1000):
         if owner % 4:
-            pool.discard(handles.pop(owner))
+            discard(pool, handles.pop(owner))
     before = pool.used_pages
-    handles.update(pool.compact())
+    handles.update(compact(pool))
     assert pool.used_pages < before / 3
     for owner, handle in handles.items():
-        assert pool.get(handle, 800) == b"%8d" % owner * 100
+        assert get(pool, handle, 800) == b"%8d" % owner * 100
 
 
 def test_compact_stops_after_about_so_many_objects() -> None:
     pool = ZsPool()
     handles = fill(pool, 1000, 800)
     for handle in handles[::2]:
-        pool.discard(handle)
+        discard(pool, handle)
     per_zspage = SIZE_CLASSES[class_index(800)].objects_per_zspage
-    assert 10 <= len(pool.compact(10)) < 10 + per_zspage
+    assert 10 <= len(compact(pool, 10)) < 10 + per_zspage
 
 
 def test_compact_of_a_dense_pool_moves_nothing() -> None:
     pool = ZsPool()
     fill(pool, 1000, 800)
-    assert pool.compact() == []
+    assert compact(pool) == []
 
 
 def test_compact_leaves_huge_objects_where_they_are() -> None:
     pool = ZsPool()
     handles = fill(pool, 100, 4096)
     for handle in handles[::2]:
-        pool.discard(handle)
-    assert pool.compact() == []
+        discard(pool, handle)
+    assert compact(pool) == []
     assert pool.used_pages == 50
 
 
@@ -163,15 +165,15 @@ def test_clear_forgets_everything_and_the_pool_works_on() -> None:
     fill(pool, 1000, 800)
     pool.clear()
     assert (pool.object_count, pool.used_pages, pool.spare_pages) == (0, 0, 0)
-    handle = pool.put(b"again")
-    assert pool.get(handle, 5) == b"again"
+    handle = put(pool, b"again")
+    assert get(pool, handle, 5) == b"again"
 
 
 def test_clear_gives_the_memory_back(resident_bytes: Callable[[], int]) -> None:
     pool = ZsPool()
     before = resident_bytes()
     for owner in range(MANY):
-        pool.put(bytes(3600), owner)
+        put(pool, bytes(3600), owner)
     assert resident_bytes() - before > 190 * MIB
     pool.clear()
     assert resident_bytes() - before < 4 * MIB
@@ -180,11 +182,11 @@ def test_clear_gives_the_memory_back(resident_bytes: Callable[[], int]) -> None:
 def test_discarding_everything_gives_the_memory_back(resident_bytes: Callable[[], int]) -> None:
     pool = ZsPool()
     before = resident_bytes()
-    handles = [pool.put(bytes(3600), owner) for owner in range(MANY)]
+    handles = [put(pool, bytes(3600), owner) for owner in range(MANY)]
     handles_bytes = 4 * MIB
     random.Random(0).shuffle(handles)
     for handle in handles:
-        pool.discard(handle)
+        discard(pool, handle)
     assert pool.used_pages == 0
     assert pool.spare_pages <= 1024
     assert resident_bytes() - before < pool.spare_pages * 4096 + handles_bytes + 4 * MIB
@@ -193,12 +195,12 @@ def test_discarding_everything_gives_the_memory_back(resident_bytes: Callable[[]
 def test_compaction_gives_the_memory_back(resident_bytes: Callable[[], int]) -> None:
     pool = ZsPool()
     before = resident_bytes()
-    handles = [pool.put(bytes(1000), owner) for owner in range(2 * MANY)]
+    handles = [put(pool, bytes(1000), owner) for owner in range(2 * MANY)]
     peak = resident_bytes() - before
     for owner in range(len(handles)):
         if owner % 8:
-            pool.discard(handles[owner])
-    while pool.compact(1 << 16):
+            discard(pool, handles[owner])
+    while compact(pool, 1 << 16):
         pass
     assert pool.spare_pages == 0
     assert resident_bytes() - before < peak / 4
@@ -215,7 +217,7 @@ def test_memory_in_use_is_resident_as_used_pages_says(resident_bytes: Callable[[
     pool = ZsPool()
     before = resident_bytes()
     for owner in range(MANY):
-        pool.put(bytes(2000), owner)
+        put(pool, bytes(2000), owner)
     assert resident_bytes() - before == pytest.approx(pool.used_pages * 4096, rel=0.02)
 
 
@@ -242,7 +244,7 @@ class PoolMachine(RuleBasedStateMachine):
     def store(self, payload: bytes) -> int:
         owner = self.next_owner
         self.next_owner += 1
-        self.handles[owner] = self.pool.put(payload, owner)
+        self.handles[owner] = put(self.pool, payload, owner)
         self.payloads[owner] = payload
         return owner
 
@@ -268,7 +270,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(owner=consumes(owners))
     def discard(self, owner: int) -> None:
         if owner in self.handles:
-            self.pool.discard(self.handles.pop(owner))
+            discard(self.pool, self.handles.pop(owner))
             del self.payloads[owner]
 
     @rule(one_in=st.integers(1, 7), rest=st.integers(0, 6))
@@ -279,7 +281,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(max_objects=st.integers(1, 100) | st.none())
     def compact(self, max_objects: int | None) -> None:
         used = self.pool.used_pages
-        moves = self.pool.compact() if max_objects is None else self.pool.compact(max_objects)
+        moves = compact(self.pool) if max_objects is None else compact(self.pool, max_objects)
         assert self.pool.used_pages <= used
         self.handles.update(moves)
         if max_objects is None:
@@ -302,7 +304,7 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def every_object_is_right(self) -> None:
         for owner, payload in self.payloads.items():
-            assert self.pool.get(self.handles[owner], len(payload)) == payload
+            assert get(self.pool, self.handles[owner], len(payload)) == payload
 
     @invariant()
     def every_object_has_a_place_of_its_own(self) -> None:
