@@ -11,8 +11,8 @@ QUICKLY := codec pool accel block
 # Stubs say what Python uses, and no more; a disjoint base is what every class of Cython's is.
 STUBBED = $(subst /,.,$(basename $(wildcard zramfs/*.pyi zramfs/*/*.pyi)))
 
-# Tests wait for a third of their time: three workers for two CPUs.
-WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+# Tests wait for half of their time: four workers for two CPUs.
+WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
 
 # How long each test of `make test-long` runs, in seconds.
 ZRAMFS_TEST_SECONDS ?= 900
