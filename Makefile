@@ -11,11 +11,14 @@ QUICKLY := codec pool accel block
 # Stubs say what Python uses, and no more; a disjoint base is what every class of Cython's is.
 STUBBED = $(subst /,.,$(basename $(wildcard zramfs/*.pyi zramfs/*/*.pyi)))
 
-# Tests wait for a third of their time: three workers for two CPUs.
-WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+# Tests wait for half of their time: four workers for two CPUs.
+WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
 
 # How long each test of `make test-long` runs, in seconds.
 ZRAMFS_TEST_SECONDS ?= 900
+
+# What tests import is compiled once, and not by each process that they start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # /dev/fuse, loop devices and swap belong to root.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -82,4 +85,4 @@ bench-simulate: setup
 
 clean:
 	rm -rf .venv build dist man *.egg-info
-	find zramfs -name '*.so' -delete
+	find zramfs '(' -name '*.so' -o -name '*.pyc' ')' -delete

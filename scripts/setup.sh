@@ -57,3 +57,6 @@ if ! is_done "$built" "${sources[@]}"; then
     .venv/bin/python -W ignore setup.py --quiet build_ext --inplace
     stamp_of "${sources[@]}" >"$built"
 fi
+
+# An editable install has no bytecode. Where Python is not to write any, as in many containers, each start would take longer.
+.venv/bin/python -m compileall -q zramfs

@@ -2,7 +2,7 @@
 
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +19,14 @@ from zramfs.accel.profile import parse_accelerator
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
 from zramfs.contracts import Accelerator, Backend, StreamPolicy
+from zramfs.device import backing_link
 from zramfs.device.device import ZramDevice
 from zramfs.device.serving import BioServer
 from zramfs.device.settings import DeviceConfig
 from zramfs.units import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from backing_forks import BackingForks
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
@@ -106,6 +108,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Load
             self._reschedule(node)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def backing_forks() -> Iterator["BackingForks"]:
+    """Have a process that forks backing processes; it starts when a test first needs one."""
+    from backing_forks import BackingForks  # noqa: PLC0415 - tests of mounts have no use for it
+
+    forks = BackingForks()
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="module")
+def forked_backing(backing_forks: "BackingForks") -> Iterator[None]:
+    """Fork the backing processes of a module's tests instead of starting them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backing_link, "_spawn", backing_forks.spawn)
+        yield
 
 
 _WORDS = [b"zspage ", b"descriptor ", b"doorbell ", b"slot ", b"stream ", b"handle ", b"\n"]

@@ -100,7 +100,7 @@ pages = st.one_of(
     ends_of_runs,
     st.builds(phrases_and_runs, st.integers(0, 1 << 32)),
     st.lists(st.one_of(runs, matches, st.binary(max_size=300)), min_size=1, max_size=6).map(b"".join),
-).map(lambda data: (data * PAGE if data else bytes(PAGE))[:PAGE])
+).map(lambda data: (data * (PAGE // len(data) + 1) if data else bytes(PAGE))[:PAGE])
 
 
 @example(the_end_of_a_run(4, 17))

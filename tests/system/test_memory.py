@@ -5,26 +5,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 
 from mounts import MIB, Mounted
 
 Mount = Callable[..., Mounted]
 
-STORED_BYTES = 1024 * MIB
+STORED_BYTES = 512 * MIB
 
 
 def real_data(size_bytes: int) -> Iterator[bytes]:
     """Binaries and texts of this system, a megabyte at a time, again from the start when they are too few."""
-    paths = [
-        path
-        for folder in ("/usr/bin", "/usr/lib", "/usr/share")
-        for path in sorted(Path(folder).rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    ]
     rest = b""
-    for path in cycle(paths):
+    for path in cycle(files_of("/usr/bin", "/usr/lib", "/usr/share")):
         for chunk in chunks_of(path):
             rest += chunk
             if len(rest) >= MIB:
@@ -33,6 +27,14 @@ def real_data(size_bytes: int) -> Iterator[bytes]:
                 size_bytes -= MIB
             if size_bytes <= 0:
                 return
+
+
+def files_of(*folders: str) -> Iterator[Path]:
+    """One after the other, as they are needed: there may be a hundred thousand."""
+    for at, below, names in chain.from_iterable(map(os.walk, folders)):
+        below.sort()
+        paths = (Path(at, name) for name in sorted(names))
+        yield from (path for path in paths if path.is_file() and not path.is_symlink())
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ The table is the only list: parts of zramfs that it leaves out, or names without
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -40,12 +41,14 @@ WRITTEN = [(name, level) for level, names, _ in ROWS for name in names]
 LEVELS = {name.split(".")[0].removesuffix("/"): level for name, level in WRITTEN}
 
 
-def modules_imported_by(path: Path) -> Iterator[str]:
+@cache
+def modules_imported_by(path: Path) -> list[str]:
     """Dotted names; of ``from a import b`` both ``a`` and ``a.b``, as b may be a module."""
     found = cython_imports if path.suffix in {".pyx", ".pxd"} else python_imports
-    for module in found(path.read_text()):
+    modules = list(found(path.read_text()))
+    for module in modules:
         assert not module.startswith("."), f"{path} imports relatively: {module}"
-        yield module
+    return modules
 
 
 def python_imports(text: str) -> Iterator[str]:
@@ -85,6 +88,18 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+PARTS = sorted({part_of(path) for path in FILES})
+
+
+def parts_imported_in(part: str) -> list[tuple[str, set[str]]]:
+    """Each file of a part, and what it imports."""
+    return [(name_of(path), parts_imported_by(path)) for path in FILES if part_of(path) == part]
+
+
+def packages_imported_by(path: Path) -> set[str]:
+    return {module.split(".")[0] for module in modules_imported_by(path)}
+
+
 def test_the_table_names_every_part_once_and_no_other() -> None:
     there = {part_of(path) for path in FILES}
     assert sorted(name.split(".")[0].removesuffix("/") for name, _ in WRITTEN) == sorted(there)
@@ -100,17 +115,17 @@ def test_a_file_that_a_row_tells_of_is_in_its_folder(parts: list[str], file: str
     assert any(list((ROOT / part).glob(file)) for part in parts if part.endswith("/"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_lower_levels_never_import_upper_ones(path: Path) -> None:
-    level = LEVELS.get(part_of(path), -1)
-    assert {part for part in parts_imported_by(path) if LEVELS[part] > level} == set()
+@pytest.mark.parametrize("part", PARTS)
+def test_lower_levels_never_import_upper_ones(part: str) -> None:
+    level = LEVELS.get(part, -1)
+    upwards = {file: {each for each in found if LEVELS[each] > level} for file, found in parts_imported_in(part)}
+    assert {file: found for file, found in upwards.items() if found} == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_folders_of_one_level_never_import_each_other(path: Path) -> None:
-    own = part_of(path)
-    beside = {part for part in parts_imported_by(path) - {own} if LEVELS[part] == LEVELS.get(own)}
-    assert not (ROOT / own).is_dir() or not {part for part in beside if (ROOT / part).is_dir()}
+@pytest.mark.parametrize("folder", [part for part in PARTS if (ROOT / part).is_dir()])
+def test_folders_of_one_level_never_import_each_other(folder: str) -> None:
+    beside = {part for part in PARTS if LEVELS.get(part) == LEVELS.get(folder) and (ROOT / part).is_dir()} - {folder}
+    assert {file: found & beside for file, found in parts_imported_in(folder) if found & beside} == {}
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
@@ -122,10 +137,9 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     TopologicalSorter(graph).prepare()  # CycleError names the modules of a ring
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_fuse_imports_pyfuse3(path: Path) -> None:
-    imports_it = any(module.split(".")[0] == "pyfuse3" for module in modules_imported_by(path))
-    assert not imports_it or part_of(path) == "fuse"
+def test_only_fuse_imports_pyfuse3() -> None:
+    elsewhere = [path for path in FILES if part_of(path) != "fuse"]
+    assert [name_of(path) for path in elsewhere if "pyfuse3" in packages_imported_by(path)] == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +167,7 @@ def test_a_relative_import_is_none_that_is_overlooked(text: str, tmp_path: Path)
     file = tmp_path / "module.pyx"
     file.write_text(f"{text}\n")
     with pytest.raises(AssertionError, match="relatively"):
-        list(modules_imported_by(file))
+        modules_imported_by(file)
 
 
 def test_this_test_sees_the_imports_that_there_are() -> None:

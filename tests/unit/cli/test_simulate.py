@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mounts import prepared
 
 SCENARIO = """
 summary = "a test"
@@ -97,7 +98,7 @@ def test_json_has_everything_and_is_the_same_for_a_seed(path: Path) -> None:
     ],
 )
 def test_bad_usage_gets_one_line_and_exit_code_2(arguments: list[str], message: str, path: Path) -> None:
-    result = simulate(*(path if each == "SCENARIO" else each for each in arguments))
+    result = prepared("simulate", *(path if each == "SCENARIO" else each for each in arguments))
     assert (result.returncode, result.stdout) == (2, "")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

@@ -22,6 +22,8 @@ from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import BdStat, Selection
 from zramfs.errors import CorruptPage, DeviceBusy, InvalidValue
 
+pytestmark = pytest.mark.usefixtures("forked_backing")
+
 PAGE = 4096
 PAGES = 64
 ALL = Selection(0, PAGES)

@@ -19,6 +19,8 @@ from zramfs.contracts import StreamPolicy
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import Selection
 
+pytestmark = pytest.mark.usefixtures("forked_backing")
+
 PAGE = 4096
 PAGES = 320
 LANES = 8

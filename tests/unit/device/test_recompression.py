@@ -19,6 +19,8 @@ from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import Selection
 from zramfs.errors import CorruptPage, DeviceBusy, ZramError
 
+pytestmark = pytest.mark.usefixtures("forked_backing")
+
 PAGE = 4096
 PAGES = 64
 

@@ -28,6 +28,8 @@ from zramfs.errors import (
 )
 from zramfs.units import BytesLike
 
+pytestmark = pytest.mark.usefixtures("forked_backing")
+
 PAGE = 4096
 PAGES = 64
 
