@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zramfs.simulate.calibrate import as_mounted, measure_algorithm, measure_wake_us
+from zramfs.simulate.calibrate import as_mounted, measure_algorithm
 from zramfs.simulate.mounted import measure_mount
+from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
 WORKLOADS = ("async-flood", "sync-only", "mixed")
 ACCELERATOR = "mtk_hwz,page_ns=15000"
@@ -81,7 +82,7 @@ def calibrate(folder: Path) -> dict[str, float]:
         mounted = measure_mount(mountpoint)
     finally:
         zramfs("umount", str(mountpoint))
-    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us}
+    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us, "loop": measure_loop_us()}
     return {name: us for name, us in costs.items() if name != "slowdown"}
 
 

@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport COMPLETION, PAGE, REDO, SEGMENT_DONE, WORK_DONE, Cpus
 from zramfs.simulate.device cimport Run, SimulatedDevice
+from zramfs.simulate.fair_cpus cimport FairCpus
 from zramfs.simulate.heap cimport (
     ARRIVAL,
     CPU_EVENT,
@@ -22,6 +23,8 @@ from zramfs.simulate.heap cimport (
     take_earliest,
 )
 from zramfs.simulate.steps cimport STILL_STEPS, Steps
+
+from zramfs.simulate.scenario import Rule
 
 cdef enum:
     NS_PER_US = 1000
@@ -48,7 +51,8 @@ cdef class Engine(Steps):
             works += device.profile.queue_depth
             number += 1
         self.work_base[number] = works
-        self.cpus = Cpus(
+        make = FairCpus if scheduler.rule is Rule.EEVDF else Cpus
+        self.cpus = make(
             machine.cpus,
             self.task_count,
             works,
@@ -56,6 +60,9 @@ cdef class Engine(Steps):
             wakeup_preempts=scheduler.wakeup_preempts,
             migrates=scheduler.migrates,
             halt_ns=round(machine.costs.halt.us * NS_PER_US),
+            slice_ns=round(scheduler.slice_us_of(machine.cpus) * NS_PER_US),
+            bulk_slice_ns=round(scheduler.bulk_slice_us * NS_PER_US),
+            migration_cost_ns=round(scheduler.migration_cost_us * NS_PER_US),
         )
         self.cpus.heap = &self.heap
         self.cpus.from_ns, self.cpus.until_ns = self.warmup_ns, self.end_ns

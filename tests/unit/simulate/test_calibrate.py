@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from zramfs.errors import InvalidValue
-from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm, measure_wake_us
+from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm
 from zramfs.simulate.machines import parse_machine
 from zramfs.simulate.mounted import MountedCosts, measure_mount
+from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
 
 def test_what_is_measured_takes_time() -> None:
@@ -18,6 +19,7 @@ def test_what_is_measured_takes_time() -> None:
     assert costs.request >= 0
     assert costs.page >= 0
     assert measure_wake_us() > 0.1
+    assert measure_loop_us() > 0.1
 
 
 def test_the_table_is_a_machine_of_measured_numbers() -> None:
