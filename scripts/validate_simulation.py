@@ -4,9 +4,10 @@ Each built-in workload, or those that are named, under three stream policies, on
 round is one run of each policy, and a calibration as `zramfs simulate --calibrate --through` makes it, of lz4 alone;
 what is simulated has the medians of all rounds' costs. Prints a table: measured, with its lowest and highest round,
 simulated, and the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare`
-does.
+does. With `--keep FOLDER` the rounds are kept there; with `--again FOLDER` those are simulated, and none is measured.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -105,8 +106,9 @@ def simulate(scenario: Path, costs: dict[str, float], makes: dict[str, float]) -
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
     for block, us in makes.items():
         text = text.replace(f'size = "{block}"', f'size = "{block}"\nmake_us = {us:.2f}')
-    scenario.write_text(text)
-    results: list[dict[str, Any]] = json.loads(zramfs("simulate", str(scenario), "--vary", SETTINGS, "--json"))[
+    simulated = scenario.with_suffix(".simulated.toml")
+    simulated.write_text(text)
+    results: list[dict[str, Any]] = json.loads(zramfs("simulate", str(simulated), "--vary", SETTINGS, "--json"))[
         "results"
     ]
     return results
@@ -126,10 +128,14 @@ def rows(rounds: Sequence[Round], simulated: Sequence[dict[str, Any]]) -> Iterat
             yield policy, kind, "p50 us", [each[f"{kind}_p50_us"] for each in found], latency["percentiles_us"]["p50"]
 
 
-def validate(workload: str, folder: Path) -> None:
-    scenario = folder / f"{workload}.toml"
-    rounds = [measure(workload, folder) for _ in range(ROUNDS)]
-    zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
+def validate(workload: str, folder: Path, *, again: bool) -> None:
+    """Measure, unless that has been done, and compare with what is simulated."""
+    scenario, kept = folder / f"{workload}.toml", folder / f"{workload}.json"
+    if not again:
+        rounds = [measure(workload, folder) for _ in range(ROUNDS)]
+        zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
+        kept.write_text(json.dumps(rounds))
+    rounds = [Round(*each) for each in json.loads(kept.read_text())]
     costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
     print(f"{workload}: us {costs}, fio's {makes}", flush=True)
     for policy, kind, what, measured, computed in rows(rounds, simulate(scenario, costs, makes)):
@@ -145,10 +151,18 @@ def validate(workload: str, folder: Path) -> None:
 
 
 def main() -> None:
+    """Validate the workloads that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workload", nargs="*", default=WORKLOADS)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    parser.add_argument("--again", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="zramfs-validate-") as name:
         os.environ["TMPDIR"] = name  # where compare leaves scenarios of devices that it could not emulate
-        for workload in sys.argv[1:] or WORKLOADS:
-            validate(workload, Path(name))
+        for workload in options.workload:
+            folder = options.again or options.keep or Path(name)
+            folder.mkdir(exist_ok=True)
+            validate(workload, folder, again=options.again is not None)
 
 
 if __name__ == "__main__":

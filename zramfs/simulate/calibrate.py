@@ -49,7 +49,7 @@ _RECEIVER: Final = 1
 class AlgorithmCosts(NamedTuple):
     """What a page takes, in µs; `request` and `page` are those of its disk.
 
-    `receive`, `copy` and `halt` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
+    `receive`, `copy`, `halt` and `apart` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
     `slowdown`: how much longer compressing takes while all CPUs do that, which `compress` is, than on one alone.
     """
 
@@ -60,6 +60,7 @@ class AlgorithmCosts(NamedTuple):
     receive: float = 0.0
     copy: float = 0.0
     halt: float = 0.0
+    apart: float = 0.0
     slowdown: float = 1.0
 
 
@@ -84,20 +85,22 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
     """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
 
-    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's. One request at a
-    time is measured: while all CPUs have something to do, its pages take as much longer as compressing does.
+    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's, where both share a
+    CPU; what it takes more where they do not is `apart`. One request at a time is measured: while all CPUs have
+    something to do, its pages take as much longer as compressing does.
     """
     copy = mounted.copy * costs.slowdown
     page = max(0.0, (mounted.write_page - mounted.copy) * costs.slowdown - costs.compress)
-    used = mounted.caller + wake_us + mounted.halt + copy + costs.compress + page
+    used = mounted.caller + wake_us + copy + costs.compress + page
     return AlgorithmCosts(
         compress=costs.compress,
         decompress=max(0.001, mounted.read_page),
         request=mounted.caller,
         page=page,
-        receive=max(0.0, mounted.write_one - used),
+        receive=max(0.0, mounted.near - used),
         copy=copy,
         halt=mounted.halt,
+        apart=max(0.0, mounted.write_one - mounted.halt - mounted.near),
     )
 
 
@@ -188,7 +191,11 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
     With a daemon's `loop_us` it has the costs of a mounted disk.
     """
     is_mounted = loop_us is not None
-    request = "CPU time of the caller of a mounted disk" if is_mounted else "without FUSE and the system's part"
+    request = (
+        "CPU time of the caller of a mounted disk on its daemon's CPU"
+        if is_mounted
+        else "without FUSE and the system's part"
+    )
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     base = measured.get("lz4") or next(iter(measured.values()))
     source = f"zramfs {__version__} simulate --calibrate, {when}"
@@ -211,10 +218,9 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
     lines += _entry("costs.request", base.request, "measured", f"{source}: {request}")
     lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
     if loop_us is not None:
-        lines += _entry(
-            "costs.receive", base.receive, "measured", f"{source}: what else a write takes of a mounted disk"
-        )
+        lines += _entry("costs.receive", base.receive, "measured", f"{source}: what else a write takes there")
         lines += _entry("costs.copy", base.copy, "measured", f"{source}: likewise, each page more")
+        lines += _entry("costs.apart", base.apart, "measured", f"{source}: a write, less one on the daemon's own CPU")
         lines += _entry("costs.loop", loop_us, "measured", f"{source}: CPU time of a turn of an event loop, of trio")
         lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")
     lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")

@@ -65,12 +65,15 @@ cdef class Cpus:
     cdef int active         # the CPU whose task has its say, or NOBODY
     cdef int64_t clock_ns                   # when an event last came
     cdef int64_t halt_ns                    # what a CPU that was idle takes to go on
+    cdef int64_t apart_ns                   # what a caller takes beside that, if it is woken from another CPU
+    cdef int caller_count                   # the first runners, if a daemon has others
     cdef int64_t from_ns, until_ns
     cdef int64_t used_ns[PURPOSES]          # between from_ns and until_ns
 
     cdef void wake(self, int64_t now_ns, int runner) noexcept nogil
     cdef bint spin(self, int runner, int64_t until_ns) noexcept nogil
     cdef bint rouse(self, int64_t now_ns, int runner) noexcept nogil
+    cdef int64_t _way_ns(self, int64_t now_ns, int cpu, int runner) noexcept nogil
     cdef int _place(self, int64_t now_ns, int runner) noexcept nogil
     cdef bint _is_idle(self, int cpu) noexcept nogil
     cdef bint _gives_way(self, int cpu, int runner) noexcept nogil

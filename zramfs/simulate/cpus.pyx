@@ -43,8 +43,7 @@ cdef class Cpus:
         cdef Cpu *cpu = &self.cpus[number]
         cdef bint was_alone = cpu.first_ready == NOBODY
         cdef bint preempts = self.wakeup_preempts or self._gives_way(number, runner)
-        if self._is_idle(number) and now_ns >= cpu.spun_until_ns:
-            self.runners[runner].remaining_ns += self.halt_ns
+        self.runners[runner].remaining_ns += self._way_ns(now_ns, number, runner)
         self.runners[runner].cpu = number
         if preempts:
             self._put_first(cpu, runner)
@@ -58,6 +57,15 @@ cdef class Cpus:
         elif not self.runners[cpu.current].keeps_cpu and (preempts or (was_alone and self.quantum_ns)):
             self._account(now_ns, cpu)
             self.resume(now_ns, number)
+
+    cdef int64_t _way_ns(self, int64_t now_ns, int cpu, int runner) noexcept nogil:
+        """What it takes a task more to go on where its CPU was idle, or somebody on another one wakes it."""
+        cdef int64_t ns = 0
+        if self._is_idle(cpu) and now_ns >= self.cpus[cpu].spun_until_ns:
+            ns += self.halt_ns
+        if runner < self.caller_count and self.active != NOBODY and self.active != cpu:
+            ns += self.apart_ns
+        return ns
 
     cdef int _place(self, int64_t now_ns, int runner) noexcept nogil:
         """The CPU for a task that wakes up: its own, if that is idle, another that is, or one whose task gives way.

@@ -72,6 +72,8 @@ cdef class DaemonEngine(Engine):
         self.helper_poll_ns = round(daemon.helper_poll_us * NS_PER_US)
         self.loop_ns = round(costs.loop.us * NS_PER_US)
         self.spinning_pays = True
+        self.cpus.apart_ns = round(costs.apart.us * NS_PER_US)
+        self.cpus.caller_count = self.first_server
         self.receive_ns, self.copy_ns = costs.receive.us * NS_PER_US, costs.copy.us * NS_PER_US
         self.one_go_pages = max(
             1, min(MOST_ONE_GO_PAGES, int(daemon.one_go_us * NS_PER_US / max(1.0, self.compress_ns[0] + self.page_ns)))

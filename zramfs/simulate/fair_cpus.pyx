@@ -82,8 +82,7 @@ cdef class FairCpus(Cpus):
         if not self.entities[runner].is_queued:  # else it has not left its CPU yet
             number = self._place(now_ns, runner)
         cpu = &self.cpus[number]
-        if self._is_idle(number):
-            self.runners[runner].remaining_ns += self.halt_ns
+        self.runners[runner].remaining_ns += self._way_ns(now_ns, number, runner)
         self.runners[runner].cpu = number
         self._join(now_ns, number, runner)
         if cpu.current == NOBODY:

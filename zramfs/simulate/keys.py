@@ -50,6 +50,7 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
     "receive_us": real(most=1e6),
     "copy_us": real(most=1e6),
     "loop_us": real(most=1e6),
+    "apart_us": real(most=1e6),
     "source": text,
 }
 SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {

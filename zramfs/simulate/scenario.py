@@ -94,7 +94,8 @@ class Costs:
 
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
     `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:
-    there is none, and a device's end wakes the receiver.
+    there is none, and a device's end wakes the receiver. `apart`: what a request takes more where whoever answers it is
+    on another CPU than its caller.
     """
 
     request: Cost
@@ -105,6 +106,7 @@ class Costs:
     receive: Cost = NO_COST
     copy: Cost = NO_COST
     loop: Cost = NO_COST
+    apart: Cost = NO_COST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
