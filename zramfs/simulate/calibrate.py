@@ -91,7 +91,7 @@ def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> 
     """
     copy = mounted.copy * costs.slowdown
     page = max(0.0, (mounted.write_page - mounted.copy) * costs.slowdown - costs.compress)
-    used = mounted.caller + wake_us + copy + costs.compress + page
+    used = mounted.caller + wake_us + mounted.write_page
     return AlgorithmCosts(
         compress=costs.compress,
         decompress=max(0.001, mounted.read_page),

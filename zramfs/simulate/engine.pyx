@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport COMPLETION, PAGE, REDO, SEGMENT_DONE, WORK_DONE, Cpus
 from zramfs.simulate.device cimport Run, SimulatedDevice
+from zramfs.simulate.draws cimport draw_bits
 from zramfs.simulate.fair_cpus cimport FairCpus
 from zramfs.simulate.heap cimport (
     ARRIVAL,
@@ -51,8 +52,8 @@ cdef class Engine(Steps):
             works += device.profile.queue_depth
             number += 1
         self.work_base[number] = works
-        make = FairCpus if scheduler.rule is Rule.EEVDF else Cpus
-        self.cpus = make(
+        self.are_fair = scheduler.rule is Rule.EEVDF
+        self.cpus = (FairCpus if self.are_fair else Cpus)(
             machine.cpus,
             self.task_count,
             works,
@@ -71,6 +72,12 @@ cdef class Engine(Steps):
                 schedule(&self.heap, round(begin_us * NS_PER_US), OFFLINE, number, 0)
                 schedule(&self.heap, round(end_us * NS_PER_US), OFFLINE, number, 1)
         self._set_measured()
+
+    cdef int _first_cpu_of(self, int task) noexcept nogil:
+        """Where Linux shares the CPUs, a task is anywhere when the scenario begins."""
+        if self.are_fair:
+            return draw_bits(&self.random) % <uint64_t>self.cpus.cpu_count
+        return Steps._first_cpu_of(self, task)
 
     def __dealloc__(self):
         free(self.work_base)

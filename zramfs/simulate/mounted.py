@@ -54,10 +54,10 @@ while time.monotonic() < ends:
 class MountedCosts(NamedTuple):
     """What requests take that come to a mounted disk, in µs.
 
-    `caller`: CPU time of whoever makes one, on the daemon's CPU. `write_one`: a write of a page from call to answer, `write_page` and
-    `read_page`: each page more. `copy`: each page more of a write whose pages are same-filled, and only copied. `halt`:
-    how much sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer.
-    `near`: a write of a page where daemon and caller share one CPU.
+    `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `copy`: each page
+    more of a write whose pages are same-filled, and only copied. `halt`: how much sooner a write is answered if
+    something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write of a page where daemon and
+    caller share one CPU, and `caller` the latter's CPU time for it.
     """
 
     caller: float

@@ -83,6 +83,9 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
     daemon = Daemon(**read_table("daemon", given["daemon"], DAEMON_KEYS)) if "daemon" in given else None
     _require_devices(streams, devices, machine)
     _require_daemon(daemon, streams, devices)
+    scheduler = _read_scheduler(given.get("scheduler", {}))
+    if scheduler.rule is Rule.EEVDF and any(load.group for load in loads):
+        raise InvalidValue('loads.group: with scheduler.rule = "eevdf" tasks may run on all CPUs')
     return Scenario(
         name=path.name.removesuffix(".toml"),
         summary=given.get("summary", ""),
@@ -90,7 +93,7 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
         algorithm=algorithm,
         devices=devices,
         streams=streams,
-        scheduler=_read_scheduler(given.get("scheduler", {})),
+        scheduler=scheduler,
         daemon=daemon,
         loads=loads,
         service=given.get("service", Distribution.FIXED),

@@ -132,6 +132,7 @@ cdef class Requests:
     cdef int _set_up_task(self, int number, int flow, int cpu, int first_request) except -1
     cdef int _take_request(self, int64_t now_ns, int task) noexcept nogil
     cdef int _take_arrival(self, int64_t now_ns, int task) noexcept nogil
+    cdef int _first_cpu_of(self, int task) noexcept nogil
     cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil
     cdef void _end_flow(self, int64_t now_ns, int flow) noexcept nogil
     cdef void end_part(self, int64_t now_ns, int request) noexcept nogil
