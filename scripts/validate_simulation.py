@@ -2,11 +2,13 @@
 
 Each built-in workload, or those that are named, under three stream policies, on a device that two CPUs can emulate. A
 round is one run of each policy, and a calibration as `zramfs simulate --calibrate --through` makes it, of lz4 alone;
-what is simulated has the medians of all rounds' costs. Prints a table: measured, with its lowest and highest round,
-simulated, and the difference. Give it an otherwise idle machine for about a minute a workload. Needs root, as `compare`
-does.
+what is simulated has the medians of all rounds' costs, and tasks that begin on other CPUs with each seed. Prints a
+table: measured, with its lowest and highest round, simulated, likewise of all seeds, and the difference of the medians.
+Give it an otherwise idle machine for about two minutes a workload. Needs root, as `compare` does. With `--keep FOLDER`
+the rounds are kept there; with `--again FOLDER` those are simulated, and none is measured.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -17,14 +19,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zramfs.simulate.calibrate import as_mounted, measure_algorithm, measure_wake_us
+from zramfs.simulate.calibrate import as_mounted, measure_algorithm
 from zramfs.simulate.mounted import measure_mount
+from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
 WORKLOADS = ("async-flood", "sync-only", "mixed")
 ACCELERATOR = "mtk_hwz,page_ns=15000"
 SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
 ROUNDS = 5
+SEEDS = 9
+"""Simulations of a round: the CPUs that tasks are on when it begins are drawn by the seed."""
+
 RUNTIME = "1"
 CLASSES = {"sync": "sync_writes", "async": "async_writes"}
 TRANSPORT = "dev"
@@ -81,7 +87,7 @@ def calibrate(folder: Path) -> dict[str, float]:
         mounted = measure_mount(mountpoint)
     finally:
         zramfs("umount", str(mountpoint))
-    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us}
+    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us, "loop": measure_loop_us()}
     return {name: us for name, us in costs.items() if name != "slowdown"}
 
 
@@ -97,57 +103,78 @@ def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
 
 
-def simulate(scenario: Path, costs: dict[str, float], makes: dict[str, float]) -> list[dict[str, Any]]:
-    """Simulate what was compared, with the machine's median costs, fio's own time, and engines that are threads."""
-    lines = ["warmup_ms = 200", "duration_ms = 2200", scenario.read_text()]
+def simulate(scenario: Path, costs: dict[str, float], makes: dict[str, float]) -> list[list[dict[str, Any]]]:
+    """Simulate what was compared, once for each seed.
+
+    The machine has its median costs, fio its own time, and the engines are threads.
+    """
+    lines = ["warmup_ms = 250", "duration_ms = 1250", scenario.read_text()]
     lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
     for block, us in makes.items():
         text = text.replace(f'size = "{block}"', f'size = "{block}"\nmake_us = {us:.2f}')
-    scenario.write_text(text)
-    results: list[dict[str, Any]] = json.loads(zramfs("simulate", str(scenario), "--vary", SETTINGS, "--json"))[
-        "results"
-    ]
+    simulated = scenario.with_suffix(".simulated.toml")
+    simulated.write_text(text)
+    return [_run_once(simulated, seed) for seed in range(1, SEEDS + 1)]
+
+
+def _run_once(scenario: Path, seed: int) -> list[dict[str, Any]]:
+    report = zramfs("simulate", str(scenario), "--vary", SETTINGS, "--seed", str(seed), "--json")
+    results: list[dict[str, Any]] = json.loads(report)["results"]
     return results
 
 
-def rows(rounds: Sequence[Round], simulated: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """(policy, class, what, measured in each round, simulated) of throughput and median of each kind of writer."""
-    for number, result in enumerate(simulated):
-        policy = result["scenario"]["varied"]["policy"]
+def rows(rounds: Sequence[Round], simulated: Sequence[Sequence[dict[str, Any]]]) -> Iterator[tuple[Any, ...]]:
+    """(policy, class, what, measured in each round, simulated with each seed) of throughput and median."""
+    for number, results in enumerate(zip(*simulated, strict=True)):
+        policy = results[0]["scenario"]["varied"]["policy"]
         for kind, name in CLASSES.items():
-            latency = result["latencies"][name]
             found = [each.figures[number] for each in rounds]
-            if f"{kind}_iops" not in found[0] or not latency["requests"]:
+            if f"{kind}_iops" not in found[0] or not results[0]["latencies"][name]["requests"]:
                 continue
-            per_s = latency["requests"] / result["measured_s"]
-            yield policy, kind, "requests/s", [each[f"{kind}_iops"] for each in found], per_s
-            yield policy, kind, "p50 us", [each[f"{kind}_p50_us"] for each in found], latency["percentiles_us"]["p50"]
+            rates = [each["latencies"][name]["requests"] / each["measured_s"] for each in results]
+            p50s = [each["latencies"][name]["percentiles_us"]["p50"] for each in results]
+            yield policy, kind, "requests/s", [each[f"{kind}_iops"] for each in found], rates
+            yield policy, kind, "p50 us", [each[f"{kind}_p50_us"] for each in found], p50s
 
 
-def validate(workload: str, folder: Path) -> None:
-    scenario = folder / f"{workload}.toml"
-    rounds = [measure(workload, folder) for _ in range(ROUNDS)]
-    zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
+def validate(workload: str, folder: Path, *, again: bool) -> None:
+    """Measure, unless that has been done, and compare with what is simulated."""
+    scenario, kept = folder / f"{workload}.toml", folder / f"{workload}.json"
+    if not again:
+        rounds = [measure(workload, folder) for _ in range(ROUNDS)]
+        zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
+        kept.write_text(json.dumps(rounds))
+    rounds = [Round(*each) for each in json.loads(kept.read_text())]
     costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
     print(f"{workload}: us {costs}, fio's {makes}", flush=True)
     for policy, kind, what, measured, computed in rows(rounds, simulate(scenario, costs, makes)):
-        seen = statistics.median(measured)
-        difference = 100 * (computed / seen - 1)
-        spread = f"{seen:,.0f} ({min(measured):,.0f}-{max(measured):,.0f})"
+        difference = 100 * (statistics.median(computed) / statistics.median(measured) - 1)
         verdict = "" if abs(difference) <= BOUNDS[what] else "**"
         print(
-            f"| {workload} | {policy} | {kind} {what} | {spread} | {computed:,.0f} |"
+            f"| {workload} | {policy} | {kind} {what} | {shown(measured)} | {shown(computed)} |"
             f" {verdict}{difference:+.0f} %{verdict} |",
             flush=True,
         )
 
 
+def shown(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f}-{max(values):,.0f})"
+
+
 def main() -> None:
+    """Validate the workloads that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workload", nargs="*", default=WORKLOADS)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    parser.add_argument("--again", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="zramfs-validate-") as name:
         os.environ["TMPDIR"] = name  # where compare leaves scenarios of devices that it could not emulate
-        for workload in sys.argv[1:] or WORKLOADS:
-            validate(workload, Path(name))
+        for workload in options.workload:
+            folder = options.again or options.keep or Path(name)
+            folder.mkdir(exist_ok=True)
+            validate(workload, folder, again=options.again is not None)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _POLICIES: Final = "policy=percpu,auto"
 _STREAMS: Final = """\
 # Threads share the CPUs as Linux lets them.
 [scheduler]
-migrates = true
+rule = "eevdf"
 
 # As zramfs has them, which does not wait for each page as the RFC does.
 [streams]

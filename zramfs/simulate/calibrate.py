@@ -8,7 +8,6 @@ unless `mounted` measures that as well.
 import os
 import random
 import statistics
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.simulate.mounted import MountedCosts, measure_mount, measured_pages
+from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
 
@@ -42,8 +42,6 @@ _ENOUGH_NS: Final = 15_000_000
 """How long each thing is done, each time it is measured."""
 
 _MOST_PROCESSES: Final = 64
-_SWITCHES: Final = 2000
-
 _RECEIVER: Final = 1
 """The channel of the thread that measures; 0 is an event loop's."""
 
@@ -51,7 +49,7 @@ _RECEIVER: Final = 1
 class AlgorithmCosts(NamedTuple):
     """What a page takes, in µs; `request` and `page` are those of its disk.
 
-    `receive`, `copy` and `halt` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
+    `receive`, `copy`, `halt` and `apart` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
     `slowdown`: how much longer compressing takes while all CPUs do that, which `compress` is, than on one alone.
     """
 
@@ -62,6 +60,7 @@ class AlgorithmCosts(NamedTuple):
     receive: float = 0.0
     copy: float = 0.0
     halt: float = 0.0
+    apart: float = 0.0
     slowdown: float = 1.0
 
 
@@ -80,26 +79,28 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
         return format_machine(measured, wake_us)
     on_progress(str(mountpoint))
     measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint), wake_us)
-    return format_machine(measured, wake_us, is_mounted=True)
+    return format_machine(measured, wake_us, loop_us=measure_loop_us())
 
 
 def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
     """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
 
-    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's. One request at a
-    time is measured: while all CPUs have something to do, its pages take as much longer as compressing does.
+    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's, where both share a
+    CPU; what it takes more where they do not is `apart`. One request at a time is measured: while all CPUs have
+    something to do, its pages take as much longer as compressing does.
     """
     copy = mounted.copy * costs.slowdown
     page = max(0.0, (mounted.write_page - mounted.copy) * costs.slowdown - costs.compress)
-    used = mounted.caller + wake_us + mounted.halt + copy + costs.compress + page
+    used = mounted.caller + wake_us + mounted.write_page
     return AlgorithmCosts(
         compress=costs.compress,
         decompress=max(0.001, mounted.read_page),
         request=mounted.caller,
         page=page,
-        receive=max(0.0, mounted.write_one - used),
+        receive=max(0.0, mounted.near - used),
         copy=copy,
         halt=mounted.halt,
+        apart=max(0.0, mounted.write_one - mounted.halt - mounted.near),
     )
 
 
@@ -184,36 +185,17 @@ def _compress_us(name: str, source: bytes) -> float:
     return statistics.median(times)
 
 
-def measure_wake_us() -> float:
-    """Half of what two threads on one CPU take to wake each other by a pipe, the calls and Python's part included."""
-    there, back = os.pipe(), os.pipe()
-    cpus = os.sched_getaffinity(0)
+def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, loop_us: float | None = None) -> str:
+    """Write a machine's table; request and page are those of lz4, or of the first algorithm.
 
-    def answer() -> None:
-        for _ in range(_SWITCHES):
-            os.read(there[0], 1)
-            os.write(back[1], b"x")
-
-    other = threading.Thread(target=answer)
-    os.sched_setaffinity(0, {min(cpus)})
-    try:
-        other.start()  # which inherits the CPU
-        began_ns = perf_counter_ns()
-        for _ in range(_SWITCHES):
-            os.write(there[1], b"x")
-            os.read(back[0], 1)
-        took_ns = perf_counter_ns() - began_ns
-        other.join()
-    finally:
-        os.sched_setaffinity(0, cpus)
-        for fd in (*there, *back):
-            os.close(fd)
-    return took_ns / _SWITCHES / 2 / 1000
-
-
-def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is_mounted: bool = False) -> str:
-    """Write a machine's table; request and page are those of lz4, or of the first algorithm."""
-    request = "CPU time of the caller of a mounted disk" if is_mounted else "without FUSE and the system's part"
+    With a daemon's `loop_us` it has the costs of a mounted disk.
+    """
+    is_mounted = loop_us is not None
+    request = (
+        "CPU time of the caller of a mounted disk on its daemon's CPU"
+        if is_mounted
+        else "without FUSE and the system's part"
+    )
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     base = measured.get("lz4") or next(iter(measured.values()))
     source = f"zramfs {__version__} simulate --calibrate, {when}"
@@ -235,11 +217,11 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, is
         lines += _entry(f"groups.decompress.{name}", costs.decompress, "measured", f"{source}: reads of 32 pages and 1")
     lines += _entry("costs.request", base.request, "measured", f"{source}: {request}")
     lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
-    if is_mounted:
-        lines += _entry(
-            "costs.receive", base.receive, "measured", f"{source}: what else a write takes of a mounted disk"
-        )
+    if loop_us is not None:
+        lines += _entry("costs.receive", base.receive, "measured", f"{source}: what else a write takes there")
         lines += _entry("costs.copy", base.copy, "measured", f"{source}: likewise, each page more")
+        lines += _entry("costs.apart", base.apart, "measured", f"{source}: a write, less one on the daemon's own CPU")
+        lines += _entry("costs.loop", loop_us, "measured", f"{source}: CPU time of a turn of an event loop, of trio")
         lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")
     lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")
     lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")

@@ -16,6 +16,7 @@ cdef enum Purpose:
     MAKE
     EMULATE
     PURPOSES
+    NOT_COUNTED = PURPOSES
 
 # What has happened to a CPU when its event has come.
 cdef enum Happened:
@@ -33,6 +34,8 @@ cdef struct Runner:
     uint8_t purpose
     bint keeps_cpu          # is not preempted now
     bint is_bulk            # whoever is not, and wakes up, goes first
+    int group               # of tasks that share CPUs with other groups as one: 0, or 1 for a daemon's
+    bint is_spinning        # its segment only looks whether there is something to do
 
 # What interrupts a CPU, and has to be done before its tasks go on.
 cdef struct Work:
@@ -58,13 +61,19 @@ cdef class Cpus:
     cdef Work *works
     cdef int64_t quantum_ns
     cdef bint wakeup_preempts, migrates
-    cdef int cpu_count
+    cdef int cpu_count, runner_count
+    cdef int active         # the CPU whose task has its say, or NOBODY
+    cdef int64_t clock_ns                   # when an event last came
     cdef int64_t halt_ns                    # what a CPU that was idle takes to go on
+    cdef int64_t apart_ns                   # what a caller takes beside that, if it is woken from another CPU
+    cdef int caller_count                   # the first runners, if a daemon has others
     cdef int64_t from_ns, until_ns
     cdef int64_t used_ns[PURPOSES]          # between from_ns and until_ns
 
     cdef void wake(self, int64_t now_ns, int runner) noexcept nogil
-    cdef void spin(self, int runner, int64_t until_ns) noexcept nogil
+    cdef bint spin(self, int runner, int64_t until_ns) noexcept nogil
+    cdef bint rouse(self, int64_t now_ns, int runner) noexcept nogil
+    cdef int64_t _way_ns(self, int64_t now_ns, int cpu, int runner) noexcept nogil
     cdef int _place(self, int64_t now_ns, int runner) noexcept nogil
     cdef bint _is_idle(self, int cpu) noexcept nogil
     cdef bint _gives_way(self, int cpu, int runner) noexcept nogil
@@ -78,6 +87,7 @@ cdef class Cpus:
     cdef int on_event(self, int64_t now_ns, int cpu, int64_t generation, int *subject) noexcept nogil
     cdef void resume(self, int64_t now_ns, int cpu) noexcept nogil
     cdef void charge(self, int purpose, int64_t from_ns, int64_t until_ns) noexcept nogil
+    cdef void _go_on_with(self, int64_t now_ns, int cpu) noexcept nogil
     cdef int64_t _choose_runner(self, int64_t now_ns, Cpu *cpu) noexcept nogil
     cdef void _account(self, int64_t now_ns, Cpu *cpu) noexcept nogil
     cdef void _put_first(self, Cpu *cpu, int runner) noexcept nogil

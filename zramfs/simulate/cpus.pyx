@@ -16,7 +16,7 @@ from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, schedule
 cdef class Cpus:
     """So many CPUs, with room for so many runners and works; `engine` gives the heap, and says who runs where."""
 
-    def __cinit__(self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts, bint migrates, int64_t halt_ns):
+    def __cinit__(self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts, bint migrates, int64_t halt_ns, **kwargs):
         cdef int number
         self.cpus = <Cpu *>calloc(cpus, sizeof(Cpu))
         self.runners = <Runner *>calloc(max(runners, 1), sizeof(Runner))
@@ -25,7 +25,7 @@ cdef class Cpus:
             raise MemoryError
         self.quantum_ns = quantum_ns
         self.wakeup_preempts, self.migrates, self.halt_ns = wakeup_preempts, migrates, halt_ns
-        self.cpu_count = cpus
+        self.cpu_count, self.runner_count, self.active = cpus, runners, NOBODY
         for number in range(cpus):
             self.cpus[number].current = self.cpus[number].working = NOBODY
             self.cpus[number].first_ready = self.cpus[number].first_work = self.cpus[number].spinner = NOBODY
@@ -43,8 +43,7 @@ cdef class Cpus:
         cdef Cpu *cpu = &self.cpus[number]
         cdef bint was_alone = cpu.first_ready == NOBODY
         cdef bint preempts = self.wakeup_preempts or self._gives_way(number, runner)
-        if self._is_idle(number) and now_ns >= cpu.spun_until_ns:
-            self.runners[runner].remaining_ns += self.halt_ns
+        self.runners[runner].remaining_ns += self._way_ns(now_ns, number, runner)
         self.runners[runner].cpu = number
         if preempts:
             self._put_first(cpu, runner)
@@ -58,6 +57,15 @@ cdef class Cpus:
         elif not self.runners[cpu.current].keeps_cpu and (preempts or (was_alone and self.quantum_ns)):
             self._account(now_ns, cpu)
             self.resume(now_ns, number)
+
+    cdef int64_t _way_ns(self, int64_t now_ns, int cpu, int runner) noexcept nogil:
+        """What it takes a task more to go on where its CPU was idle, or somebody on another one wakes it."""
+        cdef int64_t ns = 0
+        if self._is_idle(cpu) and now_ns >= self.cpus[cpu].spun_until_ns:
+            ns += self.halt_ns
+        if runner < self.caller_count and self.active != NOBODY and self.active != cpu:
+            ns += self.apart_ns
+        return ns
 
     cdef int _place(self, int64_t now_ns, int runner) noexcept nogil:
         """The CPU for a task that wakes up: its own, if that is idle, another that is, or one whose task gives way.
@@ -116,6 +124,7 @@ cdef class Cpus:
         self.runners[runner].remaining_ns = ns
         self.runners[runner].poll_until_ns = 0
         self.runners[runner].purpose = purpose
+        self.runners[runner].is_spinning = False
 
     cdef void poll_until(self, int runner, int64_t until_ns) noexcept nogil:
         """Likewise, to hold its CPU until then."""
@@ -129,10 +138,18 @@ cdef class Cpus:
         self.run_for(runner, 0, REQUEST)
         return True
 
-    cdef void spin(self, int runner, int64_t until_ns) noexcept nogil:
-        """Let a task that is about to sleep look for work until then, and leave its CPU to whoever wants it."""
+    cdef bint spin(self, int runner, int64_t until_ns) noexcept nogil:
+        """Let a task that is about to sleep look for work until then, and leave its CPU to whoever wants it.
+
+        False: it is to sleep meanwhile; True: it has a segment for that, until somebody rouses it.
+        """
         cdef Cpu *cpu = &self.cpus[self.runners[runner].cpu]
         cpu.spinner, cpu.spun_until_ns = runner, until_ns
+        return False
+
+    cdef bint rouse(self, int64_t now_ns, int runner) noexcept nogil:
+        """Let a task that spins find something to do; False: it does not, and has to be woken up."""
+        return False
 
     cdef void sleep(self, int runner) noexcept nogil:
         """Give the CPU up."""
@@ -143,6 +160,7 @@ cdef class Cpus:
     cdef int on_event(self, int64_t now_ns, int cpu, int64_t generation, int *subject) noexcept nogil:
         """What has happened (a Happened), and to which runner or work; but for NOTHING, `resume` has to follow."""
         cdef Cpu *own = &self.cpus[cpu]
+        self.clock_ns = now_ns
         if generation != own.generation:
             return NOTHING
         if own.working != NOBODY:
@@ -152,17 +170,25 @@ cdef class Cpus:
             return WORK_DONE
         self._account(now_ns, own)
         if self.runners[own.current].remaining_ns > 0:
+            self._go_on_with(now_ns, cpu)
             self.resume(now_ns, cpu)
             return NOTHING
         subject[0] = own.current
         own.is_stepping = True
+        self.active = cpu
         return SEGMENT_DONE
+
+    cdef void _go_on_with(self, int64_t now_ns, int cpu) noexcept nogil:
+        """The runner's segment has been interrupted by time, not by work; nothing is known here that follows from it."""
 
     cdef void resume(self, int64_t now_ns, int cpu) noexcept nogil:
         """Let a CPU go on: with work, with its runner, or with the next one that is ready."""
         cdef Cpu *own = &self.cpus[cpu]
         cdef int64_t ns
+        self.clock_ns = now_ns
         own.is_stepping = False
+        if self.active == cpu:
+            self.active = NOBODY
         own.began_ns = now_ns
         own.generation += 1
         if own.first_work != NOBODY:
@@ -224,6 +250,8 @@ cdef class Cpus:
 
     cdef void charge(self, int purpose, int64_t from_ns, int64_t until_ns) noexcept nogil:
         """Count CPU time, as far as it is measured."""
+        if purpose == NOT_COUNTED:
+            return
         from_ns = max(from_ns, self.from_ns)
         until_ns = min(until_ns, self.until_ns)
         if until_ns > from_ns:

@@ -15,16 +15,21 @@ cdef class DaemonEngine(Engine):
     cdef RequestQueue backlog, parked
     cdef Told *told                         # circular
     cdef int told_capacity, first_told, told_count
-    cdef int crew_count
+    cdef int crew_count, loop           # the task of the event loop, or NOBODY
     cdef int share_pages, shared_read_pages, one_go_pages
     cdef int64_t slice_ns, turn_ns, poll_ns, helper_poll_ns
     cdef int64_t slice_ends_ns, turn_ends_ns
     cdef double receive_ns, copy_ns
+    cdef int64_t loop_ns
+    cdef int64_t slept_ns                   # when the receiver went to sleep
+    cdef bint spinning_pays
 
-    cdef int _set_up_servers(self, int cpus, devices) except -1
+    cdef int _set_up_servers(self, scenario, devices) except -1
     cdef bint _hand_over(self, int task) noexcept nogil
     cdef bint _help(self, int task) noexcept nogil
-    cdef bint _awaits_device(self) noexcept nogil
+    cdef int64_t _spin_time(self) noexcept nogil
+    cdef bint _loop(self, int task) noexcept nogil
+    cdef void _wake_server(self, int64_t now_ns, int task) noexcept nogil
     cdef bint _serve(self, int task) noexcept nogil
     cdef bint _is_time_for_backlog(self) noexcept nogil
     cdef bint _receive(self, int task) noexcept nogil

@@ -9,6 +9,7 @@ small requests in one go, large ones in a backlog, by shares on per-CPU streams,
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
+from zramfs.clock cimport NEVER_NS
 from zramfs.simulate.cpus cimport EMULATE, REQUEST, WAKE
 from zramfs.simulate.device cimport Run, SimulatedDevice
 from zramfs.simulate.engine cimport Engine
@@ -26,6 +27,7 @@ from zramfs.simulate.requests cimport (
     HAS_RECEIVED,
     HELPS,
     LOCKS,
+    LOOPS,
     ONE_GO,
     READ,
     SERVES,
@@ -42,14 +44,20 @@ cdef enum:
     MOST_ONE_GO_PAGES = 32      # zcomp: PERCPU_PAGES
     INLINE_PAGES = 2            # `accel/modelled.pyx`: the submitter does an engine's work
     BATCH_PAGES = 8             # `accel/ring.pyx`: that an engine takes in one go
-    SOON_NS = 100000            # `receive/dev.pyx`: an event so near is awaited by polling
+    SOON_NS = 100000            # `receive/receiver.pyx`: an event so near is awaited by polling
+    AFTER_NS = 1000             # it, and the look at what has ended
 
 
 def server_count(scenario):
-    """How many tasks a scenario's daemon has: the receiver, the crew, and the engines of emulated devices."""
+    """How many tasks a scenario's daemon has: the receiver, the crew, the engines of emulated devices, the event loop."""
     if scenario.daemon is None:
         return 0
-    return 1 + scenario.daemon.crew + sum(int(each.profile.number("engines")) for each in scenario.devices if each.is_emulated)
+    engines = sum(int(each.profile.number("engines")) for each in scenario.devices if each.is_emulated)
+    return 1 + scenario.daemon.crew + engines + _has_loop(scenario)
+
+
+def _has_loop(scenario):
+    return scenario.machine.costs.loop.us > 0 and bool(scenario.devices)
 
 
 cdef class DaemonEngine(Engine):
@@ -62,6 +70,10 @@ cdef class DaemonEngine(Engine):
         self.slice_ns, self.turn_ns = round(daemon.slice_us * NS_PER_US), round(daemon.turn_us * NS_PER_US)
         self.poll_ns = round(daemon.poll_us * NS_PER_US)
         self.helper_poll_ns = round(daemon.helper_poll_us * NS_PER_US)
+        self.loop_ns = round(costs.loop.us * NS_PER_US)
+        self.spinning_pays = True
+        self.cpus.apart_ns = round(costs.apart.us * NS_PER_US)
+        self.cpus.caller_count = self.first_server
         self.receive_ns, self.copy_ns = costs.receive.us * NS_PER_US, costs.copy.us * NS_PER_US
         self.one_go_pages = max(
             1, min(MOST_ONE_GO_PAGES, int(daemon.one_go_us * NS_PER_US / max(1.0, self.compress_ns[0] + self.page_ns)))
@@ -71,12 +83,13 @@ cdef class DaemonEngine(Engine):
         self.told = <Told *>calloc(self.told_capacity, sizeof(Told))
         if self.told == NULL:
             raise MemoryError
-        self._set_up_servers(scenario.machine.cpus, devices)
+        self._set_up_servers(scenario, devices)
 
     def __dealloc__(self):
         free(self.told)
 
-    cdef int _set_up_servers(self, int cpus, devices) except -1:
+    cdef int _set_up_servers(self, scenario, devices) except -1:
+        cdef int cpus = scenario.machine.cpus
         cdef int task = self.first_server
         cdef int number
         self.tasks[task].home = self.tasks[task].state = SERVES
@@ -88,9 +101,14 @@ cdef class DaemonEngine(Engine):
                 self.tasks[task].home = self.tasks[task].state = ENGINE_LOOKS
                 self.tasks[task].device = number
                 task += 1
+        self.loop = NOBODY
+        if _has_loop(scenario):
+            self.loop = task
+            self.tasks[task].home = self.tasks[task].state = LOOPS
         for task in range(self.first_server, self.task_count):
             self.tasks[task].cpu = (cpus - 1 + task - self.first_server) % cpus
-            self.cpus.runners[task].is_bulk = task > self.first_server
+            self.cpus.runners[task].is_bulk = task not in (self.first_server, self.loop)
+            self.cpus.runners[task].group = scenario.scheduler.autogroup
 
     # ---- tasks ------------------------------------------------------------------------------------------------------
 
@@ -108,19 +126,39 @@ cdef class DaemonEngine(Engine):
             return self._look_as_engine(task)
         if state == ENGINE_WORKED:
             return self._end_work(task)
+        if state == LOOPS:
+            return self._loop(task)
         return Engine._do_state(self, task)
 
     cdef void wake(self, int64_t now_ns, int task) noexcept nogil:
         """Whoever spins needs no wake-up."""
-        self.tasks[task].is_asleep = False
-        self.cpus.run_for(task, 0 if now_ns < self.tasks[task].hot_until_ns else self.wake_ns, WAKE)
+        cdef int64_t ns = 0 if now_ns < self.tasks[task].hot_until_ns else self.wake_ns
+        self.tasks[task].is_asleep = self.tasks[task].has_spun = False
+        if self.cpus.rouse(now_ns, task):
+            return
+        if task == self.first_server:
+            self.spinning_pays = now_ns - self.slept_ns < self.poll_ns
+        if task == self.loop:
+            ns += self.loop_ns
+        self.cpus.run_for(task, ns, WAKE)
         self.cpus.wake(now_ns, task)
 
+    cdef void _wake_server(self, int64_t now_ns, int task) noexcept nogil:
+        if self.tasks[task].is_asleep:
+            self.wake(now_ns, task)
+
     cdef bint _rest(self, int task, int64_t spin_ns) noexcept nogil:
-        """Sleep until somebody has something to do; for some time without needing a wake-up."""
-        self.tasks[task].hot_until_ns = self.now_ns + spin_ns
-        self.cpus.spin(task, self.now_ns + spin_ns)
-        self.sleep(task, self.tasks[task].home)
+        """Look for something to do for some time, without needing a wake-up; then sleep."""
+        cdef Task *own = &self.tasks[task]
+        if spin_ns > 0 and not own.has_spun:
+            if self.cpus.spin(task, self.now_ns + spin_ns):
+                own.has_spun = own.is_asleep = True
+                return False
+            own.hot_until_ns = self.now_ns + spin_ns
+        own.has_spun = False
+        if task == self.first_server:
+            self.slept_ns = max(self.now_ns, own.hot_until_ns)
+        self.sleep(task, own.home)
         return False
 
     # ---- a caller ---------------------------------------------------------------------------------------------------
@@ -138,8 +176,7 @@ cdef class DaemonEngine(Engine):
     cdef bint _hand_over(self, int task) noexcept nogil:
         append(&self.arrived, self.requests, self.tasks[task].request)
         self.tasks[task].state = TAKES
-        if self.tasks[self.first_server].is_asleep:
-            self.wake(self.now_ns, self.first_server)
+        self._wake_server(self.now_ns, self.first_server)
         return not self.cpus.has_to_yield(task)
 
     cdef void _end_request(self, int64_t now_ns, int request) noexcept nogil:
@@ -161,6 +198,9 @@ cdef class DaemonEngine(Engine):
         """Look for what is to be done next."""
         cdef Task *own = &self.tasks[task]
         cdef int request = NOBODY
+        own.is_asleep = False
+        if self.cpus.has_to_yield(task):
+            return False
         own.in_hand = ONE_GO
         if self.told_count:
             return self._complete(task)
@@ -169,7 +209,7 @@ cdef class DaemonEngine(Engine):
         if request == NOBODY:
             if self.arrived.first != NOBODY:
                 return self._receive(task)
-            return self._rest(task, max(self.poll_ns, <int64_t>SOON_NS) if self._awaits_device() else self.poll_ns)
+            return self._rest(task, self._spin_time())
         if self.now_ns >= self.slice_ends_ns:
             self.slice_ends_ns = self.now_ns + self.slice_ns
         self.turn_ends_ns = self.now_ns + self.turn_ns
@@ -178,13 +218,15 @@ cdef class DaemonEngine(Engine):
         own.request, own.in_hand = request, A_RUN
         return Engine._choose(self, task)
 
-    cdef bint _awaits_device(self) noexcept nogil:
-        """Whether a device has something in hand."""
+    cdef int64_t _spin_time(self) noexcept nogil:
+        """How long the receiver looks for requests: until a device's next event, if that is near; else if that pays."""
+        cdef int64_t event_ns = NEVER_NS
         cdef int number
         for number in range(self.device_count):
-            if (<SimulatedDevice>self.device_of[number]).in_use:
-                return True
-        return False
+            event_ns = min(event_ns, (<SimulatedDevice>self.device_of[number]).interrupt_ns)
+        if event_ns == NEVER_NS:
+            return self.poll_ns if self.spinning_pays else 0
+        return event_ns - self.now_ns + AFTER_NS if event_ns - self.now_ns < SOON_NS else 0
 
     cdef bint _is_time_for_backlog(self) noexcept nogil:
         """Whether large requests are worked on: nobody has arrived, or a slice goes on, or has to begin."""
@@ -224,8 +266,7 @@ cdef class DaemonEngine(Engine):
         if not self.requests[request].is_shared:
             return
         for task in range(self.first_server + 1, self.first_server + 1 + self.crew_count):
-            if self.tasks[task].is_asleep:
-                self.wake(self.now_ns, task)
+            self._wake_server(self.now_ns, task)
 
     cdef bint _choose(self, int task) noexcept nogil:
         """Go on with a request in one go; with everything else, see what is to be done next."""
@@ -281,6 +322,9 @@ cdef class DaemonEngine(Engine):
     cdef bint _help(self, int task) noexcept nogil:
         """Take a share, as one of the crew."""
         cdef int request = self._find_work(True)
+        self.tasks[task].is_asleep = False
+        if self.cpus.has_to_yield(task):
+            return False
         if request == NOBODY:
             return self._rest(task, self.helper_poll_ns)
         return self._take_share(task, request)
@@ -303,8 +347,7 @@ cdef class DaemonEngine(Engine):
             self.backlog.last = self.parked.last
         self.backlog.first = self.parked.first
         self.parked.first = NOBODY
-        if self.tasks[self.first_server].is_asleep:
-            self.wake(now_ns, self.first_server)
+        self._wake_server(now_ns, self.first_server)
 
     # ---- devices ----------------------------------------------------------------------------------------------------
 
@@ -330,12 +373,15 @@ cdef class DaemonEngine(Engine):
         cdef int task
         (<SimulatedDevice>self.device_of[device]).queue_work(run)
         for task in range(self.first_server + 1 + self.crew_count, self.task_count):
-            if self.tasks[task].is_asleep and self.tasks[task].device == device:
-                self.wake(self.now_ns, task)
+            if self.tasks[task].device == device and task != self.loop:
+                self._wake_server(self.now_ns, task)
 
     cdef bint _look_as_engine(self, int task) noexcept nogil:
         """Compress pages of the run that waits for longest."""
         cdef Task *own = &self.tasks[task]
+        own.is_asleep = False
+        if self.cpus.has_to_yield(task):
+            return False
         own.taken = (<SimulatedDevice>self.device_of[own.device]).take_work(BATCH_PAGES, &own.run)
         if own.taken == 0:
             return self._rest(task, self.helper_poll_ns)
@@ -350,17 +396,33 @@ cdef class DaemonEngine(Engine):
         own.state = own.home
         return not self.cpus.has_to_yield(task)
 
+    # ---- the event loop ---------------------------------------------------------------------------------------------
+
+    cdef bint _loop(self, int task) noexcept nogil:
+        """See to the end of what devices have told of, unless the receiver has."""
+        if self.told_count:
+            return self._complete(task)
+        self.sleep(task, LOOPS)
+        return False
+
     cdef void _tell_of(self, int device, int run) noexcept nogil:
-        """The run's time has come; it has ended if no engine works on it any more."""
+        """The run's time has come; it has ended if no engine works on it any more. The loop's timer does not know."""
         self.run_of(device, run).is_due = True
         if self.run_of(device, run).unworked == 0:
             self._tell_receiver(device, run)
+        elif self.loop != NOBODY:
+            self._wake_server(self.now_ns, self.loop)
 
     cdef void _tell_receiver(self, int device, int run) noexcept nogil:
+        """Whoever looks first learns of the end: the receiver, if it does not sleep, or the loop, which is woken up."""
         self.told[(self.first_told + self.told_count) % self.told_capacity] = Told(device, run)
         self.told_count += 1
-        if self.tasks[self.first_server].is_asleep:
-            self.wake(self.now_ns, self.first_server)
+        if self.loop == NOBODY:
+            self._wake_server(self.now_ns, self.first_server)
+            return
+        if self.tasks[self.first_server].has_spun:
+            self._wake_server(self.now_ns, self.first_server)
+        self._wake_server(self.now_ns, self.loop)
 
     def __repr__(self):
         return f"<DaemonEngine at {self.now_ns / 1e9:.6f} s, {self.events} events>"

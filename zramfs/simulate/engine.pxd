@@ -5,6 +5,7 @@ from zramfs.simulate.steps cimport Steps
 
 cdef class Engine(Steps):
     cdef readonly uint64_t events
+    cdef bint are_fair                  # the CPUs
     cdef int *work_base                 # the first Work of each device's runs
 
     cdef int advance(self, uint64_t most_events) noexcept nogil

@@ -9,6 +9,8 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport COMPLETION, PAGE, REDO, SEGMENT_DONE, WORK_DONE, Cpus
 from zramfs.simulate.device cimport Run, SimulatedDevice
+from zramfs.simulate.draws cimport draw_bits
+from zramfs.simulate.fair_cpus cimport FairCpus
 from zramfs.simulate.heap cimport (
     ARRIVAL,
     CPU_EVENT,
@@ -22,6 +24,8 @@ from zramfs.simulate.heap cimport (
     take_earliest,
 )
 from zramfs.simulate.steps cimport STILL_STEPS, Steps
+
+from zramfs.simulate.scenario import Rule
 
 cdef enum:
     NS_PER_US = 1000
@@ -48,7 +52,8 @@ cdef class Engine(Steps):
             works += device.profile.queue_depth
             number += 1
         self.work_base[number] = works
-        self.cpus = Cpus(
+        self.are_fair = scheduler.rule is Rule.EEVDF
+        self.cpus = (FairCpus if self.are_fair else Cpus)(
             machine.cpus,
             self.task_count,
             works,
@@ -56,6 +61,9 @@ cdef class Engine(Steps):
             wakeup_preempts=scheduler.wakeup_preempts,
             migrates=scheduler.migrates,
             halt_ns=round(machine.costs.halt.us * NS_PER_US),
+            slice_ns=round(scheduler.slice_us_of(machine.cpus) * NS_PER_US),
+            bulk_slice_ns=round(scheduler.bulk_slice_us * NS_PER_US),
+            migration_cost_ns=round(scheduler.migration_cost_us * NS_PER_US),
         )
         self.cpus.heap = &self.heap
         self.cpus.from_ns, self.cpus.until_ns = self.warmup_ns, self.end_ns
@@ -64,6 +72,12 @@ cdef class Engine(Steps):
                 schedule(&self.heap, round(begin_us * NS_PER_US), OFFLINE, number, 0)
                 schedule(&self.heap, round(end_us * NS_PER_US), OFFLINE, number, 1)
         self._set_measured()
+
+    cdef int _first_cpu_of(self, int task) noexcept nogil:
+        """Where Linux shares the CPUs, a task is anywhere when the scenario begins."""
+        if self.are_fair:
+            return draw_bits(&self.random) % <uint64_t>self.cpus.cpu_count
+        return Steps._first_cpu_of(self, task)
 
     def __dealloc__(self):
         free(self.work_base)

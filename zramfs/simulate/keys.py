@@ -6,7 +6,7 @@ from typing import Any, Final
 from zramfs.accel.settings import SETTINGS
 from zramfs.contracts import StreamPolicy
 from zramfs.simulate.fields import Parse, boolean, choice, periods_ms, real, text, whole, whole_pages
-from zramfs.simulate.scenario import Distribution, ManagedKind, Operation, PercpuKind, Spread
+from zramfs.simulate.scenario import Distribution, ManagedKind, Operation, PercpuKind, Rule, Spread
 
 MOST_CPUS: Final = 4096
 MOST_DEVICES: Final = 64
@@ -49,12 +49,19 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
     "halt_us": real(most=1e6),
     "receive_us": real(most=1e6),
     "copy_us": real(most=1e6),
+    "loop_us": real(most=1e6),
+    "apart_us": real(most=1e6),
     "source": text,
 }
 SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {
     "quantum_us": real(most=1e9),
     "wakeup_preempts": boolean,
     "migrates": boolean,
+    "rule": choice(Rule),
+    "slice_us": real(most=1e9),
+    "bulk_slice_us": real(most=1e9, is_positive=True),
+    "migration_cost_us": real(most=1e9),
+    "autogroup": boolean,
 }
 DAEMON_KEYS: Final[Mapping[str, Parse]] = {
     "crew": whole(0, MOST_CPUS),

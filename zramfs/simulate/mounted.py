@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter_ns, thread_time_ns
 from typing import Final, NamedTuple
@@ -54,9 +54,10 @@ while time.monotonic() < ends:
 class MountedCosts(NamedTuple):
     """What requests take that come to a mounted disk, in µs.
 
-    `caller`: CPU time of whoever makes one. `write_one`: a write of a page from call to answer, `write_page` and
-    `read_page`: each page more. `copy`: each page more of a write whose pages are same-filled, and only copied. `halt`:
-    how much sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer.
+    `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `copy`: each page
+    more of a write whose pages are same-filled, and only copied. `halt`: how much sooner a write is answered if
+    something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write of a page where daemon and
+    caller share one CPU, and `caller` the latter's CPU time for it.
     """
 
     caller: float
@@ -65,6 +66,7 @@ class MountedCosts(NamedTuple):
     copy: float
     read_page: float
     halt: float
+    near: float
 
 
 class Timed(NamedTuple):
@@ -113,12 +115,13 @@ def _costs_of(rounds: list[dict[str, Timed]]) -> MountedCosts:
     us = {kind: statistics.median(each[kind].us for each in rounds) for kind in rounds[0]}
     cpu_us = {kind: statistics.median(each[kind].cpu_us for each in rounds) for kind in rounds[0]}
     return MountedCosts(
-        caller=max(0.0, cpu_us["one"] - cpu_us["none"]),
         write_one=us["one"] - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
         copy=max(0.0, us["same"] - us["same one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
         halt=max(0.0, us["bound"] - us["awake"]),
+        near=us["near"] - us["none"],
+        caller=max(0.0, cpu_us["near"] - cpu_us["none"]),
     )
 
 
@@ -138,6 +141,8 @@ def _round(path: Path, memory: Memory) -> dict[str, Timed]:
             timed["bound"] = _time(fd, memory.pages, 1, writes=True)
             with _awake_cpu():
                 timed["awake"] = _time(fd, memory.pages, 1, writes=True)
+            with _daemon_on_this_cpu(path.parent):
+                timed["near"] = _time(fd, memory.pages, 1, writes=True)
     with _direct(Path(os.devnull)) as fd:
         return timed | {"none": _time(fd, memory.pages, 1, writes=True)}
 
@@ -150,6 +155,24 @@ def _on_one_cpu() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, cpus)
+
+
+@contextmanager
+def _daemon_on_this_cpu(mountpoint: Path) -> Iterator[None]:
+    """Let the threads of the mount's daemon run nowhere but where this one may; InvalidValue if that is forbidden."""
+    try:
+        tasks = Path("/proc", (mountpoint / "sys/fs/zramfs/pid").read_text().strip(), "task")
+        before = {int(each.name): os.sched_getaffinity(int(each.name)) for each in tasks.iterdir()}
+        for number in before:
+            os.sched_setaffinity(number, os.sched_getaffinity(0))
+    except (OSError, ValueError) as error:
+        raise InvalidValue(f"{mountpoint}: its daemon cannot be bound to a CPU: {error}") from error
+    try:
+        yield
+    finally:
+        for number, cpus in before.items():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(number, cpus)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from zramfs.simulate.scenario import (
     Machine,
     ManagedKind,
     ReplayLoad,
+    Rule,
     Scenario,
     Scheduler,
     Streams,
@@ -43,6 +44,11 @@ from zramfs.simulate.vary import Variation, vary
 _US_PER_MS: Final = 1000.0
 _REPLAY_TAIL_US: Final = 1000.0
 """How long a replay goes on after its last arrival, unless a duration is given."""
+
+_KEYS_OF_RULE: Final = {
+    Rule.FIRST_COME: ("quantum_us", "wakeup_preempts", "migrates"),
+    Rule.EEVDF: ("slice_us", "bulk_slice_us", "migration_cost_us", "autogroup"),
+}
 
 
 def load_scenario(path: Path | str, *, seed: int | None = None) -> Scenario:
@@ -77,6 +83,9 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
     daemon = Daemon(**read_table("daemon", given["daemon"], DAEMON_KEYS)) if "daemon" in given else None
     _require_devices(streams, devices, machine)
     _require_daemon(daemon, streams, devices)
+    scheduler = _read_scheduler(given.get("scheduler", {}))
+    if scheduler.rule is Rule.EEVDF and any(load.group for load in loads):
+        raise InvalidValue('loads.group: with scheduler.rule = "eevdf" tasks may run on all CPUs')
     return Scenario(
         name=path.name.removesuffix(".toml"),
         summary=given.get("summary", ""),
@@ -84,7 +93,7 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
         algorithm=algorithm,
         devices=devices,
         streams=streams,
-        scheduler=Scheduler(**read_table("scheduler", given.get("scheduler", {}), SCHEDULER_KEYS)),
+        scheduler=scheduler,
         daemon=daemon,
         loads=loads,
         service=given.get("service", Distribution.FIXED),
@@ -104,6 +113,16 @@ def _read_times(given: Mapping[str, Any], loads: Sequence[Load]) -> dict[str, fl
     if warmup_us >= duration_us:
         raise InvalidValue(f"warmup_ms: it must be less than the duration, which is {duration_us / _US_PER_MS:g} ms")
     return {"duration_us": duration_us, "warmup_us": warmup_us}
+
+
+def _read_scheduler(value: Any) -> Scheduler:
+    given = read_table("scheduler", value, SCHEDULER_KEYS)
+    rule = given.get("rule", Rule.FIRST_COME)
+    for key in given:
+        if key != "rule" and key not in _KEYS_OF_RULE[rule]:
+            other = next(each.value for each in Rule if each is not rule)
+            raise InvalidValue(f'scheduler.{key}: it is a setting of rule = "{other}", and this is {rule.value}')
+    return Scheduler(**given)
 
 
 # ---- the machine -----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ cdef enum State:
     HELPS                   # likewise, as one of the crew
     ENGINE_LOOKS            # for pages, as an emulated engine
     ENGINE_WORKED           # on some
+    LOOPS                   # looks for runs that a device has told of, as the event loop
 
 # What a server has in hand.
 cdef enum InHand:
@@ -79,7 +80,8 @@ cdef struct Task:
     int taken               # pages that it has in hand
     int device, run         # that it has in hand
     int64_t since_ns        # when it began to wait for a lock
-    bint is_asleep
+    bint is_asleep          # or it spins
+    bint has_spun           # in vain
     bint is_idle            # in the list of its flow
     bint is_called          # by those who have a descriptor for it
     bint is_told            # of its run
@@ -130,6 +132,7 @@ cdef class Requests:
     cdef int _set_up_task(self, int number, int flow, int cpu, int first_request) except -1
     cdef int _take_request(self, int64_t now_ns, int task) noexcept nogil
     cdef int _take_arrival(self, int64_t now_ns, int task) noexcept nogil
+    cdef int _first_cpu_of(self, int task) noexcept nogil
     cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil
     cdef void _end_flow(self, int64_t now_ns, int flow) noexcept nogil
     cdef void end_part(self, int64_t now_ns, int request) noexcept nogil

@@ -102,12 +102,15 @@ cdef class Requests:
         """Let the flows begin that are after no other."""
         cdef int number
         for number in range(self.task_count):
-            self.cpus.runners[number].cpu = self.tasks[number].cpu
+            self.cpus.runners[number].cpu = self._first_cpu_of(number)
             if number < self.first_server:
                 self._be_idle(number)
         for number in range(self.flow_count):
             if self.flows[number].after == NOBODY:
                 self._begin_flow(0, number)
+
+    cdef int _first_cpu_of(self, int task) noexcept nogil:
+        return self.tasks[task].cpu
 
     cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil:
         """Let every request of a closed flow be due, or the first of an open one arrive."""

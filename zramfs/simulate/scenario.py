@@ -93,7 +93,9 @@ class Costs:
     run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that.
 
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
-    `copy`: for each page of a write that is received.
+    `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:
+    there is none, and a device's end wakes the receiver. `apart`: what a request takes more where whoever answers it is
+    on another CPU than its caller.
     """
 
     request: Cost
@@ -103,6 +105,8 @@ class Costs:
     halt: Cost = NO_COST
     receive: Cost = NO_COST
     copy: Cost = NO_COST
+    loop: Cost = NO_COST
+    apart: Cost = NO_COST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +124,38 @@ class Machine:
         return sum(group.count for group in self.groups)
 
 
+class Rule(Enum):
+    """Who gets a CPU: whoever came first, or whom Linux's scheduler (EEVDF) would choose."""
+
+    FIRST_COME = "first_come"
+    EEVDF = "eevdf"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduler:
-    """How the tasks of a CPU share it: first come, first served.
+    """How the tasks of a CPU share it.
 
-    One that has run for `quantum_us` while others wait goes to the end of the queue; 0: it runs until it sleeps. With
-    `wakeup_preempts` a task that wakes up runs at once, and the one that ran goes on next. Where a task `migrates`, it
-    goes to an idle CPU when it wakes up, and an idle CPU takes one that waits for another.
+    FIRST_COME: one that has run for `quantum_us` while others wait goes to the end of the queue; 0: it runs until it
+    sleeps. With `wakeup_preempts` a task that wakes up runs at once, and the one that ran goes on next. Where a task
+    `migrates`, it goes to an idle CPU when it wakes up, and an idle CPU takes one that waits for another.
+
+    EEVDF: tasks have slices of `slice_us`; 0: those of Linux, 0.7 ms times 1 + log2 of the CPUs, of 8 at most. Tasks
+    that work in bulk have `bulk_slice_us`. One that has run during the last `migration_cost_us` stays where it is.
+    With `autogroup` a daemon's tasks and all others are groups that share each CPU.
     """
 
+    rule: Rule = Rule.FIRST_COME
     quantum_us: float = 3000.0
     wakeup_preempts: bool = False
     migrates: bool = False
+    slice_us: float = 0.0
+    bulk_slice_us: float = 12000.0
+    migration_cost_us: float = 500.0
+    autogroup: bool = True
+
+    def slice_us_of(self, cpus: int) -> float:
+        """Return the slice of a task on a machine with so many CPUs."""
+        return self.slice_us or 700.0 * min(cpus, 8).bit_length()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from zramfs.errors import InvalidValue
-from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm, measure_wake_us
+from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm
 from zramfs.simulate.machines import parse_machine
 from zramfs.simulate.mounted import MountedCosts, measure_mount
+from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
 
 def test_what_is_measured_takes_time() -> None:
@@ -18,6 +19,7 @@ def test_what_is_measured_takes_time() -> None:
     assert costs.request >= 0
     assert costs.page >= 0
     assert measure_wake_us() > 0.1
+    assert measure_loop_us() > 0.1
 
 
 def test_the_table_is_a_machine_of_measured_numbers() -> None:
@@ -35,23 +37,26 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
 
 def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
     own = AlgorithmCosts(compress=1.0, decompress=0.5, request=0.25, page=0.75)
-    mounted = MountedCosts(caller=3.0, write_one=20.0, write_page=2.25, copy=0.5, read_page=2.0, halt=8.0)
+    mounted = MountedCosts(caller=2.0, write_one=20.0, write_page=2.25, copy=0.5, read_page=2.0, halt=8.0, near=9.0)
     assert as_mounted(own, mounted, wake_us=4.0) == AlgorithmCosts(
-        compress=1.0, decompress=2.0, request=3.0, page=0.75, receive=2.75, copy=0.5, halt=8.0
+        compress=1.0, decompress=2.0, request=2.0, page=0.75, receive=0.75, copy=0.5, halt=8.0, apart=3.0
     )
 
 
 def test_pages_of_a_mount_take_as_much_longer_as_compressing_does_while_all_cpus_are_busy() -> None:
     own = AlgorithmCosts(compress=1.5, decompress=0.5, request=0.25, page=0.75, slowdown=1.5)
-    mounted = MountedCosts(caller=3.0, write_one=20.0, write_page=2.0, copy=0.5, read_page=2.0, halt=8.0)
-    costs = as_mounted(own, mounted, wake_us=4.0)
+    mounted = MountedCosts(caller=2.0, write_one=20.0, write_page=2.0, copy=0.5, read_page=2.0, halt=8.0, near=8.0)
+    costs = as_mounted(own, mounted, wake_us=2.0)
     assert (costs.compress, costs.copy, costs.page) == (1.5, 0.75, 0.75)
-    assert costs.receive == 20.0 - 3.0 - 4.0 - 8.0 - 1.5 - 0.75 - 0.75
+    assert costs.receive == 8.0 - 2.0 - 2.0 - 2.0
+    assert costs.apart == 20.0 - 8.0 - 8.0
 
 
 def imitation(folder: Path, mm_stat: str, size_bytes: int) -> Path:
     (folder / "sys/block/zram0").mkdir(parents=True)
     (folder / "sys/block/zram0/mm_stat").write_text(mm_stat)
+    (folder / "sys/fs/zramfs").mkdir(parents=True)
+    (folder / "sys/fs/zramfs/pid").write_text(f"{os.getpid()}\n")
     (folder / "zram0").write_bytes(b"")
     os.truncate(folder / "zram0", size_bytes)
     return folder

@@ -1,0 +1,117 @@
+"""CPUs that are shared as Linux's scheduler does: who runs, for how long, and where."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenarios import ClosedLoad, Streams, device, machine, scenario
+
+from zramfs.contracts import StreamPolicy
+from zramfs.errors import InvalidValue
+from zramfs.simulate import load_scenario, run
+from zramfs.simulate.result import Result
+from zramfs.simulate.scenario import Daemon, Load, ManagedKind, Rule, Scheduler
+
+FAIR = Scheduler(rule=Rule.EEVDF)
+COSTS = {"request_us": 3.0, "receive_us": 2.0, "copy_us": 0.5, "page_us": 0.7, "wake_us": 1.5}
+FLOOD = ClosedLoad(name="flood", depth=8, size_bytes=1 << 20, is_async=True, make_us=240.0)
+SYNC = ClosedLoad(name="sync", make_us=1.0)
+
+
+def served(*loads: Load, scheduler: Scheduler = FAIR, **settings: Any) -> Result:
+    """A daemon's answer, on two CPUs."""
+    defaults: dict[str, Any] = {
+        "machine": machine(2, 2.8, **COSTS),
+        "streams": Streams(
+            policy=StreamPolicy.PERCPU,
+            managed=ManagedKind.NONBLOCKING,
+            run_pages=64,
+            percpu_run_pages=32,
+            fallback_run_pages=8,
+        ),
+        "scheduler": scheduler,
+        "daemon": Daemon(crew=1),
+        "duration_us": 500_000.0,
+        "warmup_us": 100_000.0,
+    }
+    return run(scenario(*loads, **(defaults | settings)))
+
+
+def busy(tasks: int, cpus: int, **load: Any) -> Result:
+    """Callers that do their own work, 10 us a page, and never think."""
+    return run(
+        scenario(
+            ClosedLoad(name="busy", tasks=tasks, **load),
+            machine=machine(cpus, 10.0),
+            scheduler=FAIR,
+            duration_us=400_000.0,
+        )
+    )
+
+
+@pytest.mark.parametrize(("tasks", "cpus"), [(1, 1), (2, 1), (5, 2), (64, 4)])
+def test_no_cpu_is_idle_while_tasks_wait(tasks: int, cpus: int) -> None:
+    assert busy(tasks, cpus).written_pages_per_s == pytest.approx(cpus * 1e5, rel=0.02)
+
+
+def test_tasks_of_a_cpu_have_equal_shares_of_it() -> None:
+    result = run(
+        scenario(
+            *(ClosedLoad(name=name, size_bytes=size) for name, size in (("small", 4096), ("large", 64 * 4096))),
+            machine=machine(1, 10.0),
+            scheduler=FAIR,
+            duration_us=400_000.0,
+        )
+    )
+    small, large = (load.ended for load in result.loads)
+    assert small == pytest.approx(64 * large, rel=0.05)
+
+
+def test_a_slice_ends_at_a_tick() -> None:
+    # Of two tasks that never sleep, each runs until a tick (4 ms), or where both have had the same the next one.
+    result = busy(2, 1, size_bytes=4096)
+    latency = result.latencies["sync_writes"]
+    assert latency.percentiles_us[50] == pytest.approx(10.0, rel=0.02)
+    assert 3980 < latency.max_us < 8020
+
+
+def test_a_caller_takes_the_receivers_cpu_and_asks_again_before_it_does_anything_else() -> None:
+    # 1.5 us to wake up, 3 to ask, 2 + 0.5 + 2.8 + 0.7 to be served.
+    result = served(FLOOD, SYNC)
+    assert result.latencies["sync_writes"].percentiles_us[50] == pytest.approx(10.5, abs=1.0)
+    assert result.latencies["async_writes"].percentiles_us[50] > 5000
+
+
+def test_the_event_loop_is_woken_by_each_interrupt_and_takes_its_time() -> None:
+    engine = device("mtk_hwz,page_ns=15000", is_emulated=True)
+    wakes_s = [
+        served(
+            FLOOD,
+            machine=machine(2, 2.8, **COSTS, loop_us=loop_us),
+            devices=(engine,),
+            streams=Streams(policy=StreamPolicy.AUTO, managed=ManagedKind.NONBLOCKING, run_pages=64),
+        ).cpu_seconds["wake"]
+        for loop_us in (0.0, 30.0)
+    ]
+    assert wakes_s[1] - wakes_s[0] > 0.4 * 500 * 30e-6  # seconds, turns a second at the least, and a turn's
+
+
+def test_sharing_is_the_same_each_time() -> None:
+    one, other = served(FLOOD, SYNC), served(FLOOD, SYNC)
+    assert one.latencies == other.latencies
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("rule = 'eevdf'\nquantum_us = 3", 'scheduler.quantum_us: it is a setting of rule = "first_come"'),
+        ("slice_us = 3", 'scheduler.slice_us: it is a setting of rule = "eevdf", and this is first_come'),
+        ("rule = 'cfs'", "scheduler.rule: "),
+        ("rule = 'eevdf'\nslice_us = -1", "scheduler.slice_us: it must be at least 0"),
+    ],
+)
+def test_settings_of_another_rule_are_refused(lines: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f"[scheduler]\n{lines}\n[machine]\ntable = 'cortex-a76'\n[[loads]]\nkind = 'closed'\n")
+    with pytest.raises(InvalidValue, match=message):
+        load_scenario(path)

@@ -1,0 +1,3 @@
+from zramfs.simulate.cpus import Cpus
+
+class FairCpus(Cpus): ...
