@@ -142,9 +142,8 @@ def validate(workload: str, folder: Path, *, again: bool) -> None:
     """Measure, unless that has been done, and compare with what is simulated."""
     scenario, kept = folder / f"{workload}.toml", folder / f"{workload}.json"
     if not again:
-        rounds = [measure(workload, folder) for _ in range(ROUNDS)]
+        kept.write_text(json.dumps([measure(workload, folder) for _ in range(ROUNDS)]))
         zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
-        kept.write_text(json.dumps(rounds))
     rounds = [Round(*each) for each in json.loads(kept.read_text())]
     costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
     print(f"{workload}: us {costs}, fio's {makes}", flush=True)

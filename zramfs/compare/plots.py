@@ -5,7 +5,7 @@ from math import ceil
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from zramfs.compare.figures import CPU_KINDS
 from zramfs.compare.observation import Observation
@@ -13,7 +13,16 @@ from zramfs.compare.rounds import Row
 from zramfs.compare.trace import STAGES
 from zramfs.compare.workload import KINDS
 from zramfs.reporting.colours import DEVICE, HOST, HOST_INSTEAD, IN_HAND, OTHER, REPLY, setting_colours
-from zramfs.reporting.drawing import DASHES, SOFT, drawing, height_of_bars_in, name_bars, stacked_bars, svg_of
+from zramfs.reporting.drawing import (
+    DASHES,
+    SOFT,
+    drawing,
+    height_of_bars_in,
+    name_bars,
+    show_latencies,
+    stacked_bars,
+    svg_of,
+)
 
 _LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
@@ -154,7 +163,5 @@ def _latency_lines(axes: Axes, rows: Sequence[Row], kind: str) -> None:
         latencies_us, shares = histogram.slower_than() if histogram else ([], [])
         dashes = DASHES[number % len(DASHES)]
         axes.plot(latencies_us, shares, dashes, color=colour, linewidth=1.6, label=_short_name(row))
-    axes.set(title=kind, xscale="log", yscale="log", xlabel="completion latency, µs")
-    axes.minorticks_off()
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set(title=kind, xlabel="completion latency, µs")
+    show_latencies(axes)

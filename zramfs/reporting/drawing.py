@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 _WIDTH_IN: Final = 10.5
 _BAR_IN: Final = 0.42
@@ -19,6 +20,10 @@ _UNTURNED: Final = re.compile(r' x="[^"]*" y="[^"]*" transform="rotate\(-0 ([^ )
 _TOO_EXACT: Final = re.compile(r"(\d\.\d)\d+")
 DASHES: Final = ("-", "--", ":", "-.")
 """Of lines, in turn, for a reader without colours."""
+
+_FEW_TIMES: Final = 5
+_MANY_TIMES: Final = 100
+"""How far the ends of a logarithmic axis are apart: so near, powers of ten would leave it without numbers."""
 
 SOFT: Final = "#4a5568"
 INK: Final = "#1a202c"
@@ -63,6 +68,19 @@ def svg_of(figure: Figure) -> str:
     text = _BLANKS.sub("\n", text[text.index("<svg") :])
     text = _UNTURNED.sub(lambda place: _TOO_EXACT.sub(r"\1", f' x="{place[1]}" y="{place[2]}"'), text)
     return _PATH.sub(lambda path: _TOO_EXACT.sub(r"\1", path[0]), text)
+
+
+def show_latencies(axes: Axes) -> None:
+    """Make both axes logarithmic, of µs and of shares, with numbers that can be read however near their ends are."""
+    axes.set(xscale="log", yscale="log")
+    axes.minorticks_off()
+    least, most = axes.get_xlim()
+    if most < _FEW_TIMES * least:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    elif most < _MANY_TIMES * least:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 
 def height_of_bars_in(count: int) -> float:

@@ -1,40 +1,11 @@
 from libc.stdint cimport int64_t
 
-from zramfs.simulate.cpus cimport Cpu, Cpus
-from zramfs.simulate.eevdf cimport Entity, Queue
+from zramfs.simulate.fair_placement cimport FairPlacement
 
-cdef enum:
-    GROUPS = 2
-
-cdef class FairCpus(Cpus):
-    # Of a task the number of its runner; behind them a group's on each CPU, in the order of the queues.
-    cdef Entity *entities
-    # Of the tasks of a group on a CPU; behind them that of each CPU's groups.
-    cdef Queue *queues
-    cdef int *ready             # tasks that are, by CPU
-    cdef int *failed_balances
+cdef class FairCpus(FairPlacement):
     cdef bint *is_shared        # whether a CPU's event is no later than its next tick
     cdef int64_t *tick_at_ns
-    cdef int64_t *ran_at_ns     # when each runner last had a CPU
-    cdef int64_t slice_ns, bulk_slice_ns, migration_cost_ns
 
-    cdef Queue *_tasks_of(self, int runner) noexcept nogil
-    cdef Queue *_groups_of(self, int cpu) noexcept nogil
-    cdef int _group_of(self, int runner) noexcept nogil
-    cdef void _note_runs(self, int64_t now_ns, int cpu, Queue *queue) noexcept nogil
-    cdef void _join(self, int64_t now_ns, int cpu, int runner) noexcept nogil
-    cdef void _leave_asleep(self, int cpu, Queue *queue, int entity) noexcept nogil
-    cdef void _remove(self, int cpu, int runner) noexcept nogil
-    cdef void _rejoin(self, Queue *queue, int entity) noexcept nogil
-    cdef void _weigh(self, int64_t now_ns, int cpu, int runner) noexcept nogil
     cdef bint _preempts(self, int64_t now_ns, int cpu, int runner) noexcept nogil
-    cdef int _choose_task(self, int cpu) noexcept nogil
-    cdef void _begin_to_run(self, int cpu, int group, int runner) noexcept nogil
-    cdef int _affine(self, int64_t now_ns, int runner) noexcept nogil
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil
     cdef void _yield(self, int64_t now_ns, int cpu) noexcept nogil
-    cdef void _balance(self, int64_t now_ns, int cpu) noexcept nogil
-    cdef void _follow(self, int cpu, int group) noexcept nogil
-    cdef void _move(self, int64_t now_ns, int runner, int cpu) noexcept nogil
-    cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil
-    cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint is_hot_taken) noexcept nogil

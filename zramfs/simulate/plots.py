@@ -7,10 +7,19 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 
 from zramfs.reporting.colours import DEVICE, HOST, HOST_INSTEAD, OTHER, setting_colours
-from zramfs.reporting.drawing import DASHES, INK, SOFT, drawing, height_of_bars_in, name_bars, stacked_bars, svg_of
+from zramfs.reporting.drawing import (
+    DASHES,
+    INK,
+    SOFT,
+    drawing,
+    height_of_bars_in,
+    name_bars,
+    show_latencies,
+    stacked_bars,
+    svg_of,
+)
 from zramfs.simulate.break_even import DEPTH, ENGINES, PAGE_NS, BreakEven, Cell
 from zramfs.simulate.result import NOT_OURS, REQUEST_CLASSES, Result
 from zramfs.simulate.verdict import MARKS, Change, Pays
@@ -68,10 +77,8 @@ def _latency_lines(axes: Axes, results: Sequence[Result], name: str) -> None:
         edges_us, shares = _slower_than(result.latencies[name].bins)
         dashes = DASHES[number % len(DASHES)]
         axes.plot(edges_us, shares, dashes, color=colour, linewidth=1.6, label=names_of(results)[number])
-    axes.set(title=name.replace("_", " "), xscale="log", yscale="log", xlabel="latency, µs")
-    axes.minorticks_off()
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set(title=name.replace("_", " "), xlabel="latency, µs")
+    show_latencies(axes)
 
 
 def _slower_than(bins: Sequence[tuple[float, int]]) -> tuple[list[float], list[float]]:

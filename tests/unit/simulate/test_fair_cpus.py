@@ -101,6 +101,16 @@ def test_sharing_is_the_same_each_time() -> None:
     assert one.latencies == other.latencies
 
 
+def test_a_load_that_is_bound_to_a_group_of_cpus_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        "[scheduler]\nrule = 'eevdf'\n[[machine.groups]]\nlike = 'cortex-a76'\nname = 'big'\ncount = 4\n"
+        "[[loads]]\nkind = 'closed'\ngroup = 'big'\n"
+    )
+    with pytest.raises(InvalidValue, match=r"loads\.group: "):
+        load_scenario(path)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

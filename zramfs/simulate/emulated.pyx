@@ -1,0 +1,125 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""A daemon's devices: engines that are threads and compress on the machine's CPUs, and who learns of the end of a run.
+
+What `accel/ring.pyx`, `accel/modelled.pyx` and `accel/driver.py` do is done here in the same order.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
+
+from zramfs.simulate.cpus cimport EMULATE
+from zramfs.simulate.device cimport Run, SimulatedDevice
+from zramfs.simulate.engine cimport Engine
+from zramfs.simulate.heap cimport NOBODY
+from zramfs.simulate.requests cimport (
+    A_COMPLETION,
+    COMPLETES,
+    ENGINE_WORKED,
+    LOOPS,
+    Task,
+)
+from zramfs.simulate.servers cimport Servers
+
+cdef enum:
+    INLINE_PAGES = 2            # `accel/modelled.pyx`: the submitter does an engine's work
+    BATCH_PAGES = 8             # `accel/ring.pyx`: that an engine takes in one go
+
+
+cdef class EmulatedEngines(Servers):
+    """Likewise, with the devices' part."""
+
+    def __cinit__(self, flows, devices, **kwargs):
+        self.told_capacity = 1 + sum(device.profile.queue_depth for device in devices)
+        self.told = <Told *>calloc(self.told_capacity, sizeof(Told))
+        if self.told == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.told)
+
+    # ---- devices ----------------------------------------------------------------------------------------------------
+
+    cdef bint _submit(self, int task, int device, int pages, bint is_polled) noexcept nogil:
+        """Likewise; a run of an emulated device is an engine's work, or if it is short that of whoever submits it."""
+        cdef bint goes_on = Engine._submit(self, task, device, pages, is_polled)
+        cdef int run = self.tasks[task].run
+        cdef int64_t submit_ns
+        cdef int64_t work_ns = <int64_t>(self.compress_ns[self.tasks[task].cpu] * self.run_of(device, run).pages)
+        if not (<SimulatedDevice>self.device_of[device]).is_emulated:
+            return goes_on
+        if is_polled:
+            self.cpus.poll_until(task, max(self.cpus.runners[task].poll_until_ns, self.now_ns + work_ns))
+        elif self.run_of(device, run).pages <= INLINE_PAGES:
+            submit_ns = (<SimulatedDevice>self.device_of[device]).timeline.costs.submit_ns
+            self.cpus.run_for(task, max(work_ns, submit_ns), EMULATE)
+        else:
+            self._give_to_engines(device, run)
+            return goes_on
+        return False
+
+    cdef void _give_to_engines(self, int device, int run) noexcept nogil:
+        cdef int task
+        (<SimulatedDevice>self.device_of[device]).queue_work(run)
+        for task in range(self.first_server + 1 + self.crew_count, self.task_count):
+            if self.tasks[task].device == device and task != self.loop:
+                self._wake_server(self.now_ns, task)
+
+    cdef bint _look_as_engine(self, int task) noexcept nogil:
+        """Compress pages of the run that waits for longest."""
+        cdef Task *own = &self.tasks[task]
+        own.is_asleep = False
+        if self.cpus.has_to_yield(task):
+            return False
+        own.taken = (<SimulatedDevice>self.device_of[own.device]).take_work(BATCH_PAGES, &own.run)
+        if own.taken == 0:
+            return self._rest(task, self.helper_poll_ns)
+        return self._run(task, self._service(self.compress_ns[own.cpu], own.taken), EMULATE, ENGINE_WORKED)
+
+    cdef bint _end_work(self, int task) noexcept nogil:
+        cdef Task *own = &self.tasks[task]
+        cdef Run *run = self.run_of(own.device, own.run)
+        run.unworked -= own.taken
+        if run.unworked == 0 and run.is_due:
+            self._tell_receiver(own.device, own.run)
+        own.state = own.home
+        return not self.cpus.has_to_yield(task)
+
+    cdef bint _complete(self, int task) noexcept nogil:
+        """See to the end of a run that a device has told of."""
+        cdef Task *own = &self.tasks[task]
+        cdef Told told = self.told[self.first_told]
+        self.first_told = (self.first_told + 1) % self.told_capacity
+        self.told_count -= 1
+        own.device, own.run = told.device, told.run
+        own.request = self.run_of(told.device, told.run).request
+        own.in_hand = A_COMPLETION
+        own.state = COMPLETES
+        return True
+
+    # ---- the event loop ---------------------------------------------------------------------------------------------
+
+    cdef bint _loop(self, int task) noexcept nogil:
+        """See to the end of what devices have told of, unless the receiver has."""
+        if self.told_count:
+            return self._complete(task)
+        self.sleep(task, LOOPS)
+        return False
+
+    cdef void _tell_of(self, int device, int run) noexcept nogil:
+        """The run's time has come; it has ended if no engine works on it any more. The loop's timer does not know."""
+        self.run_of(device, run).is_due = True
+        if self.run_of(device, run).unworked == 0:
+            self._tell_receiver(device, run)
+        elif self.loop != NOBODY:
+            self._wake_server(self.now_ns, self.loop)
+
+    cdef void _tell_receiver(self, int device, int run) noexcept nogil:
+        """Whoever looks first learns of the end: the receiver, if it does not sleep, or the loop, which is woken up."""
+        self.told[(self.first_told + self.told_count) % self.told_capacity] = Told(device, run)
+        self.told_count += 1
+        if self.loop == NOBODY:
+            self._wake_server(self.now_ns, self.first_server)
+            return
+        if self.tasks[self.first_server].has_spun:
+            self._wake_server(self.now_ns, self.first_server)
+        self._wake_server(self.now_ns, self.loop)

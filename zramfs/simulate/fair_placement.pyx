@@ -1,0 +1,116 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Where a task runs that wakes up or waits, by Linux's rules: its own CPU, its waker's, an idle one.
+
+Placement at wake-up is `select_task_rq_fair`, with one cache for all CPUs; the rest is what ticks and idle CPUs balance.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
+
+from zramfs.simulate.cpus cimport Cpu
+from zramfs.simulate.eevdf cimport TICK_NS, Entity, note_load
+from zramfs.simulate.fair_queues cimport GROUPS, FairQueues
+from zramfs.simulate.heap cimport NOBODY
+
+cdef enum:
+    BUSY_BALANCE_TICKS = 8  # sd->balance_interval of two CPUs, times busy_factor: 32 ms
+    BALANCE_TRIES = 1       # cache_nice_tries, after which a task is moved that ran just now
+    IMBALANCE_PERCENT = 108     # of the other CPU's load: (imbalance_pct - 100) / 2 more than 100
+
+
+cdef class FairPlacement(FairQueues):
+    """Likewise; who ran during the last `migration_cost_ns` is not taken by a CPU that becomes idle."""
+
+    def __cinit__(self, int cpus, *args, int64_t migration_cost_ns, **kwargs):
+        self.migration_cost_ns = migration_cost_ns
+        self.failed_balances = <int *>calloc(cpus, sizeof(int))
+        if self.failed_balances == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.failed_balances)
+
+    cdef bint _is_idle(self, int cpu) noexcept nogil:
+        cdef const Cpu *own = &self.cpus[cpu]
+        return own.current == NOBODY and own.working == NOBODY and not own.is_stepping and self.ready[cpu] == 0
+
+    cdef int _place(self, int64_t now_ns, int runner) noexcept nogil:
+        """The CPU for a task that wakes up (`select_task_rq_fair`, with one cache for all CPUs)."""
+        cdef int own = self.runners[runner].cpu
+        cdef int target = self._affine(now_ns, runner)
+        cdef int number
+        if self._is_idle(target):
+            return target
+        if self._is_idle(own):
+            return own
+        for number in range(self.cpu_count):
+            if self._is_idle(number):
+                return number
+        return target
+
+    cdef int _affine(self, int64_t now_ns, int runner) noexcept nogil:
+        """The task's own CPU, or that of whoever wakes it, if there is less load with the task than here without."""
+        cdef int own = self.runners[runner].cpu
+        cdef int waking = self.active
+        cdef double here, there, load
+        if waking == NOBODY or waking == own or self._is_idle(own):
+            return own
+        note_load(self._groups_of(own), now_ns, 0)
+        note_load(self._groups_of(waking), now_ns, 0)
+        note_load(self._tasks_of(runner), now_ns, 0)
+        load = self.entities[self._group_of(runner)].weight * min(1.0, self._tasks_of(runner).load)
+        here = self._groups_of(own).load - load
+        there = self._groups_of(waking).load + load
+        return waking if 100 * there < IMBALANCE_PERCENT * here else own
+
+    # ---- CPUs that have little to do take tasks ---------------------------------------------------------------------
+
+    cdef void _balance(self, int64_t now_ns, int cpu) noexcept nogil:
+        """At a tick, let a task go to a CPU that is idle; and now and then to one that has less to do."""
+        cdef bint is_time = (now_ns // TICK_NS) % BUSY_BALANCE_TICKS == 0
+        cdef int number
+        for number in range(self.cpu_count):
+            if self.ready[cpu] < 2:
+                return
+            if number == cpu or not (self._is_idle(number) or (is_time and self.ready[number] + 2 <= self.ready[cpu])):
+                continue
+            if not self._pull(now_ns, cpu, number, self.failed_balances[number] > BALANCE_TRIES):
+                self.failed_balances[number] += 1
+                continue
+            self.failed_balances[number] = 0
+            if self.cpus[number].current == NOBODY and self.cpus[number].working == NOBODY:
+                self.resume(now_ns, number)
+
+    cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil:
+        """A CPU that becomes idle takes a task that waits for another (`sched_balance_newidle`)."""
+        cdef int number
+        for number in range(self.cpu_count):
+            if number != cpu and self.ready[number] > 1 and self._pull(now_ns, number, cpu, False):
+                return True
+        return False
+
+    cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot) noexcept nogil:
+        """Move a task that waits, and has not run for a while (`task_hot`), unless that does not matter any more."""
+        cdef int group, each
+        for group in range(GROUPS):
+            each = self.queues[from_cpu * GROUPS + group].first
+            while each != NOBODY:
+                if (
+                    each != self.cpus[from_cpu].current
+                    and not self.entities[each].is_delayed
+                    and (takes_hot or now_ns - self.ran_at_ns[each] >= self.migration_cost_ns)
+                ):
+                    self._move(now_ns, each, to_cpu)
+                    return True
+                each = self.entities[each].next
+        return False
+
+    cdef void _move(self, int64_t now_ns, int runner, int cpu) noexcept nogil:
+        cdef Entity *own = &self.entities[runner]
+        cdef double left_ns = own.deadline - own.vruntime
+        self.ready[self.runners[runner].cpu] -= 1
+        note_load(self._tasks_of(runner), now_ns, -1)
+        self._remove(self.runners[runner].cpu, runner)
+        self.runners[runner].cpu = cpu
+        self._join(now_ns, cpu, runner)
+        own.deadline = own.vruntime + left_ns
