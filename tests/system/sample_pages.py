@@ -87,11 +87,12 @@ def images(count: int, seed: int) -> Iterator[bytes]:
     for _ in range(count):
         width, channels, noise = chance.choice([64, 256, 640]), chance.choice([1, 3, 4]), chance.choice([1, 1, 2, 4])
         across, down, first = chance.random() / 2, chance.random() * 3, chance.randrange(256)
-        pixels = (
-            int(first + number % width * across + number // width * down) + chance.randrange(noise)
-            for number in range(-(-PAGE // channels))
-        )
-        yield b"".join(bytes([(pixel + 40 * each) % 256 for each in range(channels)]) for pixel in pixels)[:PAGE]
+        colours = [bytes([(pixel + 40 * each) % 256 for each in range(channels)]) for pixel in range(256)]
+        added = chance.choices(range(noise), k=-(-PAGE // channels))
+        yield b"".join(
+            colours[(int(first + number % width * across + number // width * down) + more) % 256]
+            for number, more in enumerate(added)
+        )[:PAGE]
 
 
 def zeros_between(count: int, seed: int) -> Iterator[bytes]:

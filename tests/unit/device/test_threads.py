@@ -5,7 +5,7 @@ import random
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,7 @@ async def together(*works: Callable[[], None]) -> None:
             nursery.start_soon(trio.to_thread.run_sync, work)
 
 
+@lru_cache(1 << 14)  # of the writer, and of whoever reads it
 def page_of(page: int, writer: int) -> bytes:
     return b"".join(b"page %3d writer %5d line %3d;" % (page, writer, line) for line in range(160))[:PAGE]
 

@@ -1,12 +1,6 @@
 """A pool that several threads use at once, and compaction among owners that are busy."""
 
-import fcntl
-import importlib.util
 import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,42 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compiled import compiled
 
 from zramfs.pool.by_hand import discard, get, put
 from zramfs.pool.size_classes import SIZE_CLASSES
 from zramfs.pool.zspool import ZsPool
 
-SOURCE = Path(__file__).with_name("owners.pyx")
-ROOT = SOURCE.parents[3]
 STEPS = int(os.environ.get("ZRAMFS_TEST_STEPS", "20000"))
 PAGES = 512
 
 
 @pytest.fixture(scope="module")
 def owners(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler")
-    base = tmp_path_factory.getbasetemp()
-    library = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "owners.so"
-    with library.with_suffix(".lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # one worker compiles it, for all
-        if not library.exists():
-            compile_owners(compiler, library)
-    spec = importlib.util.spec_from_file_location("owners", library)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def compile_owners(compiler: str, library: Path) -> None:
-    translated, made = library.with_suffix(".c"), library.with_suffix(".new")
-    subprocess.run([sys.executable, "-m", "cython", "-3", "-I", ROOT, "-o", translated, SOURCE], check=True)
-    flags = ["-O2", *os.environ.get("CFLAGS", "").split(), f"-I{sysconfig.get_path('include')}"]
-    subprocess.run([compiler, "-shared", "-fPIC", *flags, "-o", made, translated], check=True)
-    made.rename(library)
+    return compiled(Path(__file__).with_name("owners.pyx"), tmp_path_factory)
 
 
 @contextmanager
