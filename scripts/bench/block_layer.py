@@ -6,7 +6,6 @@ Each thread has a CPU, a channel and pages of its own, and writes and reads 4K a
 import importlib.util
 import json
 import os
-import random
 import sys
 import sysconfig
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 from cells import KIB, MIB
 from process import BenchError, root_of_project, run
+
+from zramfs.measure.pages import compressible_pages
 
 PAGE_BYTES = 4 * KIB
 PAGES_OF_A_THREAD = 128 * MIB // PAGE_BYTES
@@ -45,7 +46,7 @@ def main(direction: str, threads: int, seconds: float) -> None:
     def submit(number: int, *, writes: bool, begin_ns: int, end_ns: int, most: int) -> int:
         cpus = sorted(CPUS)
         os.sched_setaffinity(0, {cpus[number % len(cpus)]})
-        pages = (some_pages(number), number * PAGES_OF_A_THREAD, PAGES_OF_A_THREAD)
+        pages = (bytearray(compressible_pages(DATA_PAGES, seed=number)), number * PAGES_OF_A_THREAD, PAGES_OF_A_THREAD)
         done: int = submitter.submit(disk, 1 + number, writes, *pages, begin_ns, end_ns, most)
         return done
 
@@ -61,12 +62,6 @@ def main(direction: str, threads: int, seconds: float) -> None:
     cpu_s = time.process_time() - began_s
     # What a request takes of a CPU, locks that it spins for included, also where others take CPUs away.
     print(json.dumps({"requests_s": requests / seconds, "cpu_us": cpu_s / requests * 1e6}))
-
-
-def some_pages(seed: int) -> bytearray:
-    """Return pages as fio's: of each 512 bytes, 60 % are zeros."""
-    make = random.Random(seed).randbytes
-    return bytearray(b"".join(make(205) + bytes(307) for _ in range(DATA_PAGES * PAGE_BYTES // 512)))
 
 
 def compiled_submitter() -> ModuleType:

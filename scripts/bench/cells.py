@@ -1,6 +1,5 @@
 """What can be measured: kinds of cells, each a command and a figure read from its output; `catalogue` has the cells."""
 
-import json
 import os
 import re
 from abc import ABC, abstractmethod
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from process import BenchError, Output
+
+from zramfs.errors import CommandFailed
+from zramfs.measure.fio import BASICS, file_name, milliseconds, read_report
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -228,33 +230,22 @@ def fio_basics(block_file: Path, *, size_bytes: int = DISK_BYTES) -> list[str]:
     """Return what every fio job has in common; its name follows.
 
     fio makes each block of 512 bytes 60 % compressible on its own, and fills its buffers anew for every
-    request: no page is same-filled, none is incompressible, no two are equal. Jobs are threads, because a
-    job that is a process begins a session of its own, and outlives a fio that is killed.
+    request: no page is same-filled, none is incompressible, no two are equal.
     """
     return [
-        "fio",
-        "--thread",
-        f"--filename={str(block_file).replace(':', chr(92) + ':')}",
+        *BASICS,
+        f"--filename={file_name(block_file)}",
         f"--size={size_bytes}",
         "--direct=1",
         "--buffer_compress_percentage=60",
-        "--fallocate=none",
-        "--allow_file_create=0",
         "--output-format=json",
     ]
 
 
 def parse_fio(text: str) -> list[dict[str, Any]]:
-    """Return the jobs of fio's JSON, which warnings may precede."""
+    """Return the jobs of fio's JSON; BenchError if one failed."""
     try:
-        jobs: list[dict[str, Any]] = json.loads(text[text.index("{") :])["jobs"]
-    except (ValueError, LookupError) as error:
-        raise BenchError(f"fio's output is not the JSON it should be: {text[:200]!r}") from error
-    if errors := [job["error"] for job in jobs if job["error"]]:
-        raise BenchError(f"fio reports error {errors[0]}")
+        jobs: list[dict[str, Any]] = read_report(text)["jobs"]
+    except CommandFailed as error:
+        raise BenchError(str(error)) from error
     return jobs
-
-
-def milliseconds(seconds: float) -> str:
-    """Return `seconds` as fio writes a time."""
-    return f"{round(seconds * 1e3)}ms"

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cells import DISK_BYTES, KIB, MIB, VARIANTS, Cell, Content, Settings, fio_basics, milliseconds, parse_fio
+from cells import DISK_BYTES, KIB, MIB, VARIANTS, Cell, Content, Settings, fio_basics, parse_fio
 from process import BenchError, Output
+
+from zramfs.measure.fio import milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,19 @@ import ctypes.util
 import os
 import platform
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from process import BenchError, root_of_project, run
+from process import BenchError, root_of_project
 
-LOOK_UP_S = 10.0
+from zramfs.measure.machine import (
+    memory_bytes,
+    processor_name,
+    system_name,
+    version_of_package,
+    version_of_program,
+)
+
 PYTHON_PACKAGES = ("zramfs", "pyfuse3", "trio")
 PROGRAMS = {
     "fio": ["fio", "--version"],
@@ -40,12 +45,12 @@ class Machine:
 def describe_machine() -> Machine:
     """Return this machine as it is now."""
     return Machine(
-        cpu=field_of("/proc/cpuinfo", "model name") or platform.machine(),
+        cpu=processor_name(),
         cpus=len(os.sched_getaffinity(0)),
-        memory_bytes=kilobytes("MemTotal"),
-        memory_available_bytes=kilobytes("MemAvailable"),
+        memory_bytes=memory_bytes("MemTotal"),
+        memory_available_bytes=memory_bytes("MemAvailable"),
         kernel=platform.release(),
-        system=field_of("/etc/os-release", "PRETTY_NAME", separator="=").strip('"'),
+        system=system_name(),
         load_at_start=os.getloadavg()[0],
     )
 
@@ -54,7 +59,7 @@ def describe_versions() -> dict[str, str]:
     """Return the version of everything that is measured or measures; what is not there is left out."""
     versions = {"python": platform.python_version(), "commit": commit(root_of_project())}
     versions |= {name: version_of_package(name) for name in PYTHON_PACKAGES}
-    versions |= {name: version_of_program(command) for name, command in PROGRAMS.items()}
+    versions |= {name: version_of_program(*command) for name, command in PROGRAMS.items()}
     versions |= {f"lib{name}": version_of_library(name, function) for name, function in LIBRARIES.items()}
     return {name: version for name, version in versions.items() if version}
 
@@ -73,49 +78,16 @@ def check_programs(remedies: dict[str, str]) -> None:
 
 def check_memory(needed_bytes: int) -> None:
     """Raise BenchError unless so much memory is available: swapping would be measured otherwise."""
-    available = kilobytes("MemAvailable")
+    available = memory_bytes("MemAvailable")
     if available < needed_bytes:
         raise BenchError(
             f"needs {needed_bytes / 2**30:.1f} GiB of free memory; {available / 2**30:.1f} GiB is available"
         )
 
 
-def field_of(path: str, name: str, *, separator: str = ":") -> str:
-    """Return the first value called `name` in a file of names and values, or nothing."""
-    with suppress(OSError):
-        for line in Path(path).read_text().splitlines():
-            key, _, value = line.partition(separator)
-            if key.strip() == name:
-                return value.strip()
-    return ""
-
-
-def kilobytes(name: str) -> int:
-    """Return a figure of /proc/meminfo in bytes."""
-    return int(field_of("/proc/meminfo", name).split()[0]) * 1024
-
-
 def commit(folder: Path) -> str:
     """Return the commit that is checked out, marked -dirty if files differ; nothing outside a repository."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    return version_of_program(command)
-
-
-def version_of_package(name: str) -> str:
-    """Return the version of a Python package beside us."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def version_of_program(command: list[str]) -> str:
-    """Return the first line of what a program says about itself."""
-    try:
-        output = run(command, timeout_s=LOOK_UP_S)
-    except BenchError:
-        return ""
-    return (output.stdout or output.stderr).strip().partition("\n")[0]
+    return version_of_program("git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12")
 
 
 def version_of_library(name: str, function: str) -> str:

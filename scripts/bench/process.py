@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from zramfs.foreign import last_line
+
 LAST_WORDS_S = 5.0
 
 
@@ -38,7 +40,8 @@ def run(command: list[str], *, timeout_s: float) -> Output:
         kill_group(process)
         raise
     if process.returncode != 0:
-        raise BenchError(f"exit code {process.returncode} from {shlex.join(command)}: {last_line(stderr or stdout)}")
+        said = last_line(stderr or stdout) or "(it said nothing)"
+        raise BenchError(f"exit code {process.returncode} from {shlex.join(command)}: {said}")
     return Output(stdout, stderr)
 
 
@@ -61,12 +64,6 @@ def kill_group(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         process.wait(LAST_WORDS_S)
-
-
-def last_line(text: str) -> str:
-    """Return the last line of `text` that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "(it said nothing)"
 
 
 def root_of_project() -> Path:

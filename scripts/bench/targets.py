@@ -14,7 +14,9 @@ from typing import Protocol
 
 from cells import BASE, DISK_BYTES, OURS, Transport
 from machine import commit, debian
-from process import BenchError, kill_group, last_line, run, start
+from process import BenchError, kill_group, run, start
+
+from zramfs.foreign import last_line
 
 MEMORY_BYTES = DISK_BYTES * 6 // 10
 """What one target needs: fio's data takes 0.45 of its size, the binaries 0.5, and the codecs some room."""

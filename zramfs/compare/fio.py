@@ -1,6 +1,5 @@
 """fio: runs a job file on a mount, and reads what its JSON says, by kind of writer."""
 
-import json
 import os
 import subprocess
 import tempfile
@@ -15,11 +14,9 @@ from zramfs.compare.histogram import Histogram
 from zramfs.compare.programs import Interruption, run_workload, shown
 from zramfs.compare.workload import ASYNC, READ, SYNC, Plan, Served, WorkloadResult
 from zramfs.errors import CommandFailed, InvalidValue
+from zramfs.measure.fio import BASICS, file_name, milliseconds, read_report
 
 _FILE_VARIABLE: Final = "ZRAMFS_FILE"
-_BASICS: Final = ("fio", "--thread", "--allow_file_create=0", "--fallocate=none")
-"""Defaults under the job file's own options. Jobs that are processes would outlive a fio that is killed."""
-
 WRITER_RULE: Final = (
     "A job is a synchronous writer if policy auto takes its writes for synchronous: it sets sync (or dsync), or is "
     "neither direct nor ioengine=mmap. Every other job is an asynchronous writer."
@@ -48,7 +45,7 @@ class FioWorkload:
         """Run the jobs once."""
         job_file, output = mount.folder / "jobs.fio", mount.folder / "fio.json"
         job_file.write_text(self.source)
-        command = [*_BASICS, "--output-format=json+", f"--aux-path={mount.folder}", str(job_file)]
+        command = [*BASICS, "--output-format=json+", f"--aux-path={mount.folder}", str(job_file)]
         environment = job_environment(mount.block_file, plan)
         mount.commands.append(shown(*command, environment=environment))
         exit_code, complaint = run_workload(command, output, interruption, environment=environment)
@@ -58,18 +55,18 @@ class FioWorkload:
 
 
 def job_environment(block_file: Path, plan: Plan) -> dict[str, str]:
-    """Return the variables that a job file may use. A colon in a file name would separate two for fio."""
+    """Return the variables that a job file may use."""
     return {
-        _FILE_VARIABLE: str(block_file).replace(":", r"\:"),
+        _FILE_VARIABLE: file_name(block_file),
         "ZRAMFS_SIZE": str(plan.size_bytes),
-        "ZRAMFS_RUNTIME": f"{round(plan.runtime_s * 1000)}ms",
-        "ZRAMFS_RAMP": f"{round(plan.ramp_s * 1000)}ms",
+        "ZRAMFS_RUNTIME": milliseconds(plan.runtime_s),
+        "ZRAMFS_RAMP": milliseconds(plan.ramp_s),
     }
 
 
 def _parse_only(job_file: Path, environment: Mapping[str, str]) -> str:
     """Return what fio has to say against a job file, or nothing."""
-    command = [*_BASICS, "--parse-only", str(job_file)]
+    command = [*BASICS, "--parse-only", str(job_file)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     except FileNotFoundError as error:
@@ -81,14 +78,9 @@ def _parse_only(job_file: Path, environment: Mapping[str, str]) -> str:
 
 
 def parse_result(text: str) -> WorkloadResult:
-    """Read fio's ``json+``, which warnings may precede. CommandFailed if a job failed, or none did anything."""
-    try:
-        report = json.loads(text[text.index("{") :])
-        jobs, defaults = report["jobs"], report.get("global options", {})
-    except (ValueError, LookupError) as error:
-        raise CommandFailed(f"fio's output is not the JSON it should be: {text[:80]!r}") from error
-    if errors := [job["error"] for job in jobs if job["error"]]:
-        raise CommandFailed(f"fio reports error {errors[0]}: {os.strerror(errors[0])}")
+    """Read fio's ``json+``. CommandFailed if a job failed, or none did anything."""
+    report = read_report(text)
+    jobs, defaults = report["jobs"], report.get("global options", {})
     served = _served_by_kind(jobs, defaults)
     if not served:
         raise CommandFailed("fio completed no request in its time: give it more --runtime")
