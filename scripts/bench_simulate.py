@@ -13,9 +13,10 @@ from typing import Final
 
 from zramfs.accel.profile import load_profile
 from zramfs.simulate import run
+from zramfs.simulate.load_kinds import ClosedLoad, Operation
 from zramfs.simulate.machines import load_machine
 from zramfs.simulate.result import Result
-from zramfs.simulate.scenario import ClosedLoad, Device, ManagedKind, Operation, Scenario, Streams
+from zramfs.simulate.scenario import Device, ManagedKind, Scenario, Streams
 
 CPUS: Final = 64
 DEVICES: Final = 4

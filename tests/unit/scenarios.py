@@ -3,20 +3,8 @@
 from typing import Any
 
 from zramfs.accel.profile import parse_accelerator
-from zramfs.simulate.scenario import (
-    ClosedLoad,
-    Cost,
-    Costs,
-    CpuGroup,
-    Device,
-    Load,
-    Machine,
-    OpenLoad,
-    Operation,
-    Scenario,
-    Scheduler,
-    Streams,
-)
+from zramfs.simulate.load_kinds import ClosedLoad, Load, OpenLoad, Operation
+from zramfs.simulate.scenario import Cost, Costs, CpuGroup, Device, Machine, Scenario, Scheduler, Streams
 
 
 def cost(us: float) -> Cost:

@@ -9,9 +9,10 @@ from itertools import product
 from typing import Any, Final
 
 from zramfs.errors import InvalidValue
+from zramfs.simulate.load_kinds import ClosedLoad, OpenLoad, ReclaimLoad, ReplayLoad
 from zramfs.simulate.result import Result
 from zramfs.simulate.run import run
-from zramfs.simulate.scenario import ClosedLoad, OpenLoad, ReclaimLoad, ReplayLoad, Scenario
+from zramfs.simulate.scenario import Scenario
 from zramfs.simulate.vary import MOST_SETTINGS, Variation
 from zramfs.simulate.verdict import Pays, Verdict, judge, on_percpu_streams, verdict_as_json, with_managed_streams
 

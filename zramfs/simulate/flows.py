@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-from zramfs.simulate.scenario import (
+from zramfs.simulate.load_kinds import (
     ClosedLoad,
     Distribution,
     Load,
-    Machine,
     OpenLoad,
     Operation,
     ReclaimLoad,
     ReplayLoad,
-    Scenario,
     Trace,
 )
+from zramfs.simulate.scenario import Machine, Scenario
 from zramfs.units import PAGE_SIZE
 
 SYNC_WRITE, ASYNC_WRITE, READ = range(3)

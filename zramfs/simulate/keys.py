@@ -6,7 +6,8 @@ from typing import Any, Final
 from zramfs.accel.settings import SETTINGS
 from zramfs.contracts import StreamPolicy
 from zramfs.simulate.fields import Parse, boolean, choice, periods_ms, real, text, whole, whole_pages
-from zramfs.simulate.scenario import Distribution, ManagedKind, Operation, PercpuKind, Rule, Spread
+from zramfs.simulate.load_kinds import Distribution, Operation
+from zramfs.simulate.scenario import ManagedKind, PercpuKind, Rule, Spread
 
 MOST_CPUS: Final = 4096
 MOST_DEVICES: Final = 64

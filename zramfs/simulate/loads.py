@@ -8,15 +8,8 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import read_table, require
 from zramfs.simulate.flows import cpus_of_group
 from zramfs.simulate.keys import LOAD_KEYS
-from zramfs.simulate.scenario import (
-    ClosedLoad,
-    Load,
-    Machine,
-    OpenLoad,
-    Operation,
-    ReclaimLoad,
-    ReplayLoad,
-)
+from zramfs.simulate.load_kinds import ClosedLoad, Load, OpenLoad, Operation, ReclaimLoad, ReplayLoad
+from zramfs.simulate.scenario import Machine
 from zramfs.simulate.traces import TRACE_FORMATS, load_trace
 from zramfs.suggestions import did_you_mean
 

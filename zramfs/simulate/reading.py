@@ -22,6 +22,7 @@ from zramfs.simulate.keys import (
     SCHEDULER_KEYS,
     STREAM_KEYS,
 )
+from zramfs.simulate.load_kinds import Distribution, Load, ReplayLoad
 from zramfs.simulate.loads import read_load, require_order
 from zramfs.simulate.machines import load_machine, parse_toml, read_text
 from zramfs.simulate.scenario import (
@@ -29,11 +30,8 @@ from zramfs.simulate.scenario import (
     CpuGroup,
     Daemon,
     Device,
-    Distribution,
-    Load,
     Machine,
     ManagedKind,
-    ReplayLoad,
     Rule,
     Scenario,
     Scheduler,

@@ -6,14 +6,11 @@ Times are in µs, sizes in bytes, of pages of 4 KiB. `reading` makes a Scenario 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from zramfs.accel.profile import Profile
 from zramfs.contracts import StreamPolicy
-from zramfs.units import PAGE_SIZE
-
-if TYPE_CHECKING:
-    from array import array
+from zramfs.simulate.load_kinds import Distribution, Load
 
 
 class PercpuKind(Enum):
@@ -46,20 +43,6 @@ class Spread(Enum):
     LEAST_FULL = "least_full"
     ROUND_ROBIN = "round_robin"
     BY_CPU = "by_cpu"
-
-
-class Distribution(Enum):
-    """How times vary around their mean: not at all, or exponentially."""
-
-    FIXED = "fixed"
-    EXPONENTIAL = "exponential"
-
-
-class Operation(Enum):
-    """What a request does."""
-
-    READ = "read"
-    WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,114 +207,6 @@ class Device:
     def can_decompress(self) -> bool:
         """Whether it takes pages to be read."""
         return self.decompress_page_us >= 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedLoad:
-    """Tasks that each keep up to `depth` requests in flight, and begin another `think_us` after one has ended.
-
-    `group`: the group of CPUs that they are bound to, "" for all. With `in_batches` all of `depth` have to end before
-    the next are begun. `make_us`: what their CPU does to make each; with a depth of 1 its latency begins after that.
-    `requests`: how many there are in all; 0: no end. `after`: the load that has to end before.
-    """
-
-    name: str
-    tasks: int = 1
-    operation: Operation = Operation.WRITE
-    size_bytes: int = PAGE_SIZE
-    is_async: bool = False
-    depth: int = 1
-    think_us: float = 0.0
-    make_us: float = 0.0
-    think: Distribution = Distribution.EXPONENTIAL
-    in_batches: bool = False
-    group: str = ""
-    after: str = ""
-    requests: int = 0
-
-    @property
-    def pages(self) -> int:
-        """Pages of each request."""
-        return self.size_bytes // PAGE_SIZE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLoad:
-    """Requests that arrive whether or not others have ended: a Poisson process of bursts of `burst` requests each.
-
-    `tasks` take them from one queue, first come, first served, each with up to `depth` in flight.
-    """
-
-    name: str
-    rate_per_s: float
-    burst: int = 1
-    tasks: int = 1
-    operation: Operation = Operation.WRITE
-    size_bytes: int = PAGE_SIZE
-    is_async: bool = False
-    depth: int = 1
-    group: str = ""
-    after: str = ""
-    requests: int = 0
-
-    @property
-    def pages(self) -> int:
-        """Pages of each request."""
-        return self.size_bytes // PAGE_SIZE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReclaimLoad:
-    """Swap under pressure: reclaimers swap out in batches, and beside them page faults read.
-
-    Each of `reclaimers` writes `batch` single pages, asynchronously, waits for all, and pauses; each of `faulters`
-    reads a page, and the next one after `think_us`. The two are not coupled: memory is neither counted nor waited for.
-    """
-
-    name: str
-    reclaimers: int = 1
-    batch: int = 32
-    pause_us: float = 0.0
-    faulters: int = 1
-    think_us: float = 100.0
-    group: str = ""
-    after: str = ""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Trace:
-    """Requests of a recording: when each arrives (ns since the first), how many pages, and what it is.
-
-    `kinds`: 0 a synchronous write, 1 an asynchronous one, 2 a read. `skipped`: lines that are neither.
-    """
-
-    arrivals_ns: "array[int]"
-    pages: "array[int]"
-    kinds: bytes
-    skipped: int = 0
-
-    def __len__(self) -> int:
-        return len(self.arrivals_ns)
-
-    def __repr__(self) -> str:
-        return f"<Trace {len(self)} requests>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayLoad:
-    """Requests that arrive as recorded, `speed` times as fast; `tasks` take them as those of an OpenLoad do."""
-
-    name: str
-    trace: Trace
-    path: str
-    speed: float = 1.0
-    tasks: int = 1
-    depth: int = 1
-    group: str = ""
-    after: str = ""
-
-
-Load = ClosedLoad | OpenLoad | ReclaimLoad | ReplayLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,8 @@ from zramfs.zcomp cimport rule
 from zramfs.zcomp.rule cimport ALL_MANAGED, ALL_PERCPU, AUTO, TO_MANAGED, TO_PERCPU, TO_POLLED, TO_WAIT
 
 from zramfs.contracts import StreamPolicy
-from zramfs.simulate.scenario import Distribution, ManagedKind
+from zramfs.simulate.load_kinds import Distribution
+from zramfs.simulate.scenario import ManagedKind
 
 cdef enum:
     NS_PER_US = 1000

@@ -11,8 +11,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from zramfs.simulate.break_even import DEPTH, ENGINES, PAGE_NS, BreakEven, Cell, sentence_of
+from zramfs.simulate.load_kinds import ReplayLoad
 from zramfs.simulate.result import REQUEST_CLASSES, Latency, Result
-from zramfs.simulate.scenario import ReplayLoad, Scenario
+from zramfs.simulate.scenario import Scenario
 from zramfs.simulate.verdict import MARKS, judge_all
 
 _SHORT = {"sync_writes": "sync write", "async_writes": "async write", "reads": "read"}

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
 from zramfs.simulate.flows import ASYNC_WRITE, READ, SYNC_WRITE
-from zramfs.simulate.scenario import Trace
+from zramfs.simulate.load_kinds import Trace
 from zramfs.units import PAGE_SIZE, SECTOR_SIZE
 
 _NS_PER_US: Final = 1000

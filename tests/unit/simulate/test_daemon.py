@@ -9,8 +9,9 @@ from scenarios import ClosedLoad, Operation, Streams, device, machine, scenario
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
 from zramfs.simulate import load_scenario, run
+from zramfs.simulate.load_kinds import Load
 from zramfs.simulate.result import Result
-from zramfs.simulate.scenario import Daemon, Load, ManagedKind, Scheduler
+from zramfs.simulate.scenario import Daemon, ManagedKind, Scheduler
 
 COSTS = {"request_us": 3.0, "receive_us": 5.0, "copy_us": 0.5, "page_us": 1.0, "wake_us": 4.0}
 SYNC = ClosedLoad(name="sync")

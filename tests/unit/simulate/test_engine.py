@@ -11,18 +11,9 @@ from zramfs.accel.timeline import completion_times
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
 from zramfs.simulate import run
+from zramfs.simulate.load_kinds import Distribution, ReclaimLoad
 from zramfs.simulate.result import Result
-from zramfs.simulate.scenario import (
-    Daemon,
-    Device,
-    Distribution,
-    ManagedKind,
-    PercpuKind,
-    ReclaimLoad,
-    Scenario,
-    Scheduler,
-    Spread,
-)
+from zramfs.simulate.scenario import Daemon, Device, ManagedKind, PercpuKind, Scenario, Scheduler, Spread
 
 FLOOD = ClosedLoad(name="flood", tasks=6, depth=4, size_bytes=16 * 4096, is_async=True)
 FAULTS = ClosedLoad(name="faults", tasks=4, operation=Operation.READ, think_us=50.0)

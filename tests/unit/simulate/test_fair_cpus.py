@@ -9,8 +9,9 @@ from scenarios import ClosedLoad, Streams, device, machine, scenario
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
 from zramfs.simulate import load_scenario, run
+from zramfs.simulate.load_kinds import Load
 from zramfs.simulate.result import Result
-from zramfs.simulate.scenario import Daemon, Load, ManagedKind, Rule, Scheduler
+from zramfs.simulate.scenario import Daemon, ManagedKind, Rule, Scheduler
 
 FAIR = Scheduler(rule=Rule.EEVDF)
 COSTS = {"request_us": 3.0, "receive_us": 2.0, "copy_us": 0.5, "page_us": 0.7, "wake_us": 1.5}

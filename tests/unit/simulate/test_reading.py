@@ -7,8 +7,8 @@ import pytest
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
 from zramfs.simulate import load_grid, load_scenario
+from zramfs.simulate.load_kinds import ClosedLoad, OpenLoad, ReclaimLoad
 from zramfs.simulate.machines import load_machine, machine_names
-from zramfs.simulate.scenario import ClosedLoad, OpenLoad, ReclaimLoad
 from zramfs.simulate.vary import parse_variation
 
 PHONE = """

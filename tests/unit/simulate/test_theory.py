@@ -11,8 +11,9 @@ from scenarios import ClosedLoad, OpenLoad, Streams, device, machine, scenario
 
 from zramfs.contracts import StreamPolicy
 from zramfs.simulate import run
+from zramfs.simulate.load_kinds import Distribution
 from zramfs.simulate.result import Latency
-from zramfs.simulate.scenario import Distribution, ManagedKind
+from zramfs.simulate.scenario import ManagedKind
 
 EXPONENTIAL = Distribution.EXPONENTIAL
 SERVICE_US = 10.0

@@ -8,7 +8,7 @@ from scenarios import scenario
 from zramfs.errors import InvalidValue
 from zramfs.simulate import run
 from zramfs.simulate.flows import ASYNC_WRITE, READ, SYNC_WRITE
-from zramfs.simulate.scenario import ReplayLoad
+from zramfs.simulate.load_kinds import ReplayLoad
 from zramfs.simulate.traces import load_trace
 
 ZRAMFS = """\
