@@ -28,7 +28,7 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 
 def discard_swap_area(path: Path) -> None:
-    """Discard a swap area that nobody uses, but for its first page: with its header it stays a swap area.
+    """Discard an unused swap area, except its first page: the header there keeps it a swap area.
 
     OSError with EOPNOTSUPP if the device cannot discard.
     """
@@ -38,7 +38,7 @@ def discard_swap_area(path: Path) -> None:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a block device still answers, past the kernel's page cache; TimeoutError if it is hung."""
+    """Whether a block device can be read past the kernel's page cache; TimeoutError if it does not answer."""
     return ask_patiently(lambda: b"readable" if _answers(path) else b"") == b"readable"
 
 

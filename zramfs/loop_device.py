@@ -125,8 +125,8 @@ class LoopDevices:
     def detach(self, number: int) -> bool:
         """Unbind a loop device; False, and nothing has changed, if it is open, mounted or used for swap.
 
-        One that is open for a moment, as udev, lsblk and our own verbs do, is not in use. For one in use, LOOP_CLR_FD
-        asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
+        A device that udev, lsblk or our own verbs open for a moment does not count as open. LOOP_CLR_FD on a device in
+        use asks the kernel to unbind it later (LO_FLAGS_AUTOCLEAR); that is undone here.
         """
         with opened(self.path(number)) as fd:
             for wait_s in (*[_GLANCE_S] * _GLANCES, 0.0):

@@ -40,7 +40,7 @@ def block_file_name(shown: bytes) -> str:
 
 
 def noted_name(path: str) -> bytes:
-    """Return what a loop device keeps of its file's path: a longer one ends with a digest, and is as easily told."""
+    """Return what a loop device keeps of its file's path; a digest at the end tells apart paths that are too long."""
     name = os.fsencode(path)
     if len(name) <= _NAME_BYTES:
         return name

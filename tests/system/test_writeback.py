@@ -238,10 +238,10 @@ def test_writeback_under_load_loses_nothing(
     assert mounted.device()["io_stat"]["failed_reads"] == 0
 
 
-def test_the_daemon_ends_by_sigterm_while_it_writes_back(mount: Mount, backing_file: Path) -> None:
-    mounted = mount_backed(mount, backing_file)
+def begun_writeback(mounted: Mounted, *, megabytes: int) -> tuple[threading.Thread, list[str]]:
+    """Fill the disk, and have all of it written back, page by page; it is under way, and its answer is yet to come."""
     with mounted.file.open("r+b", buffering=0) as file:
-        for megabyte in range(128):
+        for megabyte in range(megabytes):
             os.pwrite(file.fileno(), os.urandom(MIB), megabyte * MIB)
         os.fsync(file.fileno())
     mounted.attribute("writeback_batch_size").write_text("1")
@@ -250,6 +250,12 @@ def test_the_daemon_ends_by_sigterm_while_it_writes_back(mount: Mount, backing_f
     writer.start()
     while bd_stat(mounted)[2] == 0:
         pass
+    return writer, answers
+
+
+def test_the_daemon_ends_by_sigterm_while_it_writes_back(mount: Mount, backing_file: Path) -> None:
+    mounted = mount_backed(mount, backing_file)
+    writer, answers = begun_writeback(mounted, megabytes=128)
     os.kill(mounted.pid, signal.SIGTERM)
     writer.join()
     mounted.wait_until_unmounted()
@@ -259,16 +265,7 @@ def test_the_daemon_ends_by_sigterm_while_it_writes_back(mount: Mount, backing_f
 
 def test_the_daemon_killed_while_it_writes_back_leaves_no_mount(mount: Mount, backing_file: Path) -> None:
     mounted = mount_backed(mount, backing_file)
-    with mounted.file.open("r+b", buffering=0) as file:
-        for megabyte in range(64):
-            os.pwrite(file.fileno(), os.urandom(MIB), megabyte * MIB)
-        os.fsync(file.fileno())
-    mounted.attribute("writeback_batch_size").write_text("1")
-    answers: list[str] = []
-    writer = threading.Thread(target=lambda: answers.append(answer(mounted, "writeback", "huge")))
-    writer.start()
-    while bd_stat(mounted)[2] == 0:
-        pass
+    writer, answers = begun_writeback(mounted, megabytes=64)
     os.kill(mounted.pid, signal.SIGKILL)
     writer.join()
     mounted.wait_until_unmounted()

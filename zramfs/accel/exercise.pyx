@@ -2,14 +2,13 @@
 """Managed streams under load, for tests and measurements: threads that submit without the GIL."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 
 from zramfs.accel.by_hand cimport restore
 from zramfs.atomic cimport add_int, load_int, store_int
-from zramfs.clock cimport monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES, SCRATCH_BYTES, CompressedPage, PageCodec, compress
+from zramfs.codec.run cimport PAGE_BYTES, PageCodec
 from zramfs.threads cimport sched_yield
 from zramfs.streams cimport Stream, StreamManager, Waiter
 
@@ -121,31 +120,3 @@ def exercise(
             writer.settle(&writer.flights[i])
     PyBuffer_Release(&view)
     return writer.counts
-
-
-def polled_ns(StreamManager manager not None, PageCodec codec not None, source, int rounds):
-    """What a page takes that is polled for, and the codec alone, in ns: each page in turn with one and the other."""
-    cdef uint8_t data[SCRATCH_BYTES]
-    cdef CompressedPage result
-    cdef Py_buffer view
-    cdef const uint8_t *page
-    cdef int64_t began_ns, managed_ns, codec_ns
-    cdef int i
-    cdef void *stream
-    PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
-    result.data = data
-    managed_ns = codec_ns = 0
-    with nogil:
-        for i in range(rounds):
-            page = <const uint8_t *>view.buf + (i % (view.len // PAGE_BYTES)) * PAGE_BYTES
-            began_ns = monotonic_ns()
-            compress(codec, page, &result)
-            codec_ns += monotonic_ns() - began_ns
-            began_ns = monotonic_ns()
-            if manager.may_poll(1):
-                stream = manager.take_stream()
-                (<Stream>stream).compress_pages(page, 1)
-                manager.give_stream(stream)
-            managed_ns += monotonic_ns() - began_ns
-    PyBuffer_Release(&view)
-    return managed_ns / rounds, codec_ns / rounds

@@ -5,7 +5,7 @@ A bio of several *shares* is worked on by several threads at once, one with a `w
 count what has yet to end; whoever ends the last part ends the bio.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from zramfs.atomic cimport add_i64, count_u64, expect_write, poke_int
 from zramfs.block.bio cimport CODEC_FAILED, NO_ROOM_LEFT, PAGE_IS_CORRUPT, fail, has_failed

@@ -1,6 +1,5 @@
 from libc.stdint cimport int64_t, uint64_t
 
-from zramfs.block.bio cimport Bio
 from zramfs.block.io_counts cimport IoCounts
 from zramfs.block.layer cimport BlockLayer
 from zramfs.block.slots cimport SlotTable

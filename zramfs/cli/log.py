@@ -12,7 +12,10 @@ from zramfs.errors import MountFailed
 
 
 def open_log(log_to: str | None, mountpoint: Path, *, is_foreground: bool) -> DaemonLog:
-    """Open what was asked for (`syslog`, `journal`, or a file), or MountFailed; else the terminal's, or the default."""
+    """Open the log that was asked for: `syslog`, `journal` or a file; MountFailed if it cannot be opened.
+
+    Without a wish, a daemon in the foreground logs to its terminal, and any other one to its default file.
+    """
     if log_to is not None:
         return _open_chosen(log_to, mountpoint)
     return TerminalLog() if is_foreground else _open_default(mountpoint)

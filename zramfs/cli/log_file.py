@@ -35,7 +35,7 @@ class LogFile(DaemonLog):
             self._routine_bytes += written_bytes
 
     def open_anew(self) -> bool:
-        """Go on in the file that has the name now; a new one, if none has. The old one stays if that cannot be."""
+        """Open the file again by its name, and create it if it is gone. If that fails, the old file stays in use."""
         old, old_fd = os.fstat(self.fd), self.fd
         fd = self._open()
         self.acquire()

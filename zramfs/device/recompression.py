@@ -12,7 +12,7 @@ import trio
 
 from zramfs.block.candidates import Candidates
 from zramfs.block.disk import Disk
-from zramfs.block.replacement import (
+from zramfs.block.page_upkeep import (
     clear_idle,
     load_candidate,
     mark_incompressible,

@@ -15,7 +15,7 @@ import trio
 
 from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
-from zramfs.block.replacement import written_back
+from zramfs.block.page_upkeep import written_back
 from zramfs.block.request import Outcome, Request, TrioBio, take_bios
 from zramfs.device.landing import Landing
 from zramfs.device.writeback import Writeback

@@ -40,7 +40,7 @@ class BlockFile:
         return self.name_timeout_s
 
     def open(self, flags: int) -> "OpenBlockFile":
-        """Open in any mode, initialised or not, as a block device; ReadOnlyDevice for writing, if it is one."""
+        """Open in any mode, initialised or not. ReadOnlyDevice if a read-only device is opened for writing."""
         if self.device.settings.is_read_only and flags & os.O_ACCMODE != os.O_RDONLY:
             raise ReadOnlyDevice(f"{self.device.name} is read-only")
         self.device.open()

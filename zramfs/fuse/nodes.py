@@ -10,7 +10,7 @@ from zramfs.fuse.block_file import BlockFile
 
 
 class OpenFile(Protocol):
-    """A file from open to release. Receivers read and write block files, so that only others are asked here."""
+    """A file from open to release. Receivers serve block files themselves, and do not come here."""
 
     async def read(self, offset_bytes: int, size_bytes: int) -> bytes:
         """Return what is there, fewer bytes only at the end."""

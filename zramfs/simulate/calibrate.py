@@ -1,8 +1,8 @@
 """Measures what software costs on a CPU of this machine, and writes the table of a machine for scenarios.
 
 Pages are compressed as fio fills them for `zramfs compare`, by all CPUs at once. Requests are submitted to a disk in
-this process, by one thread, with the pages of `block/drive`: what FUSE and the system add to a request is not in it,
-unless `mounted` measures that as well.
+this process, by one thread, with the pages of `block/closed_loop`: what FUSE and the system add to a request is not in
+it, unless `mounted` measures that as well.
 """
 
 import os
@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 
 from zramfs import __version__
 from zramfs.backends.registry import backend_names, load_backend
+from zramfs.block.closed_loop import Loop
 from zramfs.block.disk import Disk
-from zramfs.block.drive import Loop
 from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import RunCompressor
@@ -158,7 +158,7 @@ def _request_us(disk: Disk, operation: str, pages: int) -> float:
 
 
 def _driven_pages(count: int) -> bytes:
-    """Return pages as `block/drive` writes them."""
+    """Return pages as `block/closed_loop` writes them."""
     make = random.Random(1).randbytes  # noqa: S311 - pages of a measurement
     return b"".join(make(2400) + bytes(PAGE_SIZE - 2400) for _ in range(count))
 

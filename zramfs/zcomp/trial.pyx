@@ -8,7 +8,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from zramfs.atomic cimport add_i64, load_i64
-from zramfs.clock cimport monotonic_ns
 from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, PageCodec
 from zramfs.memory cimport LazyMemory
 from zramfs.streams cimport Stream, Waiter
@@ -132,18 +131,6 @@ cdef class Trial:
         with nogil:
             write.begin()
         return write
-
-    def write_again(self, int page, bytes data not None, int times, *, bint is_async):
-        """Write the same again and again, complete each time, and return the nanoseconds that it took."""
-        cdef TrialWrite write = self.make_write(page, data, 0, is_async, False)
-        cdef int64_t taken_ns
-        cdef int i
-        with nogil:
-            taken_ns = -monotonic_ns()
-            for i in range(times):
-                write.begin()
-            taken_ns += monotonic_ns()
-        return taken_ns
 
     cdef TrialWrite make_write(self, int page, bytes data, int offset_bytes, bint is_async, bint may_begin):
         cdef TrialWrite write = TrialWrite()

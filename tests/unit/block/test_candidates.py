@@ -9,7 +9,7 @@ from reads import punch_disk, read_disk, write_disk
 
 from zramfs.block.candidates import Candidates
 from zramfs.block.disk import Disk
-from zramfs.block.replacement import mark_incompressible
+from zramfs.block.page_upkeep import mark_incompressible
 from zramfs.block.scan import mark_idle_some
 
 PAGE = 4096

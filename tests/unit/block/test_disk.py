@@ -10,8 +10,8 @@ import pytest
 from disks import do, read
 
 from zramfs.backends.lz4 import LZ4
+from zramfs.block.closed_loop import Loop
 from zramfs.block.disk import Disk
-from zramfs.block.drive import Loop
 from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.lz4 import Lz4Codec

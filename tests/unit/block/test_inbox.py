@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from disks import lz4_disk
 
+from zramfs.block.closed_loop import Loop
 from zramfs.block.disk import Disk
-from zramfs.block.drive import Loop
 from zramfs.block.request import Outcome, Request, take_bios
 
 PAGE = 4096

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from disks import lz4_disk
 
+from zramfs.block.closed_loop import Loop
 from zramfs.block.disk import Disk
-from zramfs.block.drive import Loop
 from zramfs.block.layer import BlockLayer
 from zramfs.block.request import Outcome, Request, take_bios
 

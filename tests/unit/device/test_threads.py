@@ -13,7 +13,7 @@ import trio
 from reads import read_back
 
 from zramfs.backends.registry import load_backend
-from zramfs.block.drive import Loop
+from zramfs.block.closed_loop import Loop
 from zramfs.block.request import Request
 from zramfs.codec.run import FunctionCodec, PageCodec
 from zramfs.contracts import Backend, BackendParams

@@ -1,6 +1,6 @@
 """Runs the scenarios of docs/when-do-managed-streams-pay.md, prints its figures, and draws its plots.
 
-python scripts/draw_answers.py            # into docs/simulate/
+python scripts/draw_scenarios.py            # into docs/simulate/
 """
 
 from pathlib import Path

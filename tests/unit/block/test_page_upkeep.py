@@ -12,7 +12,7 @@ from secondaries import letters
 from zramfs.block.blocks import BlockMap
 from zramfs.block.candidates import Candidates
 from zramfs.block.disk import Disk
-from zramfs.block.replacement import (
+from zramfs.block.page_upkeep import (
     WrittenBack,
     commit_written_back,
     decompress_block,
