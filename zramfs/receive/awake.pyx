@@ -65,7 +65,7 @@ cdef class Awake:
         self.threads = []
 
     def keep_awake(self, int cpu, int for_us):
-        """Keep a CPU awake for so long."""
+        """Keep a CPU awake for so long (tests)."""
         cdef int64_t now_ns = monotonic_ns()
         self.keep(cpu, now_ns, now_ns + for_us * 1000)
 
