@@ -109,7 +109,7 @@ cdef class FaultInjector:
 
     @property
     def may_hang(self):
-        """Whether a run may take longer than the device's own time, up to the driver's timeout."""
+        """Whether a run may take longer than the device's own time, up to the driver's timeout; for tests."""
         return self.hangs
 
     @property

@@ -73,7 +73,7 @@ cdef class DescriptorRing(JobQueue):
 
     @property
     def engine_count(self):
-        """How many engine threads work."""
+        """How many engine threads work; for tests."""
         return len(self.threads)
 
     # ---- the driver's side: on any thread, with no lock of the ring ---------------------------------------------

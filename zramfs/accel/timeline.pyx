@@ -64,7 +64,7 @@ cdef class Timeline:
         free(self.ready)
 
     def change_timing(self, timing):
-        """Let other costs hold for what is submitted from here on, and for interrupts at once."""
+        """Let other costs hold for what is submitted from here on, and for interrupts at once; for tests."""
         self.set_costs(costs_of(timing))
 
     cdef void set_costs(self, Costs costs) noexcept nogil:

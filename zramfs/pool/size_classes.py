@@ -66,6 +66,9 @@ HUGE_CLASS_BYTES: Final = (
 
 
 def class_index(payload_bytes: int) -> int:
-    """Return the index in `SIZE_CLASSES` for an object of `payload_bytes`, 1 to 4096 (get_size_class_index)."""
+    """Return the index in `SIZE_CLASSES` for an object of `payload_bytes`, 1 to 4096 (get_size_class_index).
+
+    For tests: `zspool.pyx` has the pool's own.
+    """
     steps = -(-(payload_bytes + HANDLE_BYTES - _MIN_CLASS_BYTES) // _CLASS_STEP_BYTES)
     return min(max(steps, 0), len(SIZE_CLASSES) - 1)

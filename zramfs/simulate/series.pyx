@@ -21,7 +21,7 @@ cdef class LevelSeries:
         self.maxima[interval] = max(self.maxima[interval], level)
 
     def set_level(self, int64_t now_ns, int64_t level):
-        """Likewise, for Python."""
+        """Likewise, for tests."""
         if now_ns < self.changed_ns:
             raise ValueError(f"{now_ns} ns is before {self.changed_ns} ns")
         self.change(now_ns, level)

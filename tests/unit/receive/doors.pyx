@@ -88,7 +88,7 @@ cdef struct Way:
     uint64_t replies
     uint64_t reply_bytes
 
-cdef Way way
+cdef Way ways[4]
 
 
 cdef ssize_t note_reply(Origin *origin, uint64_t unique, const iovec *iov, int count) noexcept nogil:
@@ -102,13 +102,13 @@ cdef ssize_t note_reply(Origin *origin, uint64_t unique, const iovec *iov, int c
     return noted.reply_bytes
 
 
-def hand_over(Handover handover not None, bytes message not None, bytes payload not None=b""):
+def hand_over(Handover handover not None, bytes message not None, bytes payload not None=b"", *, int way=0):
     """Hand a request over: a fuse_in_header with its arguments, and a payload that is elsewhere."""
     cdef char *words = PyBytes_AS_STRING(message)
     cdef uint64_t header_bytes = sizeof(fuse_in_header)
-    way.origin.reply = note_reply
+    ways[way].origin.reply = note_reply
     return bool(handover.hand_over(
-        &way.origin, <fuse_in_header *>words, words + header_bytes, len(message) - header_bytes,
+        &ways[way].origin, <fuse_in_header *>words, words + header_bytes, len(message) - header_bytes,
         PyBytes_AS_STRING(payload), len(payload),
     ))
 
@@ -132,10 +132,10 @@ def reply(Handover handover not None, bytes header not None, bytes body not None
     return taken, bytes(sent)
 
 
-def replied():
-    """The last reply that went back by its request's way: unique, bytes, and how many there were since the last call."""
-    told = way.unique, way.reply_bytes, way.replies
-    way.replies = 0
+def replied(int way=0):
+    """The last reply that went back by a way: unique, bytes, and how many there were since the last call."""
+    told = ways[way].unique, ways[way].reply_bytes, ways[way].replies
+    ways[way].replies = 0
     return told
 
 

@@ -83,13 +83,14 @@ def test_it_is_readable_while_a_request_waits(doors: Any, handover: Handover) ->
 
 
 def test_replies_go_back_by_the_way_of_their_requests_in_any_order(doors: Any, handover: Handover) -> None:
-    for unique in (2, 258, 4):  # two of one bucket
-        doors.hand_over(handover, request(GETATTR, unique))
+    ways = {2: 0, 258: 1, 4: 2}  # two of one bucket
+    for unique, way in ways.items():
+        doors.hand_over(handover, request(GETATTR, unique), way=way)
         doors.read(handover)
-    doors.replied()
+        doors.replied(way)
     for unique in (2, 4, 258):
         assert doors.reply(handover, header(unique, b"12345"), b"12345") == (21, b"12345")
-        assert doors.replied() == (unique, 21, 1)
+        assert doors.replied(ways[unique]) == (unique, 21, 1)
 
 
 def test_what_is_no_reply_goes_to_the_session_s_file(doors: Any, handover: Handover) -> None:
