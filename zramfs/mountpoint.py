@@ -94,8 +94,13 @@ def no_answer(path: Path) -> MountDoesNotAnswer:
 def prepare_mountpoint(path: Path) -> None:
     """Check that a zramfs can be mounted at `path`; take away a dead one, of a daemon that was killed.
 
-    What is mounted there is asked first, for a bounded time: nothing that follows hangs if it has answered.
+    What is mounted there is asked first, for a bounded time: nothing that follows hangs if it has answered. An
+    automount point (autofs) is not looked into: whoever does waits for the very mount that is to be made.
     """
+    waiting = find_mount(path)
+    if waiting is not None and waiting.filesystem_type == "autofs":
+        require_fuse()
+        return
     take_away_if_dead(path)
     if not path.exists():
         raise MountFailed(f"{path} does not exist: create it with: mkdir -p {path}")

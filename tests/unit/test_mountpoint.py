@@ -6,7 +6,7 @@ import pytest
 
 from zramfs import mountinfo
 from zramfs.errors import MountFailed
-from zramfs.mountpoint import absolute, find_mount, find_mount_at, unmount_as_root
+from zramfs.mountpoint import absolute, find_mount, find_mount_at, prepare_mountpoint, unmount_as_root
 
 
 def test_find_mount_tells_type_and_device() -> None:
@@ -47,3 +47,13 @@ def test_link_to_a_mount_point_is_followed_and_a_mount_point_not_looked_at(tmp_p
     (tmp_path / "link").symlink_to("/proc")
     assert absolute(tmp_path / "link") == Path("/proc")
     assert absolute(Path("/proc/../proc")) == Path("/proc")
+
+
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="the kernel has no FUSE here")
+def test_automount_point_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "seen").touch()
+    with pytest.raises(MountFailed, match="is not empty"):
+        prepare_mountpoint(tmp_path)
+    autofs = replace(mountinfo.read_mounts()[0], point=tmp_path, kind="autofs")
+    monkeypatch.setattr("zramfs.mountpoint.read_mounts", lambda: [autofs])
+    prepare_mountpoint(tmp_path)
