@@ -24,7 +24,6 @@ cdef class Placement:
     cdef Seat *seats
 
     cdef void arrive(self, int queue, uint32_t caller, bint is_together, int64_t now_ns) noexcept nogil
-    cdef bint roams(self, int queue) noexcept nogil
     cdef void take_seat(self, int queue) noexcept nogil
     cdef void move_if_due(self, int queue, int64_t now_ns) noexcept nogil
     cdef bint is_due(self, int queue, int64_t now_ns) noexcept nogil

@@ -59,9 +59,6 @@ cdef class Placement:
         seat.requests += 1
         seat.together += is_together
 
-    cdef bint roams(self, int queue) noexcept nogil:
-        return self.seats[queue].roams
-
     cdef void take_seat(self, int queue) noexcept nogil:
         """Let the calling thread, which is the queue's, run where it is to."""
         cdef Seat *seat = &self.seats[queue]

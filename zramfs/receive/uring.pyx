@@ -219,8 +219,8 @@ cdef class UringReceiver(EntryReceiver):
     cdef void pass_time(self) noexcept nogil:
         """Go on with what is begun; or wait for an accelerator's near event; or sleep. Replies leave first.
 
-        Polling for the next request takes a call of the kernel each time, on a CPU that its caller could have: a fifth fewer
-        requests of a queue 32 deep, at home and roaming.
+        Polling for the next request takes a call of the kernel each time, on a CPU that its caller could have. A queue 32
+        deep had 11 to 14 % fewer requests that way while its thread roamed, and a fifth fewer at home.
         """
         cdef int64_t now_ns = monotonic_ns()
         if self.has_work():
