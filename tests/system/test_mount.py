@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -170,6 +171,25 @@ def test_umount_refuses_a_busy_mount_and_loses_nothing(mount: Mount) -> None:
     assert os.pread(fd, 4, 0) == b"kept"
     os.close(fd)
     assert zramfs("umount", mounted.path).returncode == 0
+
+
+def test_umount_succeeds_between_two_who_read_statistics(mount: Mount) -> None:
+    mounted = mount()
+    has_gone = threading.Event()
+
+    def read_on_and_on() -> None:
+        while not has_gone.wait(0.002):
+            with suppress(OSError), (mounted.path / "sys/fs/zramfs/report").open() as report:
+                report.read()
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=read_on_and_on)
+    reader.start()
+    try:
+        assert zramfs("umount", mounted.path).returncode == 0
+    finally:
+        has_gone.set()
+        reader.join()
 
 
 @pytest.mark.parametrize("verb", [["umount"], ["status"], ["loop", "attach"], ["loop", "detach"], ["swap", "on"]])

@@ -18,8 +18,10 @@ from zramfs.mountpoint import Mount, absolute, unmount, unmount_as_root
 
 _DAEMON_END_MS: Final = 60_000
 
-_TRIES: Final = 20
+_PASSING_USERS_S: Final = 1.0
 _BETWEEN_TRIES_S: Final = 0.02
+
+_UNKNOWN_USER: Final = "a program has a file of it open, or its folder as working directory (fuser -vm shows which)"
 
 
 @click.command(short_help="Unmount, and wait for the daemon to end.")
@@ -58,12 +60,7 @@ def umount(mountpoint: Path, *, lazy: bool, if_mounted: bool) -> None:
 def _unmount_and_wait(mounted: MountedZramfs, pid: int) -> None:
     mount = mounted.mount
     daemon_fd = _open_daemon(mount, pid)
-    try:
-        _unmount_between_scrapes(mounted)
-    except MountFailed as error:
-        if "busy" not in str(error):
-            raise
-        raise MountFailed(f"{mount.path} is busy: {ask_living(mount, lambda: _users(mounted))}") from error
+    _unmount_unless_in_use(mounted)
     if daemon_fd is None:
         return
     poll = select.poll()
@@ -72,26 +69,25 @@ def _unmount_and_wait(mounted: MountedZramfs, pid: int) -> None:
         raise MountFailed(f"{mount.path} is unmounted, but its daemon (process {pid}) does not end")
 
 
-def _unmount_between_scrapes(mounted: MountedZramfs) -> None:
-    """Unmount; where metrics are served, whoever reads them may have a file open for a few milliseconds."""
+def _unmount_unless_in_use(mounted: MountedZramfs) -> None:
+    """Unmount; MountFailed if it is in use, by somebody who stays.
+
+    `zramfs status` and whoever scrapes metrics have a file of each mount open for a few milliseconds.
+    """
     mount = mounted.mount
-    for _ in range(_TRIES if _serves_metrics(mounted) else 0):
+    end_s = time.monotonic() + _PASSING_USERS_S
+    while True:
         try:
             _unmount(mount)
         except MountFailed as error:
             if "busy" not in str(error):
                 raise
-            time.sleep(_BETWEEN_TRIES_S)
-        else:
-            return
-    _unmount(mount)
-
-
-def _serves_metrics(mounted: MountedZramfs) -> bool:
-    try:
-        return bool(ask_living(mounted.mount, lambda: mounted.daemon_attribute("metrics")) != "none")
-    except MountFailed:  # a daemon of another version may have no such file
-        return False
+            user = ask_living(mount, lambda: _known_user(mounted))
+            if not user and time.monotonic() < end_s:
+                time.sleep(_BETWEEN_TRIES_S)
+                continue
+            raise MountFailed(f"{mount.path} is busy: {user or _UNKNOWN_USER}") from error
+        return
 
 
 def _unmount(mount: Mount, *, lazily: bool = False) -> None:
@@ -112,8 +108,8 @@ def _open_daemon(mount: Mount, pid: int) -> int | None:
     return daemon_fd if is_owners else None
 
 
-def _users(mounted: MountedZramfs) -> str:
-    """Say who uses the mount, and what to do about it."""
+def _known_user(mounted: MountedZramfs) -> str:
+    """Say who of ours uses the mount, and what to do about it; nothing if it is somebody else."""
     if mounted.keeper_pid:
         return f"zramfs exec uses it (process {mounted.keeper_pid}); end its command first"
     for name in mounted.device_names():
@@ -122,4 +118,4 @@ def _users(mounted: MountedZramfs) -> str:
                 f"{name} is attached to {loop_path}; unmount or swapoff what is on it, "
                 f"then: zramfs loop detach {mounted.mount.path} --device {name}"
             )
-    return "a program has a file of it open, or its folder as working directory (fuser -vm shows which)"
+    return ""
