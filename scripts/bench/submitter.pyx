@@ -8,6 +8,7 @@ from zramfs.block.bio cimport ENDED, READ, WRITE, Bio
 from zramfs.block cimport submission
 from zramfs.block.disk cimport Disk
 from zramfs.clock cimport monotonic_ns
+from zramfs.page cimport PAGE_BYTES
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
@@ -16,7 +17,6 @@ from zramfs.contracts import StreamPolicy
 from zramfs.zcomp.zcomp import Zcomp
 
 cdef enum:
-    PAGE_BYTES = 4096
     BETWEEN_LOOKS = 64      # requests until the clock is read again
     STRIDE = 40503          # odd: it meets each of 2^n pages once, and no page's neighbour after it
 

@@ -24,7 +24,7 @@ from zramfs.accel.watch cimport Run, RunWatch
 from zramfs.accel.work_meter cimport begin_work, end_work
 from zramfs.atomic cimport peek_int, poke_int
 from zramfs.clock cimport monotonic_ns, thread_cpu_ns
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:

@@ -16,7 +16,8 @@ from libc.stdint cimport uint8_t
 
 from zramfs.backends.run_flaws cimport clear_run, flaw_of, has_failed_pages
 from zramfs.clock cimport NEVER_NS
-from zramfs.codec.run cimport PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 from zramfs.backends.promises import describe
 

@@ -3,7 +3,8 @@
 
 from libc.stdint cimport uint64_t
 
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, SCRATCH_BYTES, CompressedPage, is_same_filled
+from zramfs.codec.run cimport FAILED, SAME_FILLED, SCRATCH_BYTES, CompressedPage, is_same_filled
+from zramfs.page cimport PAGE_BYTES
 
 cdef enum:
     NOT_COMPRESSED = -0x7fffffff  # the length of a page that nobody has compressed yet

@@ -13,12 +13,12 @@ from zramfs.block.bio cimport PUNCH, READ, WRITE, Bio
 from zramfs.block.disk cimport Disk
 from zramfs.block.submission cimport submit
 from zramfs.clock cimport monotonic_ns
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport sched_yield
 
 from zramfs.block.request import OPERATIONS
 
 cdef enum:
-    PAGE_BYTES = 4096
     WORDS = PAGE_BYTES // 8
     MOST_PAGES = 256
 

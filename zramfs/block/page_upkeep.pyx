@@ -12,7 +12,6 @@ from zramfs.block.load cimport LOADED, decode_page
 from zramfs.block.slots cimport (
     IDLE,
     INCOMPRESSIBLE,
-    PAGE_BYTES,
     PENDING,
     PRIORITY,
     PRIORITY_SHIFT,
@@ -29,6 +28,7 @@ from zramfs.block.slots cimport (
 )
 from zramfs.block.store cimport KEPT, NO_ROOM, NOT_COMPRESSED, replace_by_block, replace_by_smaller
 from zramfs.clock cimport BootTime, boot_time
+from zramfs.page cimport PAGE_BYTES
 from zramfs.zcomp.zcomp cimport PercpuStream
 
 from collections import namedtuple

@@ -29,7 +29,7 @@ from zramfs.block.edges cimport head_bytes_of, patch_edge, tail_bytes_of
 from zramfs.block.inbox cimport Inbox
 from zramfs.block.submission cimport go_on, resume, submit
 from zramfs.clock cimport monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport sched_yield
 
 from enum import IntEnum

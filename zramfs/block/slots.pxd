@@ -3,8 +3,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from zramfs.atomic cimport fetch_and_u8, fetch_or_u8, peek_u8, poke_u8, store_u8
 from zramfs.block.blocks cimport BlockMap
 from zramfs.clock cimport BootTime
-from zramfs.codec.run cimport PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
 from zramfs.memory cimport LazyMemory
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.zspool cimport ZsPool
 
 cdef enum:

@@ -14,7 +14,6 @@ from zramfs.block.slots cimport (
     EMPTY,
     GROUP_SLOTS,
     LASTING,
-    PAGE_BYTES,
     PENDING,
     PRIORITY_SHIFT,
     SAME,
@@ -30,6 +29,7 @@ from zramfs.block.slots cimport (
     unlock_slot_with,
 )
 from zramfs.codec.run cimport SAME_FILLED
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.zspool cimport NO_HANDLE
 
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES as _HUGE_CLASS_BYTES

@@ -9,7 +9,6 @@
 #include "lz4_block.h"
 
 enum {
-    PAGE_BYTES = 4096,
     FARTHEST = 65535,       /* the format: a distance has two bytes */
     FIRST_POSITION = 65536, /* the dictionary's first byte: position 0, of what was not seen, is too far from any page */
     HASHED_EVERY = 3,       /* the kernel: of the dictionary's positions every third is noted */
@@ -73,10 +72,10 @@ static inline unsigned more_bytes(
 }
 
 int lz4_dictionary_compress(
-    const struct lz4_dictionary *dictionary, struct lz4_positions *scratch, const uint8_t *page, uint8_t *block,
-    unsigned acceleration)
+    const struct lz4_dictionary *dictionary, struct lz4_positions *scratch, const uint8_t *page, int page_bytes,
+    uint8_t *block, unsigned acceleration)
 {
-    const uint8_t *const end = page + PAGE_BYTES;
+    const uint8_t *const end = page + page_bytes;
     const uint8_t *const last_start = end - MATCH_MARGIN;
     const uint8_t *const last_match_byte = end - LAST_LITERALS;
     const uint32_t page_position = FIRST_POSITION + dictionary->bytes;

@@ -8,6 +8,7 @@ from libc.string cimport memcmp, memcpy
 from zramfs.atomic cimport poke_i64
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.memory cimport LazyMemory
+from zramfs.page cimport PAGE_BYTES
 
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:

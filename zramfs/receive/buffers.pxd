@@ -2,12 +2,13 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from zramfs.page cimport PAGE_BYTES
 from zramfs.receive.protocol cimport DATA_BYTES
 from zramfs.receive.request cimport Request
 from zramfs.threads cimport pthread_mutex_t
 
 cdef enum:
-    HEAD_BYTES = 4096           # of a buffer: the Request, and at its end what precedes the data
+    HEAD_BYTES = PAGE_BYTES     # of a buffer: the Request, and at its end what precedes the data
     MESSAGE_BYTES = 80          # fuse_in_header and fuse_write_in: data begins on a page, which the kernel copies in one go
     MOST_BYTES = MESSAGE_BYTES + DATA_BYTES
 

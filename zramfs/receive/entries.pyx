@@ -8,10 +8,10 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.atomic cimport peek_u64
 from zramfs.memory cimport give_back_behind, map_memory, munmap
+from zramfs.page cimport PAGE_BYTES
 from zramfs.receive.protocol cimport DATA_BYTES
 
 cdef enum:
-    PAGE_BYTES = 4096
     # From one payload to the next. Payloads 1 MiB apart share the same sets of a cache: 4K writes at depth 32 had 77 to 89k
     # IOPS, and 92 to 105k with a page more.
     STRIDE_BYTES = DATA_BYTES + PAGE_BYTES
