@@ -32,6 +32,3 @@ cdef class UringReceiver(EntryReceiver):
     cdef void sleep(self) noexcept nogil
     cdef void begin_second(self) noexcept nogil
     cdef void end_second(self) noexcept nogil
-
-cdef class UringReceivers:
-    cdef readonly list receivers

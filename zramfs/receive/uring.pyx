@@ -23,7 +23,7 @@ from zramfs.receive.handover cimport Handover
 from zramfs.receive.protocol cimport fuse_in_header
 from zramfs.receive.queue_ring cimport QueueRing
 from zramfs.receive.receiver cimport KeptWrites, Receiver
-from zramfs.receive.uring_protocol cimport FUSE_OVER_IO_URING, IO_RING_MORE, io_ring_cqe, io_ring_peek, io_ring_seen
+from zramfs.receive.uring_protocol cimport IO_RING_MORE, io_ring_cqe, io_ring_peek, io_ring_seen
 from zramfs.receive.uring_requests cimport reply_to_handed_over
 from zramfs.request_memory cimport RequestMemory
 
@@ -284,22 +284,3 @@ cdef class UringReceiver(EntryReceiver):
 
     def __repr__(self):
         return f"<UringReceiver of queue {self.queue}: {self.requests} requests, {peek_i64(&self.begun)} in flight>"
-
-
-cdef class UringReceivers:
-    """The receivers of a session, which begin together, when the kernel takes their entries."""
-
-    def __init__(self, receivers):
-        self.receivers = list(receivers)
-
-    def begin_with(self, Handover handover not None):
-        """Let them begin when INIT is answered, and ask for io_uring there."""
-        handover.init_flags = handover.init_flags | FUSE_OVER_IO_URING
-        handover.initialised = begin_all
-        handover.initialised_owner = <void *>self
-
-
-cdef void begin_all(void *owner) noexcept nogil:
-    with gil:
-        for receiver in (<UringReceivers>owner).receivers:
-            (<UringReceiver>receiver).begin()
