@@ -41,7 +41,8 @@ def submit(
 ):
     """Write `pages` in turn, or read into the first of them, on `page_count` (2^n) pages of the disk; how many it were.
 
-    Begins and ends by the monotonic clock, or after `most` requests. Raises RuntimeError if a bio fails, or is not ended where it is submitted.
+    Begins and ends by the monotonic clock, or after `most` requests. Raises RuntimeError if a bio
+    fails, or is not ended where it is submitted.
     """
     cdef uint64_t ended = 0, submitted = 0, data_pages = pages.shape[0] // PAGE_BYTES
     cdef Bio bio

@@ -7,8 +7,8 @@
 #   DeviceModel: counts, stall_ns;
 #   RunWatch: all that changes, but of a run that is not in flight whoever has the stream may read;
 #   DescriptorStack, FaultInjector, Timeline, EventTimer, LatencyWindow: all of each.
-# The ring's lock, `JobQueue.lock`, protects all that changes in JobQueue and DescriptorRing. The page and the result of a
-#   job are the engine's that took it, until it is counted as done.
+# The ring's lock, `JobQueue.lock`, protects all that changes in JobQueue and DescriptorRing. The page and the result
+#   of a job are the engine's that took it, until it is counted as done.
 # A context's lock, `Context.lock`, protects the codec's scratch. It is held while pages are compressed, the others
 #   for a microsecond at most.
 # A stream, its `is_polled`, its `end`, its CompressedRun and its `Run.work` belong to whoever has taken it; from

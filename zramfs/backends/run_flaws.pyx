@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What another package's run may lack: each page of it is looked at, but for its bytes, which are the codec's business."""
+"""What another package's run may lack. Each page is looked at, but not its bytes, which are the codec's business."""
 
 from libc.stdint cimport uint64_t
 

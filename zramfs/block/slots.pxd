@@ -98,7 +98,7 @@ cdef inline uint8_t marks_of(const Slot *slot) noexcept nogil:
     return peek_u8(&slot.marks) & <uint8_t>~LOCKED
 
 cdef inline Slot contents_of(const Slot *slot) noexcept nogil:
-    """What it has, and its marks but the lock, which the caller has: not a plain copy, because others try to set LOCKED."""
+    """A copy of a slot that the caller has locked, without the lock. Field by field: others try to set LOCKED."""
     cdef Slot contents
     contents.value, contents.accessed_s, contents.length = slot.value, slot.accessed_s, slot.length
     contents.kind, contents.marks = slot.kind, marks_of(slot)

@@ -10,7 +10,7 @@
 
 enum {
     FARTHEST = 65535,       /* the format: a distance has two bytes */
-    FIRST_POSITION = 65536, /* the dictionary's first byte: position 0, of what was not seen, is too far from any page */
+    FIRST_POSITION = 65536, /* the dictionary's first byte: 0, of what was not seen, is too far from any page */
     HASHED_EVERY = 3,       /* the kernel: of the dictionary's positions every third is noted */
     READ_BYTES = 8,         /* the kernel: what is read to hash five */
 };
@@ -49,7 +49,7 @@ static inline bool find_match(
         return false;
     match->is_in_dictionary = seen < page_position;
     match->floor = match->is_in_dictionary ? dictionary->content : page;
-    match->from = match->is_in_dictionary ? dictionary->content + (seen - FIRST_POSITION) : page + (seen - page_position);
+    match->from = match->floor + (seen - (match->is_in_dictionary ? FIRST_POSITION : page_position));
     return read_u32(match->from) == read_u32(at);
 }
 

@@ -26,7 +26,7 @@ enum {
     LZO_FAR_BITS = 5,
     LZO_MATCH_BASE = 2,
 
-    LZO_FARTHEST = 16,              /* 0001 DLLL, DDDD DDSS, DDDD DDDD: from farther than a page, or one of the next two */
+    LZO_FARTHEST = 16,              /* 0001 DLLL, DDDD DDSS, DDDD DDDD: from farther, or one of the next two */
     LZO_FARTHEST_BITS = 3,
     LZO_END_LENGTH = 1,             /* with this L, and all D zero, the end of the stream */
     LZO_ZERO_RUN = 24,              /* with all D one: 0001 1LLL, 1111 11SS, 1111 1111, LLLL LLLL, the lowest L first */

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from zramfs.units import PAGE_SIZE
+from zramfs.page import PAGE_BYTES
 
 MIB: Final = 1 << 20
 CANNOT: Final = 77
@@ -50,17 +50,19 @@ def memory_limit(limit_bytes: int) -> Iterator[None]:
 
 def page(number: int, filler: bytes) -> bytes:
     """Return a page that says which it is, compressible to about half."""
-    return number.to_bytes(8, "little") + filler[number % 64 : number % 64 + PAGE_SIZE // 2 - 8] + bytes(PAGE_SIZE // 2)
+    return (
+        number.to_bytes(8, "little") + filler[number % 64 : number % 64 + PAGE_BYTES // 2 - 8] + bytes(PAGE_BYTES // 2)
+    )
 
 
 def fill_and_verify(memory: bytearray, first: int, filler: bytes) -> str:
     """Write pages that are called `first` and up, and read them back; what differs, or nothing."""
-    names = range(first, first + len(memory) // PAGE_SIZE)
+    names = range(first, first + len(memory) // PAGE_BYTES)
     for place, name in enumerate(names):
-        memory[place * PAGE_SIZE : (place + 1) * PAGE_SIZE] = page(name, filler)
+        memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES] = page(name, filler)
     wrong = []
     for place, name in enumerate(names):
-        found = bytes(memory[place * PAGE_SIZE : (place + 1) * PAGE_SIZE])
+        found = bytes(memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES])
         if found != page(name, filler):
             wrong.append(difference(name, found, filler))
     told = "".join(f"\n  {each}" for each in wrong[:_TOLD_DIFFERENCES])
@@ -73,7 +75,7 @@ def difference(name: int, found: bytes, filler: bytes) -> str:
     The system's pages begin 16 bytes before ours: that far behind them malloc lets large memory begin.
     """
     wanted = page(name, filler)
-    wrong = [at for at in range(PAGE_SIZE) if found[at] != wanted[at]]
+    wrong = [at for at in range(PAGE_BYTES) if found[at] != wanted[at]]
     other = int.from_bytes(found[:8], "little")
     if found == page(other, filler):
         holds = f"page {other}"
@@ -95,12 +97,12 @@ def main() -> int:
     fill_bytes, limit_bytes = (int(argument) * MIB for argument in sys.argv[1:3])
     ends_at = time.monotonic() + float(sys.argv[3] if len(sys.argv) > 3 else 0)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    filler = Random(1).randbytes(PAGE_SIZE)  # noqa: S311 - filler, not a secret
+    filler = Random(1).randbytes(PAGE_BYTES)  # noqa: S311 - filler, not a secret
     times = 0
     with memory_limit(limit_bytes):
         memory = bytearray(fill_bytes)
         while times == 0 or time.monotonic() < ends_at:
-            differs = fill_and_verify(memory, times * (fill_bytes // PAGE_SIZE), filler)
+            differs = fill_and_verify(memory, times * (fill_bytes // PAGE_BYTES), filler)
             if differs:
                 print(differs, file=sys.stderr)
                 return 1

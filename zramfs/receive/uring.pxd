@@ -1,4 +1,4 @@
-# The receivers of FUSE over io_uring.
+# The receiver of one of the kernel's queues.
 
 from libc.stdint cimport int64_t, uint64_t
 
