@@ -1,4 +1,4 @@
-"""What tests of writeback and recompression share: what a device tells of its pages, and a gate in front of its blocks."""
+"""What tests of writeback and recompression share: what a device tells of its pages, and a gate before its blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
