@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { PAGES = 8192, ROUNDS = 11, ROOM = 5000, LIBLZO2 = 0, LZO, LZO_RLE, KINDS };
+enum { PAGE_BYTES = 4096, PAGES = 8192, ROUNDS = 11, ROOM = 5000, LIBLZO2 = 0, LZO, LZO_RLE, KINDS };
 
 extern int lzo1x_1_compress(const uint8_t *page, size_t bytes, uint8_t *stream, size_t *length, void *memory);
 extern int lzo1x_decompress_safe(const uint8_t *stream, size_t length, uint8_t *page, size_t *bytes, void *memory);
 
-static uint8_t pages[PAGES][LZO_PAGE_BYTES], streams[KINDS][PAGES][ROOM], memory[1 << 17];
+static uint8_t pages[PAGES][PAGE_BYTES], streams[KINDS][PAGES][ROOM], memory[1 << 17];
 static int lengths[KINDS][PAGES];
 static struct lzo_page_table table;
 
@@ -33,22 +33,22 @@ static void compress(int kind, size_t page)
     size_t length = 0;
 
     if (kind != LIBLZO2) {
-        lengths[kind][page] = lzo_page_compress(&table, pages[page], streams[kind][page], kind == LZO_RLE);
+        lengths[kind][page] = lzo_page_compress(&table, pages[page], PAGE_BYTES, streams[kind][page], kind == LZO_RLE);
         return;
     }
-    lzo1x_1_compress(pages[page], LZO_PAGE_BYTES, streams[kind][page], &length, memory);
+    lzo1x_1_compress(pages[page], PAGE_BYTES, streams[kind][page], &length, memory);
     lengths[kind][page] = (int)length;
 }
 
 static void decompress(int kind, size_t page)
 {
-    static uint8_t out[LZO_PAGE_BYTES];
+    static uint8_t out[PAGE_BYTES];
     size_t bytes = sizeof(out);
     int length = lengths[kind][page];
 
-    if (length >= LZO_PAGE_BYTES)
+    if (length >= PAGE_BYTES)
         return;
-    if (kind != LIBLZO2 ? lzo_page_decompress(streams[kind][page], length, out) :
+    if (kind != LIBLZO2 ? lzo_page_decompress(streams[kind][page], length, out, PAGE_BYTES) :
                           lzo1x_decompress_safe(streams[kind][page], (size_t)length, out, &bytes, NULL))
         abort();
 }
@@ -78,7 +78,7 @@ int main(int count, char **arguments)
     static const char *const names[KINDS] = { "liblzo2", "lzo", "lzo-rle" };
     double there[KINDS][ROUNDS], back[KINDS][ROUNDS];
     FILE *file = count == 2 ? fopen(arguments[1], "rb") : NULL;
-    size_t read = file ? fread(pages, LZO_PAGE_BYTES, PAGES, file) : 0;
+    size_t read = file ? fread(pages, PAGE_BYTES, PAGES, file) : 0;
 
     if (read == 0) {
         fprintf(stderr, "measure_lzo: needs a file with pages\n");

@@ -27,7 +27,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] || as_root=(sudo)
     echo "setup: installing ${missing[*]}"
     "${as_root[@]}" apt-get update --quiet --quiet
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" \
+        apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"
 fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
@@ -58,5 +59,6 @@ if ! is_done "$built" "${sources[@]}"; then
     stamp_of "${sources[@]}" >"$built"
 fi
 
-# An editable install has no bytecode. Where Python is not to write any, as in many containers, each start would take longer.
+# An editable install has no bytecode. Where Python is not to write any, as in many containers, each start would take
+# longer.
 .venv/bin/python -m compileall -q zramfs

@@ -3,7 +3,7 @@
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import trio
 from hypothesis import HealthCheck, settings
 from of_the_host import is_of_the_host
 from strict_machine import is_error
+from uring_switch import uring_switched_on
 
 from zramfs.abi import NEWEST, ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
@@ -39,8 +40,6 @@ settings.register_profile(
 )
 settings.load_profile("zramfs")
 
-_URING_SWITCH = Path("/sys/module/fuse/parameters/enable_uring")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let all tests of mounts run on one transport, or on several; and let no test be skipped unnoticed."""
@@ -63,20 +62,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_configure(config: pytest.Config) -> None:
     """Switch FUSE over io_uring on for the tests, if it is there and this is root; the workers' parent does."""
+    config.stash[_URING] = ExitStack()
     if not hasattr(config, "workerinput") and config.getoption("--transports") != "dev":
-        with suppress(OSError):
-            config.stash[_URING_BEFORE] = _URING_SWITCH.read_text()
-            _URING_SWITCH.write_text("Y")
+        config.stash[_URING].enter_context(uring_switched_on())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave the switch as it was."""
-    if _URING_BEFORE in config.stash:
-        with suppress(OSError):
-            _URING_SWITCH.write_text(config.stash[_URING_BEFORE])
+    """Leave the switch as it was, unless another run still needs it."""
+    config.stash[_URING].close()
 
 
-_URING_BEFORE = pytest.StashKey[str]()
+_URING = pytest.StashKey[ExitStack]()
 
 # As in `make test &` in a script: what the tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

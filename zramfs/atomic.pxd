@@ -2,8 +2,8 @@
 #
 # `peek` and `poke` are relaxed, for counters that one thread changes and others show; `count` adds relaxed as well, for
 # counters that several change. `load` acquires and `store` releases; `check`, `add`, `exchange` and `compare_exchange`
-# are sequentially consistent, and so is `fence`. `pause` tells the CPU that its thread spins. `expect_write` has it fetch a
-# line of the cache that will be written to soon; any address will do.
+# are sequentially consistent, and so is `fence`. `pause` tells the CPU that its thread spins. `expect_write` has it
+# fetch a line of the cache that will be written to soon; any address will do.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

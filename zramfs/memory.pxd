@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from zramfs.page cimport PAGE_BYTES
+
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *address, size_t length)
@@ -38,8 +40,8 @@ cdef inline bint try_give_back(void *address, uint64_t size_bytes) noexcept nogi
     return madvise(address, size_bytes, MADV_DONTNEED) == 0 or madvise(address, size_bytes, MADV_DONTNEED_LOCKED) == 0
 
 cdef inline uint64_t give_back_behind(uint8_t *start, uint64_t used_bytes, uint64_t touched_bytes) noexcept nogil:
-    """Give back the pages from `start` on behind the used ones; how many bytes may be resident then, of those touched."""
-    cdef uint64_t kept_bytes = (used_bytes + 4095) & ~<uint64_t>4095
+    """Give back the pages from `start` on behind the used ones; how many of the touched bytes may stay resident."""
+    cdef uint64_t kept_bytes = (used_bytes + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
     if touched_bytes > kept_bytes and try_give_back(start + kept_bytes, touched_bytes - kept_bytes):
         return kept_bytes
     return touched_bytes

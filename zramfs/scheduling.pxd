@@ -34,10 +34,11 @@ cdef extern from * nogil:
     }
     #endif
     """
-    # Let this thread be one that works in bulk: its share of the CPU stays, and comes in slices of 12 ms; whoever wakes up
-    # and has shorter ones (1.4 ms on two CPUs) goes first (since Linux 6.12; before, nothing changes). A synchronous 4K
-    # writer beside a flood of 1M writes, with slices of 3, 12 and 100 ms for the crew and the engines: p99 187, 82 and
-    # 60 µs; the flood's own 20, 28 and 70 ms, because a run waits for its engine's turn (medians of 7 interleaved rounds).
+    # Let this thread be one that works in bulk: its share of the CPU stays, and comes in slices of 12 ms; whoever wakes
+    # up and has shorter ones (1.4 ms on two CPUs) goes first (since Linux 6.12; before, nothing changes). A synchronous
+    # 4K writer beside a flood of 1M writes, with slices of 3, 12 and 100 ms for the crew and the engines: p99 187, 82
+    # and 60 µs; the flood's own 20, 28 and 70 ms, because a run waits for its engine's turn (medians of 7 interleaved
+    # rounds).
     void take_long_slices "zramfs_take_long_slices"()
     ctypedef struct cpu_set_t:
         pass

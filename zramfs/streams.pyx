@@ -43,7 +43,7 @@ cdef class Stream:
         raise NotImplementedError
 
     def submit_polled(self, source, offset_bytes, pages):
-        """Like `submit`, and complete when it returns, which takes a few microseconds; after the manager's `can_poll`."""
+        """Like `submit`, after the manager's `can_poll`: complete when it returns, in a few microseconds."""
         return self.submit(source, offset_bytes, pages)
 
     def when_complete(self, callback):
@@ -63,7 +63,7 @@ cdef class StreamManager:
     """
 
     cdef void *take_stream(self) noexcept nogil:
-        """A stream that takes at least one page now, and is nobody else's, borrowed; or NULL. Never waits or allocates."""
+        """A stream, borrowed, that takes a page or more now, and is not in use; or NULL. Never waits or allocates."""
         return NULL
 
     cdef void give_stream(self, void *stream) noexcept nogil:
@@ -97,7 +97,7 @@ cdef class StreamManager:
         return False
 
     def get_stream(self):
-        """Return a stream that takes at least one page now, and is not in use; or None. Never waits, never allocates."""
+        """Return a stream that takes a page or more now, and is not in use; or None. Never waits or allocates."""
         raise NotImplementedError
 
     def put_stream(self, stream):
@@ -122,7 +122,7 @@ cdef class StreamManager:
     def poll_completions(self):
         """Complete the streams whose runs are done, calling back those who asked for it, and return at once."""
 
-    def help(self):
+    def work_for_device(self):
         """Do a few microseconds of the device's work on the caller's thread, which is idle; False if there is none."""
         return False
 
@@ -142,7 +142,7 @@ cdef class StreamManager:
         return ""
 
     def abandon(self):
-        """Complete what is in flight, and let nobody wait, because the daemon ends; an accelerator does so of itself."""
+        """Complete what is in flight, and let nobody wait: the daemon ends. An accelerator does so by itself."""
 
     def close(self):
         """Stop the device behind the streams; none is in use."""

@@ -1,10 +1,11 @@
-"""Sizes of the kernel's world, and the kernel's way to read them. Level 0: imports nothing of ours."""
+"""Sizes of the kernel's world, and the kernel's way to read them. Level 0."""
 
 import re
 from typing import Final
 
-PAGE_SHIFT: Final = 12
-PAGE_SIZE: Final = 1 << PAGE_SHIFT
+from zramfs.page import PAGE_BYTES
+
+PAGE_SIZE: Final = PAGE_BYTES
 SECTOR_SIZE: Final = 512
 
 BytesLike = bytes | bytearray | memoryview

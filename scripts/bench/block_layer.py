@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
-from cells import KIB, MIB
+from cells import MIB
 from process import BenchError, root_of_project, run
 
 from zramfs.measure.pages import compressible_pages
+from zramfs.units import PAGE_SIZE
 
-PAGE_BYTES = 4 * KIB
-PAGES_OF_A_THREAD = 128 * MIB // PAGE_BYTES
+PAGES_OF_A_THREAD = 128 * MIB // PAGE_SIZE
 DATA_PAGES = 256
 BUILD_S = 300.0
 START_S = 0.1

@@ -8,6 +8,7 @@ from zramfs.block.bio cimport ENDED, READ, WRITE, Bio
 from zramfs.block cimport submission
 from zramfs.block.disk cimport Disk
 from zramfs.clock cimport monotonic_ns
+from zramfs.page cimport PAGE_BYTES
 
 from zramfs.backends.lz4 import LZ4
 from zramfs.block.layer import BlockLayer
@@ -16,7 +17,6 @@ from zramfs.contracts import StreamPolicy
 from zramfs.zcomp.zcomp import Zcomp
 
 cdef enum:
-    PAGE_BYTES = 4096
     BETWEEN_LOOKS = 64      # requests until the clock is read again
     STRIDE = 40503          # odd: it meets each of 2^n pages once, and no page's neighbour after it
 
@@ -41,7 +41,8 @@ def submit(
 ):
     """Write `pages` in turn, or read into the first of them, on `page_count` (2^n) pages of the disk; how many it were.
 
-    Begins and ends by the monotonic clock, or after `most` requests. Raises RuntimeError if a bio fails, or is not ended where it is submitted.
+    Begins and ends by the monotonic clock, or after `most` requests. Raises RuntimeError if a bio
+    fails, or is not ended where it is submitted.
     """
     cdef uint64_t ended = 0, submitted = 0, data_pages = pages.shape[0] // PAGE_BYTES
     cdef Bio bio

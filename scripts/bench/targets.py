@@ -49,17 +49,15 @@ class Target(Protocol):
         """Take the disk away, whatever state it is in."""
 
 
-class _Mount:
-    """What the FUSE targets share: a mount point of their own, and a way out of it."""
+class _Disk:
+    """What all targets share: whatever of it is set up is taken away, also when the rest of it cannot be."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
-        self._mountpoint: Path | None = None
 
     def __enter__(self) -> Path:
-        self._mountpoint = Path(tempfile.mkdtemp(prefix="zramfs-bench-"))
         try:
-            return self._mount(self._mountpoint)
+            return self._set_up()
         except BaseException:
             self._remove()
             raise
@@ -68,6 +66,24 @@ class _Mount:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._remove()
+
+    def _set_up(self) -> Path:
+        raise NotImplementedError
+
+    def _remove(self) -> None:
+        raise NotImplementedError
+
+
+class _Mount(_Disk):
+    """What the FUSE targets share: a mount point of their own, and a way out of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mountpoint: Path | None = None
+
+    def _set_up(self) -> Path:
+        self._mountpoint = Path(tempfile.mkdtemp(prefix="zramfs-bench-"))
+        return self._mount(self._mountpoint)
 
     def _mount(self, mountpoint: Path) -> Path:
         raise NotImplementedError
@@ -195,7 +211,7 @@ class NothingTarget(_DaemonMount):
         return [sys.executable, str(Path(__file__).with_name("nothing.py")), str(disk.parent)]
 
 
-class KernelTarget:
+class KernelTarget(_Disk):
     """The kernel's zram with lz4, on a device hot-added for the purpose; zram0 is never touched."""
 
     name = "kernel"
@@ -203,11 +219,11 @@ class KernelTarget:
     _control = Path("/sys/class/zram-control")
 
     def __init__(self) -> None:
+        super().__init__()
         self.programs: dict[str, str] = {}
-        self.commands: list[str] = []
         self._number: int | None = None
 
-    def __enter__(self) -> Path:
+    def _set_up(self) -> Path:
         hot_add = self._control / "hot_add"
         if not hot_add.exists():
             raise UnavailableError("the kernel's zram is not loaded (as root: modprobe zram num_devices=0)")
@@ -218,16 +234,7 @@ class KernelTarget:
         try:
             return self._initialise(self._number)
         except OSError as error:
-            self._remove()
             raise UnavailableError(f"the kernel's zram cannot be set up: {error}") from error
-        except BaseException:
-            self._remove()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
 
     def _initialise(self, number: int) -> Path:
         attributes = Path(f"/sys/block/zram{number}")

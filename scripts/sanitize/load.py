@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from builds import Build
-from switch import SWITCH, uring_switched_on
+from uring_switch import SWITCH, uring_switched_on
 
 MIB = 1 << 20
 SIZE_MIB = 192

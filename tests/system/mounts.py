@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,7 +83,7 @@ def is_zombie(pid: int) -> bool:
         return True
 
 
-def zramfs(*arguments: object, companion: bool = True) -> subprocess.CompletedProcess[str]:
+def zramfs(*arguments: object, companion: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command; its output and exit code."""
     return subprocess.run(
         [ZRAMFS, *map(str, arguments)],
@@ -88,7 +91,7 @@ def zramfs(*arguments: object, companion: bool = True) -> subprocess.CompletedPr
         text=True,
         check=False,
         timeout=60,
-        env=os.environ | {"ZRAMFS_NO_COMPANION": "" if companion else "1"},
+        env=os.environ | {"ZRAMFS_NO_COMPANION": "" if companion else "1"} | environment,
     )
 
 
@@ -146,3 +149,21 @@ def kill_with_its_fusermount(mounted: Mounted) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
     os.kill(mounted.pid, signal.SIGKILL)
     mounted.wait_for_daemon_end()
+
+
+@contextmanager
+def repeated(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` on another thread, again and again, until what is within has ended."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.is_set():
+            work()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

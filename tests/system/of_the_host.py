@@ -12,6 +12,7 @@ from typing import Final
 _FILES: Final = {
     "test_dead_daemon",
     "test_exec",
+    "test_exec_end",
     "test_exec_views",
     "test_library_swap",
     "test_loop_and_swap",

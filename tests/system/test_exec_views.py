@@ -14,6 +14,8 @@ from exec_runs import is_alive, run_in, wait_until
 from mounts import ZRAMFS, Mounted, zramfs
 from zram_disks import numbers_of_the_kernel
 
+pytestmark = pytest.mark.usefixtures("loop_devices")
+
 Mount = Callable[..., Mounted]
 
 KERNEL_CONTROL = Path("/sys/class/zram-control")
@@ -40,12 +42,6 @@ for device in (
     names = ("syspath", "devnode", "subsystem", "devtype", "sysname")
     print(*(getattr(udev, f"udev_device_get_{name}")(ctypes.c_void_p(device)).decode() for name in names))
 """
-
-
-@pytest.fixture(autouse=True)
-def loop_devices() -> None:
-    if not Path("/dev/loop-control").exists():
-        pytest.skip("no loop devices here")
 
 
 @pytest.fixture

@@ -63,14 +63,7 @@ def hostile(folder: Path) -> Iterator[HostileMount]:
 
 def by_sudo(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a verb as if the mount's owner had become root by sudo: then the owner is trusted, and the files are not."""
-    return subprocess.run(
-        [ZRAMFS, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-        env=os.environ | {"SUDO_UID": NOBODY},
-    )
+    return zramfs(*arguments, SUDO_UID=NOBODY)
 
 
 def test_root_gives_nothing_to_a_mount_of_another_user(hostile: HostileMount) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from mounts import AttachedLoop, Mounted, zramfs
 
+pytestmark = pytest.mark.usefixtures("loop_devices")
+
 Mount = Callable[..., Mounted]
 
 HOG = ("-m", "zramfs.compare.memory_hog")
@@ -18,12 +20,6 @@ CANNOT = 77
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(autouse=True)
-def loop_devices() -> None:
-    if not Path("/dev/loop-control").exists():
-        pytest.skip("no loop devices here")
 
 
 def test_file_system_on_a_loop_device_keeps_every_file(mount: Mount, tmp_path: Path) -> None:

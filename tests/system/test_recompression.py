@@ -2,12 +2,11 @@
 
 import os
 import random
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mounts import MIB, Mounted
+from mounts import MIB, Mounted, repeated
 from test_attributes import answer
 
 Mount = Callable[..., Mounted]
@@ -80,24 +79,17 @@ def test_three_algorithms_are_limited_to_one_by_name_or_priority(mount: Mount) -
 
 def test_recompression_under_load_loses_nothing(mount: Mount, fio: Callable[..., None]) -> None:
     mounted = mount_with(mount, "zstd")
-    stop = threading.Event()
     answers: list[str] = []
 
-    def keep_recompressing() -> None:
-        while not stop.is_set():
-            answers.append(answer(mounted, "idle", "all"))
-            answers.append(answer(mounted, "recompress", "type=idle"))
-            answers.append(answer(mounted, "compact", "1"))
+    def recompress() -> None:
+        answers.append(answer(mounted, "idle", "all"))
+        answers.append(answer(mounted, "recompress", "type=idle"))
+        answers.append(answer(mounted, "compact", "1"))
 
-    thread = threading.Thread(target=keep_recompressing)
-    thread.start()
-    try:
+    with repeated(recompress):
         fio(
             mounted.file, "--size=48M", "--rw=randrw", "--bsrange=1k-128k", "--direct=1", "--ioengine=libaio",
             "--iodepth=32", "--verify_backlog=512", "--buffer_compress_percentage=40",
         )  # fmt: skip
-    finally:
-        stop.set()
-        thread.join()
     assert {text[:2] for text in answers} == {"ok"}
     assert mounted.device()["io_stat"]["failed_reads"] == 0

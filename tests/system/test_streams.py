@@ -15,35 +15,19 @@ def taken(mounted: Mounted) -> tuple[int, int, int]:
     return streams["managed_pages"], streams["fallback_pages"], streams["percpu_pages"]
 
 
-def test_direct_libaio_writes_are_managed(mount: Mount, fio: Fio) -> None:
+@pytest.mark.parametrize(
+    ("shape", "megabytes"),
+    [
+        ("--rw=randwrite --bs=4k --ioengine=libaio --iodepth=32", 32),
+        ("--rw=write --bs=1M --ioengine=io_uring --iodepth=8", 64),
+    ],
+    ids=["4k by libaio", "1M by io_uring"],
+)
+def test_direct_asynchronous_writes_are_managed(mount: Mount, fio: Fio, shape: str, megabytes: int) -> None:
     mounted = mount()
-    fio(
-        mounted.file,
-        "--rw=randwrite",
-        "--bs=4k",
-        "--direct=1",
-        "--ioengine=libaio",
-        "--iodepth=32",
-        "--size=32M",
-    )
+    fio(mounted.file, *shape.split(), "--direct=1", f"--size={megabytes}M")
     managed, fallback, percpu = taken(mounted)
-    assert (managed + fallback, percpu) == (32 * MIB // 4096, 0)
-    assert managed > 0
-
-
-def test_direct_io_uring_writes_of_a_megabyte_are_managed(mount: Mount, fio: Fio) -> None:
-    mounted = mount()
-    fio(
-        mounted.file,
-        "--rw=write",
-        "--bs=1M",
-        "--direct=1",
-        "--ioengine=io_uring",
-        "--iodepth=8",
-        "--size=64M",
-    )
-    managed, fallback, percpu = taken(mounted)
-    assert (managed + fallback, percpu) == (64 * MIB // 4096, 0)
+    assert (managed + fallback, percpu) == (megabytes * MIB // 4096, 0)
     assert managed > 0
 
 

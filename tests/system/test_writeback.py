@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mounts import MIB, Mounted
+from mounts import MIB, Mounted, repeated
 from test_attributes import answer
 
 Mount = Callable[..., Mounted]
@@ -215,24 +215,17 @@ def test_writeback_under_load_loses_nothing(
     mount: Mount, backing_file: Path, fio: Callable[..., None], bs: str, size: str, *, compressed: bool
 ) -> None:
     mounted = mount_backed(mount, backing_file, compressed=compressed)
-    stop = threading.Event()
     answers: list[str] = []
 
-    def keep_writing_back() -> None:
-        while not stop.is_set():
-            answers.append(answer(mounted, "idle", "all"))
-            answers.append(answer(mounted, "writeback", "huge" if len(answers) % 3 else "idle"))
+    def write_back() -> None:
+        answers.append(answer(mounted, "idle", "all"))
+        answers.append(answer(mounted, "writeback", "huge" if len(answers) % 3 else "idle"))
 
-    thread = threading.Thread(target=keep_writing_back)
-    thread.start()
-    try:
+    with repeated(write_back):
         fio(
             mounted.file, f"--size={size}", "--rw=randrw", f"--bs={bs}", "--direct=1", "--ioengine=libaio",
             "--iodepth=32", "--verify_backlog=512", "--buffer_compress_percentage=40",
         )  # fmt: skip
-    finally:
-        stop.set()
-        thread.join()
     assert {text[:2] for text in answers} == {"ok"}
     assert bd_stat(mounted)[2] > 0
     assert mounted.device()["io_stat"]["failed_reads"] == 0

@@ -9,6 +9,7 @@ import pytest
 import zramfs
 
 ROOT = Path(zramfs.__file__).parents[1]
+LONGEST = 120
 
 
 def table(name: str) -> Any:
@@ -34,3 +35,17 @@ def test_every_kind_of_source_is_noticed_by_setup(suffix: str) -> None:
     script = (ROOT / "scripts" / "setup.sh").read_text()
     line = next(line for line in script.splitlines() if line.startswith("mapfile -t sources"))
     assert f"*.{suffix}" in line or (suffix in "ch" and "*.[ch]" in line)
+
+
+def test_lines_of_compiled_sources_are_no_longer_than_pythons() -> None:
+    """Ruff looks at Python only."""
+    files = [path for folder in ("zramfs", "scripts", "tests") for path in (ROOT / folder).rglob("*.[pch]*")]
+    compiled = [path for path in files if path.suffix in {".pyx", ".pxd", ".c", ".h"}]
+    assert compiled
+    too_long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in compiled
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > LONGEST
+    ]
+    assert too_long == []

@@ -35,9 +35,8 @@ RING, LIBRARY = "ring.cpython-311-x86_64-linux-gnu.so", "libpython3.11.so.1.0"
 
 
 @pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return {name: importlib.import_module(name) for name in ("builds", "reports", "switch")}
+def scripts() -> dict[str, ModuleType]:
+    return {name: importlib.import_module(name) for name in ("builds", "reports")}
 
 
 def test_a_race_counts_if_a_frame_of_ours_took_part(scripts: dict[str, ModuleType]) -> None:
@@ -93,20 +92,3 @@ def test_the_debug_build_has_all_checks_on(scripts: dict[str, ModuleType]) -> No
         assert not switched_off.search(scripts["builds"].with_checks(path.read_text()))
     with_decorator = scripts["builds"].with_checks("@cython.boundscheck(False)\n# cython: cdivision=True\n")
     assert with_decorator == "@cython.boundscheck(True)\n# cython: cdivision=True\n"
-
-
-@pytest.mark.parametrize("before", ["N", "Y"])
-def test_uring_is_switched_on_for_the_loads_and_put_back(
-    scripts: dict[str, ModuleType], tmp_path: Path, before: str
-) -> None:
-    switch = tmp_path / "enable_uring"
-    switch.write_text(f"{before}\n")
-    with scripts["switch"].uring_switched_on(switch) as is_on:
-        assert is_on
-        assert switch.read_text() == "Y\n"
-    assert switch.read_text() == f"{before}\n"
-
-
-def test_loads_know_where_there_is_no_uring(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
-    with scripts["switch"].uring_switched_on(tmp_path / "missing" / "enable_uring") as is_on:
-        assert not is_on

@@ -7,7 +7,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from zramfs.atomic cimport add_int, load_int, store_int
-from zramfs.codec.run cimport PAGE_BYTES, SAME_FILLED, CompressedPage, PageCodec
+from zramfs.codec.run cimport SAME_FILLED, CompressedPage, PageCodec
+from zramfs.page cimport PAGE_BYTES
 from zramfs.streams cimport Stream, StreamManager, Waiter
 
 

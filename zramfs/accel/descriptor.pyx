@@ -6,8 +6,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 
 from zramfs.atomic cimport poke_int
-from zramfs.codec.run cimport PAGE_BYTES, SAME_FILLED, SCRATCH_BYTES, CompressedPage, PageCodec, compress
+from zramfs.codec.run cimport SAME_FILLED, SCRATCH_BYTES, CompressedPage, PageCodec, compress
 from zramfs.memory cimport LazyMemory
+from zramfs.page cimport PAGE_BYTES
 
 
 cdef void work_off_with_fault(PageCodec codec, const Job *job, int checks) noexcept nogil:

@@ -8,7 +8,8 @@ from libc.string cimport memcmp
 
 from zramfs.accel.by_hand cimport restore
 from zramfs.atomic cimport add_int, load_int, store_int
-from zramfs.codec.run cimport PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport sched_yield
 from zramfs.streams cimport Stream, StreamManager, Waiter
 

@@ -48,7 +48,8 @@ cdef class LatencyWindow:
             for i in range(held):
                 ordered[i] = peek_i64(&self.samples_ns[i])
             qsort(ordered, held, sizeof(int64_t), compare_i64)
-        return [round(ordered[min(held - 1, held * <uint64_t>percent // 100)] / <double>NS_PER_US, 1) for percent in percents]
+        places = [min(held - 1, held * <uint64_t>percent // 100) for percent in percents]
+        return [round(ordered[<uint64_t>place] / <double>NS_PER_US, 1) for place in places]
 
     def __repr__(self):
         return f"<LatencyWindow p50 {self.percentile_us(50)} us, p99 {self.percentile_us(99)} us>"

@@ -4,12 +4,13 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from zramfs.accel.descriptor cimport BUS_ERROR, DEVICE_GONE, TIMED_OUT, VERIFY_FAILED
+from zramfs.accel.descriptor cimport DEVICE_GONE
 from zramfs.accel.modelled cimport ModelledQueue
-from zramfs.accel.waiters cimport add_waiter, is_next, take_waiter
+from zramfs.accel.repair cimport SoftwareRepair
+from zramfs.accel.waiters cimport StreamWaiters, count_asked, may_take
 from zramfs.accel.watch cimport NO_RUN, Run
 from zramfs.accel.work_meter cimport begin_work, end_work
-from zramfs.atomic cimport add_int, count_u64, load_int, peek_int, peek_u64, poke_int
+from zramfs.atomic cimport add_int, load_int, peek_int, poke_int
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.streams cimport RunEnd, Stream, StreamManager, Waiter
 from zramfs.threads cimport pthread_mutex_lock, pthread_mutex_unlock
@@ -17,13 +18,6 @@ from zramfs.threads cimport pthread_mutex_lock, pthread_mutex_unlock
 cdef enum:
     # A completion so near is awaited by polling: the event loop takes about as long to wake up.
     SOON_NS = 100000
-
-_NAME_OF_STATUS = {
-    TIMED_OUT: "errors_timeout",
-    BUS_ERROR: "errors_bus_error",
-    VERIFY_FAILED: "errors_corrupt",
-    DEVICE_GONE: "errors_offline",
-}
 
 
 cdef class ManagedStream(Stream):
@@ -49,7 +43,7 @@ cdef class ManagedStream(Stream):
         if self.run.count == 0:
             self.manager.give_stream(<void *>self)
             return 0
-        self.repair()
+        self.manager.repairs.repair(self.run)
         return self.run.count
 
     cdef int submit_pages(self, const uint8_t *first_page, int pages, RunEnd end) noexcept nogil:
@@ -70,18 +64,9 @@ cdef class ManagedStream(Stream):
         if run.is_orphan:
             for i in range(run.count):
                 run.pages[i].length = DEVICE_GONE
-        self.repair()
+        self.manager.repairs.repair(self.run)
         self.end(<void *>self)
         add_int(&self.manager.unended, -1)
-
-    cdef void repair(self) noexcept nogil:
-        """Compress in software what the device failed on: a broken device costs time, never data."""
-        cdef int i, status
-        for i in range(self.run.count):
-            if DEVICE_GONE <= self.run.pages[i].length <= TIMED_OUT:
-                status = self.manager.queue.ring.repair_page(&self.run.pages[i])
-                count_u64(&self.manager.errors[TIMED_OUT - status], 1)
-                count_u64(&self.manager.software_redone, 1)
 
     def __repr__(self):
         return f"<ManagedStream {self.number}>"
@@ -110,6 +95,8 @@ cdef class ManagedStreams(StreamManager):
         for stream in self.streams:
             self.stream_of[stream.number] = <void *>stream
             self.free_streams[self.free_count - 1 - stream.number] = stream.number
+        self.waiters = StreamWaiters(queue)
+        self.repairs = SoftwareRepair(queue.ring)
         self.serves = self.online = self.queue.is_open = True
 
     def __dealloc__(self):
@@ -126,11 +113,11 @@ cdef class ManagedStreams(StreamManager):
         cdef uint32_t number = NO_RUN
         pthread_mutex_lock(&self.queue.lock)
         if self.queue.is_open:
-            if self.queue.descriptors.free_count and (self.waiters.first == NULL or self.waiters.called):
+            if self.queue.descriptors.free_count and may_take(&self.waiters.waiting):
                 self.free_count -= 1
                 number = self.free_streams[self.free_count]
                 self.queue.reserve(number)
-                self.waiters.called = max(self.waiters.called - 1, 0)
+                count_asked(&self.waiters.waiting)
             else:
                 self.queue_full += 1
         pthread_mutex_unlock(&self.queue.lock)
@@ -149,16 +136,16 @@ cdef class ManagedStreams(StreamManager):
         (<ManagedStream>given).run.count = 0
         self.free_streams[self.free_count] = number
         self.free_count += 1
-        is_awaited = self.waiters.first != NULL
+        is_awaited = self.waiters.waiting.first != NULL
         pthread_mutex_unlock(&self.queue.lock)
         if is_awaited:
-            self.call_waiters()
+            self.waiters.call()
 
     cdef bint may_poll(self, int pages) noexcept nogil:
         """Whether a run of so many pages may be polled for: it is short, and its end is near."""
         if pages > peek_int(&self.polled_run_pages):
             return False
-        if peek_int(&self.waits) and not peek_int(&self.queue.descriptors.free_count):
+        if peek_int(&self.waiters.waits) and not peek_int(&self.queue.descriptors.free_count):
             return False
         return self.queue.can_poll(pages)
 
@@ -166,51 +153,11 @@ cdef class ManagedStreams(StreamManager):
 
     cdef bint must_wait(self) noexcept nogil:
         """Whether a caller that got no stream waits for one."""
-        return peek_int(&self.waits) and peek_int(&self.serves) and peek_int(&self.online)
+        return self.waiters.must_wait()
 
     cdef bint await_stream(self, Waiter *waiter) noexcept nogil:
         """Have `waiter` called when it is worth asking for a stream again; False: it is worth it by now."""
-        cdef bint waits = False
-        cdef bint is_there = False
-        pthread_mutex_lock(&self.queue.lock)
-        if waiter.ticket:  # it was called in vain
-            self.waiters.called = max(self.waiters.called - 1, 0)
-        if self.must_wait():
-            self._forget_called()
-            is_there = self._free_for_waiters() > 0
-            waits = not (is_there and is_next(&self.waiters, waiter))
-            if waits:
-                add_waiter(&self.waiters, waiter)
-            else:
-                self.waiters.called += 1
-        pthread_mutex_unlock(&self.queue.lock)
-        if waits and is_there:  # for somebody else
-            self.call_waiters()
-        return waits
-
-    cdef void call_waiters(self) noexcept nogil:
-        """Call those who wait, in their order, while there is something to have. What they do may lead here again."""
-        cdef Waiter *waiter
-        pthread_mutex_lock(&self.queue.lock)
-        if not self.is_calling_waiters:
-            self.is_calling_waiters = True
-            self._forget_called()
-            while self.waiters.first != NULL and (self._free_for_waiters() > 0 or not self.must_wait()):
-                waiter = take_waiter(&self.waiters)
-                self.waiters.called += self.must_wait()
-                pthread_mutex_unlock(&self.queue.lock)
-                waiter.call(waiter)
-                pthread_mutex_lock(&self.queue.lock)
-            self.is_calling_waiters = False
-        pthread_mutex_unlock(&self.queue.lock)
-
-    cdef int _free_for_waiters(self) noexcept nogil:
-        return self.queue.descriptors.free_count - self.waiters.called
-
-    cdef void _forget_called(self) noexcept nogil:
-        """Of an idle device there is a stream for everybody, whether or not those who were called still want one."""
-        if self.queue.descriptors.free_count == self.queue.descriptors.depth:
-            self.waiters.called = 0
+        return self.waiters.add(waiter)
 
     # ---- completion ---------------------------------------------------------------------------------------------
 
@@ -256,13 +203,13 @@ cdef class ManagedStreams(StreamManager):
     @property
     def waits_when_full(self):
         """Whether a caller waits for a descriptor instead of falling back to a per-CPU stream."""
-        return bool(peek_int(&self.waits))
+        return bool(peek_int(&self.waiters.waits))
 
     @waits_when_full.setter
     def waits_when_full(self, bint waits):
         with nogil:
-            poke_int(&self.waits, waits)
-            self.call_waiters()
+            poke_int(&self.waiters.waits, waits)
+            self.waiters.call()
 
     def set_polled_run_pages(self, int pages):
         """Let runs of up to so many pages be polled for from now on."""
@@ -283,21 +230,21 @@ cdef class ManagedStreams(StreamManager):
             return
         pthread_mutex_lock(&self.queue.lock)
         poke_int(&self.online, online)
-        self.queue.is_open = online and self.serves
+        poke_int(&self.queue.is_open, online and self.serves)
         if not online:
             self.queue.watch.lose_everything()
         pthread_mutex_unlock(&self.queue.lock)
         self.reap()
-        self.call_waiters()
+        self.waiters.call()
 
     def stop_serving(self):
         """Give out no more streams: nobody serves completions any more."""
         with nogil:
             pthread_mutex_lock(&self.queue.lock)
             poke_int(&self.serves, False)
-            self.queue.is_open = False
+            poke_int(&self.queue.is_open, False)
             pthread_mutex_unlock(&self.queue.lock)
-            self.call_waiters()
+            self.waiters.call()
 
     def queue_full_count(self):
         """How often there was no stream for somebody who asked."""
@@ -308,7 +255,4 @@ cdef class ManagedStreams(StreamManager):
 
     def error_counts(self):
         """Descriptors that failed, in all and by kind of failure, and those that were redone in software."""
-        cdef int status
-        errors = {name: peek_u64(&self.errors[TIMED_OUT - status]) for status, name in _NAME_OF_STATUS.items()}
-        redone = peek_u64(&self.software_redone)
-        return {"completion_errors": sum(errors.values()), **errors, "software_redone": redone}
+        return self.repairs.counts()

@@ -5,27 +5,15 @@ The ring does the work as fast as it can; here a run is held back until its time
 descriptors that `injector` draws fail. Without modelled time and faults everything goes straight through.
 """
 
-import os
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-
-from zramfs.accel.descriptor cimport (
-    FAULT_COUNT,
-    FAULT_TIMEOUT,
-    MAY_BE_CORRUPT,
-    VERIFIES,
-    DescriptorStack,
-    work_off_with_fault,
-)
-from zramfs.accel.injector cimport Countdown, FaultInjector, countdown_of, number_of_kind
-from zramfs.accel.ring cimport DescriptorRing
-from zramfs.accel.timeline cimport Costs, costs_of
-from zramfs.accel.watch cimport Run, RunWatch
+from zramfs.accel.model cimport MAX_RUN_PAGES, DeviceModel
+from zramfs.accel.watch cimport Run
 from zramfs.accel.work_meter cimport begin_work, end_work
-from zramfs.atomic cimport peek_int, poke_int
+from zramfs.atomic cimport peek_int
 from zramfs.clock cimport monotonic_ns, thread_cpu_ns
-from zramfs.codec.run cimport PAGE_BYTES
-from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from zramfs.page cimport PAGE_BYTES
+from zramfs.threads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
     # The longest that a caller polls for one run: it holds its CPU meanwhile, as a polling driver does,
@@ -37,112 +25,8 @@ cdef enum:
     INLINE_PAGES = 2
 
 
-cdef class ModelledQueue:
-    """The queue of a device with the time of `timing` and the faults of `faults`, in front of `ring`.
-
-    `compressed_runs` has the run of each stream, as many as there are descriptors, and of up to MAX_RUN_PAGES.
-    `stall_ns` is how long the device stands still when it stalls. The queue's lock is that of its streams as well.
-    """
-
-    def __cinit__(self, DescriptorRing ring not None, compressed_runs, timing, FaultInjector faults not None):
-        pthread_mutex_init(&self.lock, NULL)
-        self.ring = ring
-        ring.work = work_off_with_fault
-        self.faults = faults
-        self.descriptors = DescriptorStack(ring.queue_depth)
-        self.watch = RunWatch(ring, compressed_runs, timing, MAX_RUN_PAGES)
-        self._reconsider()
-
-    def __dealloc__(self):
-        pthread_mutex_destroy(&self.lock)
-
-    def close(self):
-        """Stop the ring's engines, and the timer."""
-        cdef int fd
-        self.ring.close()
-        pthread_mutex_lock(&self.lock)
-        fd = self.watch.timer.timer_fd
-        self.watch.timer.timer_fd = -1
-        pthread_mutex_unlock(&self.lock)
-        if fd >= 0:
-            os.close(fd)
-
-    def configure(self, *, timing, int64_t timeout_ns, int64_t stall_ns, rates, bint verifies):
-        """Let other settings be in force from the next run on. A rate that stays the same goes on as it was."""
-        cdef Costs costs = costs_of(timing)
-        cdef Countdown countdowns[FAULT_COUNT]
-        cdef int changed[FAULT_COUNT]
-        cdef int changes = 0
-        cdef int i
-        for kind, rate in rates.items():
-            if rate != self.faults.rates[kind]:
-                self.faults.rates[kind] = rate
-                changed[changes], countdowns[changes] = number_of_kind(kind), countdown_of(rate)
-                changes += 1
-        cdef int checks = VERIFIES if verifies else 0
-        if rates["corrupt"]:
-            checks |= MAY_BE_CORRUPT
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            self.watch.timeline.set_costs(costs)
-            self.watch.timeout_ns, self.stall_ns = timeout_ns, stall_ns
-            for i in range(changes):
-                self.faults.set_countdown(changed[i], countdowns[i])
-            poke_int(&self.ring.work_options, checks)
-            self._reconsider()
-            pthread_mutex_unlock(&self.lock)
-
-    def stall(self):
-        """Let the device stand still for `stall_ns`, from now on."""
-        pthread_mutex_lock(&self.lock)
-        self._stall(monotonic_ns())
-        self.watch.update()
-        pthread_mutex_unlock(&self.lock)
-
-    @property
-    def is_modelled(self):
-        """Whether there is anything to model."""
-        return bool(peek_int(&self.modelled))
-
-    @property
-    def inflight(self):
-        """Descriptors that a stream holds, from the moment that it is taken until it is given back."""
-        return self.descriptors.depth - peek_int(&self.descriptors.free_count)
-
-    def counters(self):
-        """What happened by now, by name."""
-        pthread_mutex_lock(&self.lock)
-        cdef Counters counts = self.counts
-        cdef int most_taken = self.descriptors.most_taken
-        cdef uint64_t modelled = self.watch.modelled_runs
-        cdef uint64_t modelled_pages = self.watch.modelled_pages
-        cdef uint64_t late = self.watch.late_completions
-        cdef uint64_t late_pages = self.watch.late_pages
-        cdef int64_t latest_ns = self.watch.latest_ns
-        pthread_mutex_unlock(&self.lock)
-        cdef int64_t inline_work_ns = counts.overtime_ns + self.watch.work_ns() + self.ring.lent_ns()
-        return {
-            "submitted_pages": counts.submitted_pages,
-            "polled_pages": counts.polled_pages,
-            "stalls": counts.stalls,
-            "inflight_max": most_taken,
-            "modelled_runs": modelled,
-            "modelled_pages": modelled_pages,
-            "late_completions": late,
-            "late_pages": late_pages,
-            "latest_ns": latest_ns,
-            "inline_work_ns": inline_work_ns,
-        }
-
-    def reset_peaks(self):
-        """Let the most that there was begin anew, with what is now, and latencies with the next run."""
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            self.descriptors.most_taken = self.descriptors.depth - self.descriptors.free_count
-            self.watch.latest_ns = 0
-            self.watch.observed.clear()
-            self.watch.model.clear()
-            pthread_mutex_unlock(&self.lock)
+cdef class ModelledQueue(DeviceModel):
+    """A queue in front of the ring that keeps to the model. Its lock is that of its streams as well."""
 
     # ---- with no lock held ---------------------------------------------------------------------------
 
@@ -154,7 +38,7 @@ cdef class ModelledQueue:
             return True
         now_ns = monotonic_ns()
         pthread_mutex_lock(&self.lock)
-        is_near = self._is_near(now_ns, pages, POLL_MOST_NS)
+        is_near = self.is_near(now_ns, pages, POLL_MOST_NS)
         pthread_mutex_unlock(&self.lock)
         return is_near
 
@@ -177,7 +61,7 @@ cdef class ModelledQueue:
         if not run.is_modelled:
             engines = self.ring.queue(number, run.pages, pages, NULL, 0)
         else:
-            is_lost = self._draw_faults(run.submitted_ns, pages, faults)
+            is_lost = self.draw_faults(run.submitted_ns, pages, faults)
             ready_ns = self.watch.expect(number, is_lost)
             end_ns = run.submitted_ns + self.watch.timeline.costs.submit_ns
             is_inline = pages <= INLINE_PAGES and self.watch.timeline.costs.takes_time
@@ -204,12 +88,12 @@ cdef class ModelledQueue:
         pthread_mutex_lock(&self.lock)
         is_modelled = self.modelled
         began_ns = monotonic_ns() if is_modelled else 0
-        if not self.is_open or (is_modelled and not self._is_near(began_ns, pages, POLL_LIMIT_NS)):
+        if not self.is_open or (is_modelled and not self.is_near(began_ns, pages, POLL_LIMIT_NS)):
             pthread_mutex_unlock(&self.lock)
             return 0
         pages = self._hold(run, first_page, pages)
         if is_modelled:
-            self._draw_faults(began_ns, pages, faults)
+            self.draw_faults(began_ns, pages, faults)
             ready_ns = self.watch.timeline.occupy(began_ns, pages)
         pthread_mutex_unlock(&self.lock)
         if not is_modelled:
@@ -244,7 +128,7 @@ cdef class ModelledQueue:
         pthread_mutex_lock(&self.lock)
         first = self.watch.reap()
         if self.modelled and self.watch.waiting_count == 0:
-            self._reconsider()
+            self.reconsider()
         pthread_mutex_unlock(&self.lock)
         return first
 
@@ -274,32 +158,6 @@ cdef class ModelledQueue:
         for i in range(run.count):
             run.pages[i].page = first_page + i * PAGE_BYTES
         return run.count
-
-    cdef bint _is_near(self, int64_t now_ns, int pages, int64_t most_ns) noexcept nogil:
-        """Whether a run submitted now would be done soon, and certainly. It has no more pages than the queue."""
-        pages = min(pages, self.descriptors.depth)
-        return not self.faults.hangs and self.watch.timeline.predict(now_ns, pages) - now_ns <= most_ns
-
-    cdef bint _draw_faults(self, int64_t now_ns, int pages, uint8_t *faults) noexcept nogil:
-        """Decide what happens to the next descriptors; whether one of them never completes."""
-        cdef int i
-        if self.faults.draw(pages, faults):
-            self._stall(now_ns)
-        for i in range(pages):
-            if faults[i] == FAULT_TIMEOUT:
-                return True
-        return False
-
-    cdef void _stall(self, int64_t now_ns) noexcept nogil:
-        self.counts.stalls += 1
-        self.watch.timeline.stall(now_ns, self.stall_ns)
-
-    cdef void _reconsider(self) noexcept nogil:
-        """Find out anew whether there is anything to model, and when; after each change of settings."""
-        cdef bint takes_time = self.watch.timeline.costs.takes_time
-        poke_int(&self.modelled, takes_time or self.faults.is_active or self.watch.waiting_count > 0)
-        poke_int(&self.ring.engines_only, takes_time)
-        self.watch.update()
 
     def __repr__(self):
         return f"<ModelledQueue {self.watch!r}, {self.faults!r}>"

@@ -39,8 +39,8 @@ cdef class DescriptorRing(JobQueue):
     """`queue_depth` descriptors worked off by as many engines as there are codecs in `engine_codecs`.
 
     `contexts` serve the driver's threads, where they do the engines' work. `work` is done on each page; it compresses,
-    and nothing else, unless a filter in front puts its own there. Raises OSError or RuntimeError when the system refuses
-    the eventfd or a thread. Close it when nothing is in flight.
+    and nothing else, unless a filter in front puts its own there. Raises OSError or RuntimeError when the system
+    refuses the eventfd or a thread. Close it when nothing is in flight.
     """
 
     def __init__(self, int queue_depth, ContextPool contexts not None, engine_codecs):

@@ -68,7 +68,7 @@ cdef class Timeline:
         self.set_costs(costs_of(timing))
 
     cdef void set_costs(self, Costs costs) noexcept nogil:
-        """Likewise. Engines that are added are idle."""
+        """Like `change_timing`. Engines that are added are idle."""
         cdef int engine
         for engine in range(self.costs.engines, costs.engines):
             self.engine_free_ns[engine] = 0
@@ -81,7 +81,7 @@ cdef class Timeline:
         return self.add(now_ns, run, pages)
 
     cdef int64_t add(self, int64_t now_ns, uint32_t run, int pages) noexcept nogil:
-        """Likewise; there is room for it."""
+        """Like `submit`; there is room for the run."""
         cdef uint32_t place = self.count
         cdef int64_t ready_ns = self.occupy(now_ns, pages)
         while place > 0 and self.ready[place - 1].ready_ns > ready_ns:
@@ -129,7 +129,7 @@ cdef class Timeline:
         return told
 
     cdef uint32_t take_told(self, uint32_t *runs) noexcept nogil:
-        """Likewise; how many it wrote to `runs`, which has room for as many as there may be."""
+        """Like `take_interrupt`; how many it wrote to `runs`, which has room for as many as there may be."""
         cdef int64_t fire_ns = self._next_fire_ns()
         cdef uint32_t told = 0
         while told < self.count and self.ready[told].ready_ns <= fire_ns:

@@ -1,5 +1,7 @@
 from libc.stdint cimport uint64_t
 
+from zramfs.accel.modelled cimport ModelledQueue
+from zramfs.atomic cimport peek_int
 from zramfs.streams cimport Waiter
 
 cdef struct WaiterQueue:
@@ -31,3 +33,23 @@ cdef inline Waiter *take_waiter(WaiterQueue *queue) noexcept nogil:
 cdef inline bint is_next(const WaiterQueue *queue, const Waiter *waiter) noexcept nogil:
     """Whether nobody waits who came before."""
     return queue.first == NULL or (waiter.ticket and waiter.ticket < queue.first.ticket)
+
+cdef inline bint may_take(const WaiterQueue *queue) noexcept nogil:
+    """Whether a stream may go to whoever asks: while others wait, only as many get one as were called."""
+    return queue.first == NULL or queue.called
+
+cdef inline void count_asked(WaiterQueue *queue) noexcept nogil:
+    """One of those who were called has asked; or somebody else has, while nobody waits."""
+    queue.called = max(queue.called - 1, 0)
+
+cdef class StreamWaiters:
+    cdef ModelledQueue queue
+    cdef WaiterQueue waiting
+    cdef bint is_calling
+    cdef int waits              # atomic: whether callers rather wait than do without
+
+    cdef bint must_wait(self) noexcept nogil
+    cdef bint add(self, Waiter *waiter) noexcept nogil
+    cdef void call(self) noexcept nogil
+    cdef int _free_for_waiters(self) noexcept nogil
+    cdef void _forget_called(self) noexcept nogil

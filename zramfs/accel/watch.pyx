@@ -90,7 +90,8 @@ cdef class RunWatch:
     cdef uint32_t reap(self) noexcept nogil:
         """The first of the runs that the driver learns of now, each followed by its `next_told`; NO_RUN: none.
 
-        They are done, and their time has come; or they have timed out.         """
+        They are done, and their time has come; or they have timed out.
+        """
         cdef uint32_t first = NO_RUN
         cdef uint32_t last = NO_RUN
         cdef uint32_t number, place, kept
@@ -188,7 +189,8 @@ cdef class RunWatch:
 
     cdef void lose_everything(self) noexcept nogil:
         """Let the device be gone: it loses what it was given, and comes back idle.
-        Of what it has begun with is told as soon as no engine works on it any more.
+
+        Runs that it has begun with are told of as soon as no engine works on them any more.
         """
         cdef uint32_t number
         cdef Run *run

@@ -19,7 +19,7 @@ cdef enum:
 cdef class CheckedStream(Stream):
     cdef StreamLedger ledger
     cdef readonly Stream inner
-    cdef bytes source           # the pages, in memory of their own: the package may read on, whatever became of the write
+    cdef bytes source           # a copy of the pages: the package may read on, whatever became of the write
     cdef RunEnd end
     cdef int taken
     cdef int state

@@ -1,6 +1,5 @@
 # cython: language_level=3
-"""A stream of another package, held to its promises from when it is taken until it is given back; and the ledger of all
-such streams of a device, in which it says what became of it.
+"""A stream of another package, held to its promises while it is taken, and the ledger of all such streams of a device.
 
 `checked_streams` takes them and looks after them, `run_flaws` looks at their runs.
 """
@@ -16,13 +15,14 @@ from libc.stdint cimport uint8_t
 
 from zramfs.backends.run_flaws cimport clear_run, flaw_of, has_failed_pages
 from zramfs.clock cimport NEVER_NS
-from zramfs.codec.run cimport PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 from zramfs.backends.promises import describe
 
 
 cdef class CheckedStream(Stream):
-    """A stream of another package from when it is taken until it is given back, and complete sooner or later, rightly so.
+    """A stream of another package from when it is taken until it is given back. It is always completed, and rightly so.
 
     It takes 0 pages if the package broke a promise, and then it is given back already.
     """

@@ -15,7 +15,7 @@ from zramfs.backends.promises import describe
 
 cdef enum:
     MOST_FUTILE_CALLS = 1000    # of those who wait, one after the other
-    MOST_TICKS = 10             # for a run, or for those who wait. Ticks and not time: a daemon that was stopped has none
+    MOST_TICKS = 10             # for a run, or for those who wait: a daemon that is stopped has time, but no ticks
 
 TICK_S = 0.5
 LIMIT_S = TICK_S * MOST_TICKS
@@ -104,7 +104,7 @@ cdef class CheckedStreams(StreamLedger):
                 return False
 
     cdef bint await_stream(self, Waiter *waiter) noexcept nogil:
-        """Have `waiter` called when the package says so, or when there is no use in waiting; False if there is none now."""
+        """Have `waiter` called when the package says so, or waiting is of no use; False if it is of no use by now."""
         with gil:
             return self.ask_to_be_called() and self.add_waiter(waiter)
 
@@ -215,9 +215,9 @@ cdef class CheckedStreams(StreamLedger):
             return False
         with gil:
             try:
-                return bool(self.inner.help())
-            except BaseException as error:  # whatever it is: there is nothing to help with
-                self.broken("help()", f"raised {describe(error)}")
+                return bool(self.inner.work_for_device())
+            except BaseException as error:  # whatever it is: there is nothing to work on
+                self.broken("work_for_device()", f"raised {describe(error)}")
                 return False
 
     @property

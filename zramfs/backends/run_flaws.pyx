@@ -1,9 +1,10 @@
 # cython: language_level=3
-"""What another package's run may lack: each page of it is looked at, but for its bytes, which are the codec's business."""
+"""What another package's run may lack. Each page is looked at, but not its bytes, which are the codec's business."""
 
 from libc.stdint cimport uint64_t
 
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, SCRATCH_BYTES, CompressedPage, is_same_filled
+from zramfs.codec.run cimport FAILED, SAME_FILLED, SCRATCH_BYTES, CompressedPage, is_same_filled
+from zramfs.page cimport PAGE_BYTES
 
 cdef enum:
     NOT_COMPRESSED = -0x7fffffff  # the length of a page that nobody has compressed yet

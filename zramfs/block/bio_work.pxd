@@ -8,7 +8,7 @@ cdef enum:
     # A read of so many pages is worth a second thread: 64 pages take 35 to 100 µs, waking one of the crew about 10 µs.
     SHARED_READ_PAGES = 16
     SHARE_PAGES = 8             # of a read or write that several work on
-    IN_ORDER_PAGES = 32         # a write of so many is not shared: its pages are stored in their order, as by the kernel's
+    IN_ORDER_PAGES = 32         # a write of so many is not shared: its pages are stored in the kernel's order
     RUN_PAGES = 64              # the longest run that one stream gets: its first pages are committed, and their
                                 # descriptors free again, while the engines work on the next
     DISCARD_PAGES = 2048        # freed in one go: about 0.2 ms

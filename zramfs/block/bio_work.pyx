@@ -15,7 +15,7 @@ from zramfs.block.load cimport CORRUPT, LOADED, load_page
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport KEPT, NO_ROOM, discard_pages, store_run
 from zramfs.clock cimport BootTime, boot_time, monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.streams cimport Stream
 from zramfs.zcomp.zcomp cimport BEGUN_RUN, HAS_TO_WAIT, PERCPU, Choice, Zcomp
 

@@ -23,8 +23,8 @@ cdef class BlockMap:
     """The blocks of a backing device, a page each.
 
     `reserved` of `block_count` belong to a slot, or to a write that is under way: bd_count. Nobody gets one before
-    `first_block`. A block that is released while it is read is not given to anybody else before that read has ended: the
-    reader gets what it asked for.
+    `first_block`. A block that is released while it is read is not given to anybody else before that read has ended:
+    the reader gets what it asked for.
     """
 
     def __cinit__(self, uint64_t block_count, *, uint64_t first_block=0):

@@ -20,7 +20,7 @@ from zramfs.block.slots cimport (
     unlock_slot,
     unlock_slot_with,
 )
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 
 cdef enum:
     BUCKET_BYTES = 64       # PP_BUCKET_SIZE_RANGE: objects whose sizes differ by less are as good as each other

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Closed loops of requests without the GIL: for the block layer what fio is to a mount.
 
-Benchmarks and stress tests run one in each of their threads. Each page that is written says which one it is and which loop wrote it, so that a
-torn page, or another one, is found.
+Benchmarks and stress tests run one in each of their threads. Each page that is written says which one it is and which
+loop wrote it, so that a torn page, or another one, is found.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -13,12 +13,12 @@ from zramfs.block.bio cimport PUNCH, READ, WRITE, Bio
 from zramfs.block.disk cimport Disk
 from zramfs.block.submission cimport submit
 from zramfs.clock cimport monotonic_ns
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport sched_yield
 
 from zramfs.block.request import OPERATIONS
 
 cdef enum:
-    PAGE_BYTES = 4096
     WORDS = PAGE_BYTES // 8
     MOST_PAGES = 256
 
@@ -82,8 +82,8 @@ cdef class Loop:
     cdef bytearray data
 
     def __init__(
-        self, Disk disk not None, int channel, str operation, *, uint64_t first_page=0, uint64_t pages, int size_pages=1,
-        bint is_async=False, bint verifies=False, uint64_t seed=1
+        self, Disk disk not None, int channel, str operation, *, uint64_t first_page=0, uint64_t pages,
+        int size_pages=1, bint is_async=False, bint verifies=False, uint64_t seed=1
     ):
         if not 1 <= size_pages <= MOST_PAGES or pages < <uint64_t>size_pages:
             raise ValueError(f"no requests of {size_pages} pages")

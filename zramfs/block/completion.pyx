@@ -12,7 +12,7 @@ from zramfs.block.bio cimport ENDED, FOR_TRIO, READ, WRITE, has_failed
 from zramfs.block.edges cimport patch_tail, tail_bytes_of
 from zramfs.block.trace cimport TraceRecord
 from zramfs.clock cimport monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 

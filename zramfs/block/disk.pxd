@@ -13,7 +13,7 @@ cdef class Disk:
     cdef readonly IoCounts counts
     cdef readonly SlotTable table       # these three change only while the disk is closed, and nothing is in flight
     cdef readonly Zcomp zcomp
-    cdef bint any_thread                # otherwise its bios are the event loop's: some codec, or the manager, is Python's
+    cdef bint any_thread                # otherwise its bios are the event loop's: a codec, or the manager, is Python's
     cdef void **codecs                  # Codecs by channel, borrowed from:
     cdef list codecs_kept
     cdef pthread_mutex_t tail_lock      # of the last channel, which belongs to no thread

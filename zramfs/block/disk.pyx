@@ -22,7 +22,7 @@ from zramfs.atomic cimport (
 from zramfs.block.load cimport LOADED, load_range
 from zramfs.block.slots cimport Codecs
 from zramfs.clock cimport boot_time
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, sched_yield
 
 from zramfs.errors import DeviceBusy

@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from zramfs.block.bio cimport Bio
 from zramfs.block.disk cimport Disk
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 
 cdef inline uint32_t head_bytes_of(const Bio *bio) noexcept nogil:
     """How much of a bio lies in a partial page at its head."""

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Where the event loop finds bios that it is to go on with, or that it waits for, and which another thread put there."""
+"""Where other threads leave bios to the event loop: those that it goes on with, and those that it waits for."""
 
 import os
 

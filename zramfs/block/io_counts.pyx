@@ -106,12 +106,13 @@ cdef class IoCounts:
         return ios, sectors, time_ns
 
     def latencies(self, int operation):
-        """Requests of an Operation that have finished since `reset_latencies`: {latency in ns that they stayed below: how many}."""
+        """Requests of an Operation since `reset_latencies`: how many stayed below each latency in ns, if any did."""
         cdef uint64_t total[LATENCY_BINS]
         cdef int each
         self.add_up_latencies(operation, total)
         before = self.latency_before[operation]
-        return {edge_ns(each + 1): total[each] - before[each] for each in range(LATENCY_BINS) if total[each] > before[each]}
+        since = [total[each] - before[each] for each in range(LATENCY_BINS)]
+        return {edge_ns(each + 1): count for each, count in enumerate(since) if count}
 
     def reset_latencies(self):
         """Let `latencies` begin anew. What receivers count goes on, and nothing that they count meanwhile is lost."""

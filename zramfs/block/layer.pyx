@@ -35,7 +35,7 @@ cdef enum:
 
 
 cdef class BlockLayer:
-    """The channels of one mount: the event loop's, those of `receivers`, those of a crew of `crew` threads, and one more.
+    """The channels of a mount: the event loop's, those of `receivers`, those of a crew of `crew` threads, and one more.
 
     The last belongs to no thread: a disk's lock says who patches the tail of a write on it.
 
@@ -142,8 +142,8 @@ cdef class BlockLayer:
     cdef Bio *take(self, int channel, bint only_shares, uint64_t *page, uint64_t *end_page) noexcept nogil:
         """A bio and a share of it, which counts as a part until `work_share` ends it; or NULL.
 
-        Whoever takes the last share has the part that was not taken, as well. A bio without shares is left to the channel
-        that began it, whose thread sleeps while somebody else has it, and would not learn that it is back.
+        Whoever takes the last share has the part that was not taken, as well. A bio without shares is left to the
+        channel that began it, whose thread sleeps while somebody else has it, and would not learn that it is back.
         """
         cdef Bio *bio
         cdef Bio *before = NULL
@@ -222,7 +222,7 @@ cdef class BlockLayer:
     # ---- accelerators ---------------------------------------------------------------------------------------------
 
     def add_zcomp(self, Zcomp zcomp not None):
-        """Look after the accelerator behind these streams, until `remove_zcomp`; not if it belongs to the event loop."""
+        """Look after the accelerator behind these streams until `remove_zcomp`, unless it is the event loop's."""
         if zcomp.any_thread:
             with nogil:
                 pthread_mutex_lock(&self.attending)

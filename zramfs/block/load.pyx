@@ -6,7 +6,6 @@ from libc.string cimport memcpy, memset
 from zramfs.block.slots cimport (
     EMPTY,
     LASTING,
-    PAGE_BYTES,
     PRIORITY_SHIFT,
     STORED,
     WRITTEN,
@@ -15,6 +14,7 @@ from zramfs.block.slots cimport (
     touch_slot,
     unlock_slot_with,
 )
+from zramfs.page cimport PAGE_BYTES
 
 
 cdef int load_page(SlotTable table, uint64_t page, Codecs codecs, uint8_t *out, BootTime now) noexcept nogil:

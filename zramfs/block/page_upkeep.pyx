@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """What upkeep does to single pages: candidates are looked at, loaded, and replaced by a block or a smaller object.
 
-The calls of the event loop, on its channel. None of them is an access to the page.
-A page that is accessed or freed by somebody else is no candidate from then on, and is left alone.
+The event loop calls them, on its channel. None of them is an access to the page. A page that is accessed or freed by
+somebody else is no candidate from then on, and is left alone.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -12,7 +12,6 @@ from zramfs.block.load cimport LOADED, decode_page
 from zramfs.block.slots cimport (
     IDLE,
     INCOMPRESSIBLE,
-    PAGE_BYTES,
     PENDING,
     PRIORITY,
     PRIORITY_SHIFT,
@@ -29,6 +28,7 @@ from zramfs.block.slots cimport (
 )
 from zramfs.block.store cimport KEPT, NO_ROOM, NOT_COMPRESSED, replace_by_block, replace_by_smaller
 from zramfs.clock cimport BootTime, boot_time
+from zramfs.page cimport PAGE_BYTES
 from zramfs.zcomp.zcomp cimport PercpuStream
 
 from collections import namedtuple
@@ -121,7 +121,7 @@ cdef bint access_written(SlotTable table, uint64_t page, BootTime now, Slot *see
 
 
 def decompress_block(const uint8_t[::1] contents not None, written not None, Codecs codecs not None):
-    """Return the page of a WrittenBack whose block has `contents`, its object; CorruptPage if it does not decompress."""
+    """Return the page of a WrittenBack whose block has `contents`, its object; or raise CorruptPage."""
     cdef uint16_t length = written.length
     cdef uint8_t priority = written.priority
     if length == PAGE_BYTES:

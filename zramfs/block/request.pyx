@@ -29,7 +29,7 @@ from zramfs.block.edges cimport head_bytes_of, patch_edge, tail_bytes_of
 from zramfs.block.inbox cimport Inbox
 from zramfs.block.submission cimport go_on, resume, submit
 from zramfs.clock cimport monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.threads cimport sched_yield
 
 from enum import IntEnum
@@ -179,8 +179,9 @@ cdef class HandedOver(TrioBio):
 cdef class Request(TrioBio):
     """A bio of ours: `operation` of `data`, or of `size_bytes` for `punch`, at `offset_bytes`.
 
-    `channel` is that of the thread which submits it, which no other uses meanwhile. On the event loop's, 0, `submit` is followed by `go_on` as long as that
-    says HAS_MORE. `on_ended` is called by whoever empties the inbox, if the end comes on another thread.
+    `channel` is that of the thread which submits it, which no other uses meanwhile. On the event loop's, 0, `submit` is
+    followed by `go_on` as long as that says HAS_MORE. `on_ended` is called by whoever empties the inbox, if the end
+    comes on another thread.
     """
 
     def __init__(
@@ -254,7 +255,7 @@ cdef class Request(TrioBio):
                     sched_yield()
 
     def result(self):
-        """Return how many bytes were read or written, or raise: PastTheEnd, MemoryLimitReached, CorruptPage, ZramError."""
+        """Return how many bytes were read or written. PastTheEnd, MemoryLimitReached, CorruptPage, or ZramError."""
         if self.own.reason == NOTHING_FAILED:
             return self.own.size_bytes
         error_class, text = _ERROR_OF_REASON[self.own.reason]

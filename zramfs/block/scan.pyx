@@ -27,7 +27,7 @@ from zramfs.block.slots cimport (
     unlock_slot_with,
 )
 from zramfs.clock cimport BootTime, boot_time
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 
 cdef enum:
     PORTION_LINES = 256         # of block_state: 0.1 ms

@@ -3,8 +3,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from zramfs.atomic cimport fetch_and_u8, fetch_or_u8, peek_u8, poke_u8, store_u8
 from zramfs.block.blocks cimport BlockMap
 from zramfs.clock cimport BootTime
-from zramfs.codec.run cimport PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
 from zramfs.memory cimport LazyMemory
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.zspool cimport ZsPool
 
 cdef enum:
@@ -97,7 +98,7 @@ cdef inline uint8_t marks_of(const Slot *slot) noexcept nogil:
     return peek_u8(&slot.marks) & <uint8_t>~LOCKED
 
 cdef inline Slot contents_of(const Slot *slot) noexcept nogil:
-    """What it has, and its marks but the lock, which the caller has: not a plain copy, because others try to set LOCKED."""
+    """A copy of a slot that the caller has locked, without the lock. Field by field: others try to set LOCKED."""
     cdef Slot contents
     contents.value, contents.accessed_s, contents.length = slot.value, slot.accessed_s, slot.length
     contents.kind, contents.marks = slot.kind, marks_of(slot)

@@ -14,7 +14,6 @@ from zramfs.block.slots cimport (
     EMPTY,
     GROUP_SLOTS,
     LASTING,
-    PAGE_BYTES,
     PENDING,
     PRIORITY_SHIFT,
     SAME,
@@ -30,6 +29,7 @@ from zramfs.block.slots cimport (
     unlock_slot_with,
 )
 from zramfs.codec.run cimport SAME_FILLED
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.zspool cimport NO_HANDLE
 
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES as _HUGE_CLASS_BYTES
@@ -189,6 +189,7 @@ cdef uint64_t discard_pages(
     cdef uint64_t page = first_page
     cdef uint64_t end = first_page + pages
     cdef uint64_t freed = 0
+    cdef Slot nothing = Slot(value=0, accessed_s=0, length=0, kind=EMPTY, marks=0)
     cdef Slot *slot
     while page < end and freed < most_freed:
         if table.is_group_empty(page):
@@ -199,7 +200,7 @@ cdef uint64_t discard_pages(
         if slot.kind == EMPTY:
             unlock_slot(slot)
         else:
-            free_contents(table, exchange_slot(table, channel, page, slot, Slot(value=0, accessed_s=0, length=0, kind=EMPTY, marks=0)))
+            free_contents(table, exchange_slot(table, channel, page, slot, nothing))
             freed += 1
         page += 1
     count_u64(&table.counts[channel].freed_notifications, page - first_page)
@@ -211,8 +212,8 @@ cdef bint replace_by_block(
 ) noexcept nogil:
     """Let a block that has a candidate's contents stand for its object (zram_writeback_complete).
 
-    `remembers`: the slot keeps the object's length, lasting marks and the time of its last access. False, and nothing is
-    done: it is no candidate any more.
+    `remembers`: the slot keeps the object's length, lasting marks and the time of its last access. False, and nothing
+    is done: it is no candidate any more.
     """
     cdef Slot *slot = &table.slots[page]
     cdef Slot fresh

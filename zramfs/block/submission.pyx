@@ -42,7 +42,7 @@ from zramfs.block.load cimport CORRUPT, ELSEWHERE, load_range
 from zramfs.block.slots cimport Codecs
 from zramfs.block.store cimport discard_pages
 from zramfs.clock cimport boot_time, monotonic_ns
-from zramfs.codec.run cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.zcomp.zcomp cimport Choice
 
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""What becomes of a disk's requests, noted by whichever thread ends them, and taken out as lines of JSON by the event loop.
+"""What becomes of a disk's requests: whichever thread ends one notes it, and the event loop takes lines of JSON out.
 
 Whoever ends a bio waits for nothing but the lock, for as long as a record is copied. Where the event loop is late, and
 the room used up, records are lost, and counted.
@@ -26,7 +26,7 @@ cdef enum:
 
 
 cdef class Tracer:
-    """Room for `capacity` records of the disk `name`; times are shown in µs since `origin_ns`, of the monotonic clock."""
+    """Room for `capacity` records of the disk `name`. Times are in µs since `origin_ns` of the monotonic clock."""
 
     def __cinit__(self, str name not None, uint64_t capacity, int64_t origin_ns):
         pthread_mutex_init(&self.lock, NULL)
@@ -106,7 +106,8 @@ cdef class Tracer:
         length += snprintf(
             line + length, LINE_BYTES - length,
             b'},"arrival_us":%.3f,"submit_us":%.3f,"complete_us":%.3f,"reply_us":%.3f}\n',
-            self._us(record.arrival_ns), self._us(record.submit_ns), self._us(record.complete_ns), self._us(record.reply_ns),
+            self._us(record.arrival_ns), self._us(record.submit_ns), self._us(record.complete_ns),
+            self._us(record.reply_ns),
         )
         return length
 

@@ -7,7 +7,8 @@ libdeflate compresses with a window of 32 KiB only; it reads what any window mad
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, SCRATCH_BYTES, PageCodec
+from zramfs.codec.run cimport FAILED, SCRATCH_BYTES, PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 cdef extern from "<zlib.h>" nogil:
     ctypedef struct z_stream:

@@ -7,12 +7,14 @@ Decompressed by liblz4.
 
 from libc.stdint cimport uint8_t
 
-from zramfs.codec.run cimport PAGE_BYTES, PageCodec
+from zramfs.codec.run cimport PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 cdef extern from "lz4_page.h" nogil:
     struct lz4_page_table:
         pass
-    int lz4_page_compress(lz4_page_table *table, const uint8_t *page, uint8_t *block, unsigned int acceleration)
+    int lz4_page_compress(
+        lz4_page_table *table, const uint8_t *page, int page_bytes, uint8_t *block, unsigned int acceleration)
 
 cdef extern from "lz4_dictionary_page.h" nogil:
     enum:
@@ -24,8 +26,8 @@ cdef extern from "lz4_dictionary_page.h" nogil:
         int bytes
     void lz4_dictionary_load(lz4_dictionary *dictionary, const uint8_t *content, unsigned int bytes)
     int lz4_dictionary_compress(
-        const lz4_dictionary *dictionary, lz4_positions *scratch, const uint8_t *page, uint8_t *block,
-        unsigned int acceleration)
+        const lz4_dictionary *dictionary, lz4_positions *scratch, const uint8_t *page, int page_bytes,
+        uint8_t *block, unsigned int acceleration)
 
 cdef extern from "<lz4.h>" nogil:
     int LZ4_decompress_safe(const char *source, char *destination, int compressed_bytes, int capacity_bytes)
@@ -60,7 +62,7 @@ cdef class Lz4Codec(PageCodec):
         self.acceleration = min(max(acceleration, 1), MAX_ACCELERATION)  # as liblz4 does: 0 would search nowhere
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
-        return lz4_page_compress(&self.table, page, data, self.acceleration)
+        return lz4_page_compress(&self.table, page, PAGE_BYTES, data, self.acceleration)
 
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
         cdef int bytes_out = LZ4_decompress_safe(<const char *>data, <char *>page, length, PAGE_BYTES)
@@ -82,7 +84,9 @@ cdef class Lz4DictionaryCodec(PageCodec):
         self.acceleration = min(max(acceleration, 1), MAX_ACCELERATION)
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
-        return lz4_dictionary_compress(&self.dictionary.loaded, &self.scratch, page, data, self.acceleration)
+        return lz4_dictionary_compress(
+            &self.dictionary.loaded, &self.scratch, page, PAGE_BYTES, data, self.acceleration
+        )
 
     cdef int decompress_page(self, const uint8_t *data, int length, uint8_t *page) noexcept nogil:
         cdef int bytes_out = LZ4_decompress_safe_usingDict(

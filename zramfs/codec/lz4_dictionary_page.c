@@ -9,9 +9,8 @@
 #include "lz4_block.h"
 
 enum {
-    PAGE_BYTES = 4096,
     FARTHEST = 65535,       /* the format: a distance has two bytes */
-    FIRST_POSITION = 65536, /* the dictionary's first byte: position 0, of what was not seen, is too far from any page */
+    FIRST_POSITION = 65536, /* the dictionary's first byte: 0, of what was not seen, is too far from any page */
     HASHED_EVERY = 3,       /* the kernel: of the dictionary's positions every third is noted */
     READ_BYTES = 8,         /* the kernel: what is read to hash five */
 };
@@ -50,7 +49,7 @@ static inline bool find_match(
         return false;
     match->is_in_dictionary = seen < page_position;
     match->floor = match->is_in_dictionary ? dictionary->content : page;
-    match->from = match->is_in_dictionary ? dictionary->content + (seen - FIRST_POSITION) : page + (seen - page_position);
+    match->from = match->floor + (seen - (match->is_in_dictionary ? FIRST_POSITION : page_position));
     return read_u32(match->from) == read_u32(at);
 }
 
@@ -73,10 +72,10 @@ static inline unsigned more_bytes(
 }
 
 int lz4_dictionary_compress(
-    const struct lz4_dictionary *dictionary, struct lz4_positions *scratch, const uint8_t *page, uint8_t *block,
-    unsigned acceleration)
+    const struct lz4_dictionary *dictionary, struct lz4_positions *scratch, const uint8_t *page, int page_bytes,
+    uint8_t *block, unsigned acceleration)
 {
-    const uint8_t *const end = page + PAGE_BYTES;
+    const uint8_t *const end = page + page_bytes;
     const uint8_t *const last_start = end - MATCH_MARGIN;
     const uint8_t *const last_match_byte = end - LAST_LITERALS;
     const uint32_t page_position = FIRST_POSITION + dictionary->bytes;

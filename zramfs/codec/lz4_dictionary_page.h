@@ -23,11 +23,11 @@ struct lz4_dictionary {
 void lz4_dictionary_load(struct lz4_dictionary *dictionary, const uint8_t *content, uint32_t bytes);
 
 /*
- * Compresses the 4096 bytes of `page` into `block`, which has room for 4224, and returns the block's length.
+ * Compresses the `page_bytes` of `page` into `block`, which has room for 4224, and returns the block's length.
  * `scratch` needs no initialisation; `acceleration` is LZ4's.
  */
 int lz4_dictionary_compress(
-    const struct lz4_dictionary *dictionary, struct lz4_positions *scratch, const uint8_t *page, uint8_t *block,
-    unsigned acceleration);
+    const struct lz4_dictionary *dictionary, struct lz4_positions *scratch, const uint8_t *page, int page_bytes,
+    uint8_t *block, unsigned acceleration);
 
 #endif

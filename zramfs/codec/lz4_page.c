@@ -16,9 +16,10 @@ static inline uint32_t hash_at(const uint8_t *at)
     return (read_u32(at) * 2654435761u) >> (32 - LZ4_PAGE_HASH_BITS);
 }
 
-int lz4_page_compress(struct lz4_page_table *table, const uint8_t *page, uint8_t *block, unsigned acceleration)
+int lz4_page_compress(
+    struct lz4_page_table *table, const uint8_t *page, int page_bytes, uint8_t *block, unsigned acceleration)
 {
-    const uint8_t *const end = page + LZ4_PAGE_BYTES;
+    const uint8_t *const end = page + page_bytes;
     const uint8_t *const last_start = end - MATCH_MARGIN;
     const uint8_t *const last_match_byte = end - LAST_LITERALS;
     const uint8_t *unwritten = page;

@@ -4,7 +4,6 @@
 
 #include <stdint.h>
 
-#define LZ4_PAGE_BYTES 4096
 #define LZ4_PAGE_HASH_BITS 13
 
 /* Scratch of one compressor: for each hash of four bytes, where they were seen last. Needs no initialisation. */
@@ -13,9 +12,10 @@ struct lz4_page_table {
 };
 
 /*
- * Compresses LZ4_PAGE_BYTES bytes of `page` into `block`, which has room for 4224, and returns the block's length.
+ * Compresses the `page_bytes` of `page` into `block`, which has room for 4224, and returns the block's length.
  * `acceleration` is LZ4's: 1 searches at every byte, more skips faster where nothing is found.
  */
-int lz4_page_compress(struct lz4_page_table *table, const uint8_t *page, uint8_t *block, unsigned acceleration);
+int lz4_page_compress(
+    struct lz4_page_table *table, const uint8_t *page, int page_bytes, uint8_t *block, unsigned acceleration);
 
 #endif

@@ -4,7 +4,8 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, SCRATCH_BYTES, PageCodec
+from zramfs.codec.run cimport FAILED, SCRATCH_BYTES, PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 cdef extern from "<lz4hc.h>" nogil:
     ctypedef struct LZ4_streamHC_t:

@@ -139,9 +139,10 @@ static inline void write_end(struct writer *writer, const uint8_t *literals, uns
     *writer->out++ = 0;
 }
 
-static inline int compress(uint16_t *seen_at, const uint8_t *page, uint8_t *stream, const bool zero_runs)
+static inline int compress(
+    uint16_t *seen_at, const uint8_t *page, const int page_bytes, uint8_t *stream, const bool zero_runs)
 {
-    const uint8_t *const end = page + LZO_PAGE_BYTES;
+    const uint8_t *const end = page + page_bytes;
     const uint8_t *const search_end = end - MATCH_MARGIN;
     const uint8_t *unwritten = page;
     const uint8_t *at = page + FIRST_START;
@@ -166,8 +167,8 @@ static inline int compress(uint16_t *seen_at, const uint8_t *page, uint8_t *stre
             }
         }
         /* What follows adds less than 64 bytes to the literals: there is room for 128 behind a page's. */
-        if (writer.out - stream + (at - unwritten) > LZO_PAGE_BYTES)
-            return LZO_PAGE_BYTES;
+        if (writer.out - stream + (at - unwritten) > page_bytes)
+            return page_bytes;
         write_literals(&writer, unwritten, (unsigned)(at - unwritten));
         if (is_run) {
             unwritten = zeros_end(at, search_end);
@@ -178,14 +179,17 @@ static inline int compress(uint16_t *seen_at, const uint8_t *page, uint8_t *stre
         }
         at = unwritten;
     }
-    if (writer.out - stream + (end - unwritten) > LZO_PAGE_BYTES)
-        return LZO_PAGE_BYTES;
+    if (writer.out - stream + (end - unwritten) > page_bytes)
+        return page_bytes;
     write_end(&writer, unwritten, (unsigned)(end - unwritten));
-    return writer.out - stream < LZO_PAGE_BYTES ? (int)(writer.out - stream) : LZO_PAGE_BYTES;
+    return writer.out - stream < page_bytes ? (int)(writer.out - stream) : page_bytes;
 }
 
-int lzo_page_compress(struct lzo_page_table *table, const uint8_t *page, uint8_t *stream, bool zero_runs)
+int lzo_page_compress(
+    struct lzo_page_table *table, const uint8_t *page, int page_bytes, uint8_t *stream, bool zero_runs)
 {
     memset(table, 0, sizeof(*table)); /* the page's beginning stands for what was not seen: it is compared anyway */
-    return zero_runs ? compress(table->seen_at, page, stream, true) : compress(table->seen_at, page, stream, false);
+    if (zero_runs)
+        return compress(table->seen_at, page, page_bytes, stream, true);
+    return compress(table->seen_at, page, page_bytes, stream, false);
 }

@@ -45,12 +45,13 @@ static inline bool read_u16(struct reader *reader, unsigned *word)
 static inline bool read_length(struct reader *reader, unsigned instruction, unsigned bits, unsigned *length)
 {
     unsigned most = (1u << bits) - 1;
+    unsigned page_bytes = (unsigned)(reader->out_end - reader->page);
     unsigned byte = 0;
 
     *length = instruction & most;
     if (*length)
         return true;
-    for (*length = most; *length <= LZO_PAGE_BYTES; *length += 255) {
+    for (*length = most; *length <= page_bytes; *length += 255) {
         if (!read_byte(reader, &byte))
             return false;
         if (byte) {
@@ -183,9 +184,9 @@ static inline bool first_literals(struct reader *reader, unsigned *literals)
     return copy_literals(reader, count);
 }
 
-int lzo_page_decompress(const uint8_t *stream, int length, uint8_t *page)
+int lzo_page_decompress(const uint8_t *stream, int length, uint8_t *page, int page_bytes)
 {
-    struct reader reader = { stream, stream + length, page, page, page + LZO_PAGE_BYTES };
+    struct reader reader = { stream, stream + length, page, page, page + page_bytes };
     bool has_version = length >= SHORTEST_WITH_VERSION && stream[0] == LZO_FIRST_BYTE;
     unsigned literals = NONE;
     unsigned instruction;

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LZO_PAGE_BYTES 4096
 #define LZO_PAGE_HASH_BITS 13
 
 /*
@@ -27,7 +26,7 @@ enum {
     LZO_FAR_BITS = 5,
     LZO_MATCH_BASE = 2,
 
-    LZO_FARTHEST = 16,              /* 0001 DLLL, DDDD DDSS, DDDD DDDD: from farther than a page, or one of the next two */
+    LZO_FARTHEST = 16,              /* 0001 DLLL, DDDD DDSS, DDDD DDDD: from farther, or one of the next two */
     LZO_FARTHEST_BITS = 3,
     LZO_END_LENGTH = 1,             /* with this L, and all D zero, the end of the stream */
     LZO_ZERO_RUN = 24,              /* with all D one: 0001 1LLL, 1111 11SS, 1111 1111, LLLL LLLL, the lowest L first */
@@ -44,15 +43,16 @@ struct lzo_page_table {
 };
 
 /*
- * Compresses LZO_PAGE_BYTES bytes of `page` into `stream`, which has room for 4224, and returns the stream's length, or
- * LZO_PAGE_BYTES for a page that does not become shorter. `zero_runs`: for lzo-rle, else for lzo.
+ * Compresses the `page_bytes` of `page` into `stream`, which has room for 4224, and returns the stream's length, or
+ * `page_bytes` for a page that does not become shorter. `zero_runs`: for lzo-rle, else for lzo.
  */
-int lzo_page_compress(struct lzo_page_table *table, const uint8_t *page, uint8_t *stream, bool zero_runs);
+int lzo_page_compress(
+    struct lzo_page_table *table, const uint8_t *page, int page_bytes, uint8_t *stream, bool zero_runs);
 
 /*
  * Decompresses a stream of either kind, of `length` bytes, into `page`. Returns 0, or -1 for what is no such stream,
- * or one of more or less than LZO_PAGE_BYTES bytes: anything may be in `page` then.
+ * or one of more or less than `page_bytes`: anything may be in `page` then.
  */
-int lzo_page_decompress(const uint8_t *stream, int length, uint8_t *page);
+int lzo_page_decompress(const uint8_t *stream, int length, uint8_t *page, int page_bytes);
 
 #endif

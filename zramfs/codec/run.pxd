@@ -6,7 +6,6 @@ cdef extern from "<sched.h>" nogil:
     int sched_getcpu()
 
 cdef enum:
-    PAGE_BYTES = 4096
     SCRATCH_BYTES = 4224    # room for one page's compressed form: over LZ4's worst case (4128), 66 cache lines
     FAILED = -1             # the codec gave up; a CompressedPage's length
     SAME_FILLED = 0         # all its 8-byte words are equal; a CompressedPage's length

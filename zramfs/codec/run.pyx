@@ -8,6 +8,7 @@ from libc.string cimport memcmp, memcpy
 from zramfs.atomic cimport poke_i64
 from zramfs.clock cimport NEVER_NS, monotonic_ns
 from zramfs.memory cimport LazyMemory
+from zramfs.page cimport PAGE_BYTES
 
 
 cdef inline bint is_same_filled(const uint8_t *page, uint64_t *fill) noexcept nogil:
@@ -37,7 +38,8 @@ cdef class PageCodec:
 
     Subclasses in Cython override the two C methods; what they do needs no GIL, unless `needs_gil`, and touches nothing
     that another context touches. `compress_page` returns the length it wrote to `data` (room for SCRATCH_BYTES),
-    PAGE_BYTES if there is no gain, or FAILED; `decompress_page` returns 0, or -1 if `data` does not give exactly one page.
+    PAGE_BYTES if there is no gain, or FAILED; `decompress_page` returns 0, or -1 if `data` does not give exactly one
+    page.
     """
 
     cdef int compress_page(self, const uint8_t *page, uint8_t *data) noexcept nogil:
@@ -67,8 +69,8 @@ cdef class PageCodec:
 cdef class FunctionCodec(PageCodec):
     """A codec made of two Python functions from bytes to bytes: how a backend without compiled code takes part.
 
-    `compress_function` gets 4096 bytes, and must return some; `decompress_function` must return 4096. Anything else that
-    they return, or raise, is a failed page, which `on_failure` is told of: the function's name, and the error.
+    `compress_function` gets 4096 bytes, and must return some; `decompress_function` must return 4096. Anything else
+    that they return, or raise, is a failed page, which `on_failure` is told of: the function's name, and the error.
     """
 
     cdef object compress_function

@@ -3,7 +3,8 @@
 
 from libc.stdint cimport uint8_t
 
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, SCRATCH_BYTES, PageCodec
+from zramfs.codec.run cimport FAILED, SCRATCH_BYTES, PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 cdef extern from "<zstd.h>" nogil:
     ctypedef struct ZSTD_CCtx:

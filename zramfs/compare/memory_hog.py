@@ -16,7 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-PAGE_BYTES: Final = 4096
+from zramfs.page import PAGE_BYTES
+
 MIB: Final = 1 << 20
 CANNOT: Final = 77
 

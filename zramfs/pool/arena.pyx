@@ -6,9 +6,10 @@ A zspage keeps its number, its size and its addresses for good; its memory comes
 
 from zramfs.atomic cimport poke_u64
 from zramfs.memory cimport map_memory, munmap
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.extents cimport EXTENT_PAGES, POPULATE_PAGES, give_back, populate
 from zramfs.pool.spinlock cimport give_lock, take_lock
-from zramfs.pool.zspages cimport CHUNK_ZSPAGES, NONE, PAGE_BYTES, count_objects, is_huge, start_zspage, zspage_at
+from zramfs.pool.zspages cimport CHUNK_ZSPAGES, NONE, count_objects, is_huge, start_zspage, zspage_at
 
 cdef enum:
     # A zspage that falls empty keeps its memory while at most 4 MiB are spare: overwriting would otherwise pay

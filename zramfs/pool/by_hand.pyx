@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from zramfs.pool.zspages cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
 
 

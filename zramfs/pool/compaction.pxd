@@ -9,7 +9,8 @@ from zramfs.pool.zspages cimport SizeClass
 # locked then): the object stays.
 ctypedef bint (*TryLock)(void *owners, uint64_t owner, uint64_t handle) noexcept nogil
 
-# The object has moved: the owner keeps the new handle, and its lock is given back. Neither of the two may call the pool.
+# The object has moved: the owner keeps the new handle, and its lock is given back. Neither of the two may call the
+# pool.
 ctypedef void (*Relocate)(void *owners, uint64_t owner, uint64_t handle) noexcept nogil
 
 cdef struct Owners:

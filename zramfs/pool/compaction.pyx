@@ -19,13 +19,13 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from zramfs.atomic cimport pause
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.spinlock cimport give_lock, take_lock
 from zramfs.pool.zspages cimport (
     EMPTY_GROUP,
     FULLEST_GROUP,
     NO_OBJECT,
     NONE,
-    PAGE_BYTES,
     Zspage,
     fullest_partial,
     give_place,

@@ -10,7 +10,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memset
 
 from zramfs.memory cimport MADV_DONTNEED, MAP_FIXED, madvise, map_memory, munmap, try_give_back
-from zramfs.pool.zspages cimport PAGE_BYTES
+from zramfs.page cimport PAGE_BYTES
 
 cdef extern from "<unistd.h>" nogil:
     long sysconf(int name)

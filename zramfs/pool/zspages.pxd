@@ -9,7 +9,6 @@ from zramfs.atomic cimport expect_write, poke_u64
 from zramfs.pool.spinlock cimport SpinLock
 
 cdef enum:
-    PAGE_BYTES = 4096
     HEADER_BYTES = 8             # an object's owner; the huge class has none
     MAX_PAGES_PER_ZSPAGE = 8
     PARTIAL_GROUPS = 11          # fullness groups with a list: 1..10, by tenths of objects in use

@@ -14,12 +14,12 @@ from libc.stdint cimport uint16_t
 
 from zramfs.atomic cimport expect_write, peek_u64, poke_u64
 from zramfs.memory cimport map_memory, munmap
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.compaction cimport Owners, compact_class
 from zramfs.pool.spinlock cimport give_lock, take_lock
 from zramfs.pool.zspages cimport (
     HEADER_BYTES,
     NONE,
-    PAGE_BYTES,
     PARTIAL_GROUPS,
     count_objects,
     fullest_partial,

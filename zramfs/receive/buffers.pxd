@@ -2,13 +2,14 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from zramfs.page cimport PAGE_BYTES
 from zramfs.receive.protocol cimport DATA_BYTES
 from zramfs.receive.request cimport Request
 from zramfs.threads cimport pthread_mutex_t
 
 cdef enum:
-    HEAD_BYTES = 4096           # of a buffer: the Request, and at its end what precedes the data
-    MESSAGE_BYTES = 80          # fuse_in_header and fuse_write_in: data begins on a page, which the kernel copies in one go
+    HEAD_BYTES = PAGE_BYTES     # of a buffer: the Request, and at its end what precedes the data
+    MESSAGE_BYTES = 80          # fuse_in_header and fuse_write_in; data begins on a page, to be copied in one go
     MOST_BYTES = MESSAGE_BYTES + DATA_BYTES
 
 # Who is done with a buffer first.
@@ -23,7 +24,7 @@ cdef struct Buffer:
     Buffer *next                # in the pool
     uint64_t touched_bytes      # of its data, at the most: what may be resident
     uint64_t held_bytes         # as counted by the request memory, for a write that ends later
-    uint64_t turn                 # a Turn: atomic
+    uint64_t turn               # a Turn: atomic
 
 cdef class BufferPool:
     cdef pthread_mutex_t lock   # of what follows

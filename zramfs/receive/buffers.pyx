@@ -13,8 +13,8 @@ from zramfs.receive.protocol cimport DATA_BYTES
 from zramfs.threads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
-    # What unused buffers may hold of memory while requests come, and on a mount that is idle: mapping and touching 1 MiB
-    # anew costs 0.1 ms, as much as copying it.
+    # What unused buffers may hold of memory while requests come, and on a mount that is idle: mapping and touching 1
+    # MiB anew costs 0.1 ms, as much as copying it.
     MOST_UNUSED_BYTES = 32 << 20
     MOST_IDLE_BYTES = 2 << 20
 

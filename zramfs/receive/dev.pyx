@@ -56,8 +56,8 @@ _log = logging.getLogger(__name__)
 cdef class DevReceiver(Receiver):
     """Receives what comes by /dev/fuse, as `channel` of `layer`, in the thread that calls `run`.
 
-    `memory` limits what is kept of writes that end later. A request comes from `fd`, which does not block, and belongs to
-    the caller; `handover` has those that are no bios.
+    `memory` limits what is kept of writes that end later. A request comes from `fd`, which does not block, and belongs
+    to the caller; `handover` has those that are no bios.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ cdef class DevReceiver(Receiver):
                 break
 
     cdef bint make_room(self) noexcept nogil:
-        """Whether there is memory for the next request. Without it that one waits in the kernel, and the daemon lives on."""
+        """Whether there is memory for the next request, which waits in the kernel otherwise."""
         self.buffer = self.pool.take()
         if self.buffer != NULL:
             return True

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The entries of one of the kernel's queues, and their memory: what is touched of it, and when the system has it back.
+"""The entries of one of the kernel's queues, and their memory: what of it is touched, and when it is given back.
 
 They belong to the thread of their queue.
 """
@@ -8,12 +8,12 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.atomic cimport peek_u64
 from zramfs.memory cimport give_back_behind, map_memory, munmap
+from zramfs.page cimport PAGE_BYTES
 from zramfs.receive.protocol cimport DATA_BYTES
 
 cdef enum:
-    PAGE_BYTES = 4096
-    # From one payload to the next. Payloads 1 MiB apart share the same sets of a cache: 4K writes at depth 32 had 77 to 89k
-    # IOPS, and 92 to 105k with a page more.
+    # From one payload to the next. Payloads 1 MiB apart share the same sets of a cache: 4K writes at depth 32 had 77 to
+    # 89k IOPS, and 92 to 105k with a page more.
     STRIDE_BYTES = DATA_BYTES + PAGE_BYTES
 
 assert sizeof(EntryHeader) == 288
@@ -62,7 +62,7 @@ cdef class Entries:
         entry.touched_bytes = touched_bytes
 
     cdef void trim(self) noexcept nogil:
-        """Give back what an idle mount does not need. The kernel writes into its entries only when we enter the ring."""
+        """Give back what an idle mount does not need: the kernel writes to its entries only when we enter the ring."""
         cdef int number
         for number in range(self.count):
             if not self.first[number].is_ours:

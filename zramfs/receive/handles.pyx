@@ -27,7 +27,7 @@ class TooManyOpenFiles(ZramError):  # noqa: N818
 
 
 cdef class Handles:
-    """Gives handles for files that are opened, and takes them back. Handles of block files are given again, others never."""
+    """Gives handles for files that are opened, and takes them back. Only those of block files are given again."""
 
     def __init__(self):
         self.disks = []
@@ -63,7 +63,7 @@ cdef class Handles:
         self.free.append(handle)
 
     def disk(self, uint64_t handle):
-        """Return the disk of a block file, and the flags that it was opened with; None if it is another file's handle."""
+        """Return the disk of a block file, and the flags that it was opened with; None for any other file's handle."""
         cdef OpenDisk *entry = self.find(handle)
         return None if entry == NULL else (<Disk>entry.disk, entry.open_flags)
 

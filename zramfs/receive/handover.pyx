@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""What receivers do not answer goes through here to pyfuse3, once and unparsed, and its replies back by the way they came.
+"""Here requests that receivers do not answer go to pyfuse3, unparsed, and its replies go back the same way.
 
 libfuse's custom I/O (`fuse_session_custom_io`) reads from here and writes to here, as if it were /dev/fuse. Two of the
 answers that pass are completed with what libfuse and pyfuse3 leave out: INIT's, and those to opens of block files.
@@ -60,15 +60,15 @@ cdef class Handover:
         self.session_ended = session_ended
 
     def __dealloc__(self):
-        cdef Passenger *passenger
+        cdef HandedRequest *handed
         for bucket in range(BUCKETS):
-            while (passenger := self.in_works[bucket]) != NULL:
-                self.in_works[bucket] = passenger.next
-                free(passenger)
-        while (passenger := self.first) != NULL:
-            self.first = passenger.next
-            free(passenger.message)
-            free(passenger)
+            while (handed := self.in_works[bucket]) != NULL:
+                self.in_works[bucket] = handed.next
+                free(handed)
+        while (handed := self.first) != NULL:
+            self.first = handed.next
+            free(handed.message)
+            free(handed)
         if self.fd >= 0:
             os.close(self.fd)
         pthread_mutex_destroy(&self.lock)
@@ -91,26 +91,26 @@ cdef class Handover:
     ) noexcept nogil:
         """Copy a request for pyfuse3; False if there is no memory for that."""
         cdef uint64_t header_bytes = sizeof(fuse_in_header)
-        cdef Passenger *passenger = <Passenger *>malloc(sizeof(Passenger))
-        if passenger == NULL:
+        cdef HandedRequest *handed = <HandedRequest *>malloc(sizeof(HandedRequest))
+        if handed == NULL:
             return False
-        passenger.next, passenger.origin = NULL, origin
-        passenger.unique, passenger.opcode = header.unique, header.opcode
-        passenger.size_bytes = header_bytes + argument_bytes + payload_bytes
-        passenger.message = <uint8_t *>malloc(passenger.size_bytes)
-        if passenger.message == NULL:
-            free(passenger)
+        handed.next, handed.origin = NULL, origin
+        handed.unique, handed.opcode = header.unique, header.opcode
+        handed.size_bytes = header_bytes + argument_bytes + payload_bytes
+        handed.message = <uint8_t *>malloc(handed.size_bytes)
+        if handed.message == NULL:
+            free(handed)
             return False
-        memcpy(passenger.message, header, header_bytes)
-        memcpy(passenger.message + header_bytes, arguments, argument_bytes)
-        memcpy(passenger.message + header_bytes + argument_bytes, payload, payload_bytes)
+        memcpy(handed.message, header, header_bytes)
+        memcpy(handed.message + header_bytes, arguments, argument_bytes)
+        memcpy(handed.message + header_bytes + argument_bytes, payload, payload_bytes)
         pthread_mutex_lock(&self.lock)
         if self.first == NULL:
-            self.first = passenger
+            self.first = handed
             eventfd_write(self.fd, 1)
         else:
-            self.last.next = passenger
-        self.last = passenger
+            self.last.next = handed
+        self.last = handed
         poke_u64(&self.handed_over, self.handed_over + 1)
         pthread_mutex_unlock(&self.lock)
         return True
@@ -123,56 +123,56 @@ cdef class Handover:
         eventfd_write(self.fd, 1)
         pthread_mutex_unlock(&self.lock)
 
-    cdef Passenger *pop(self) noexcept nogil:
+    cdef HandedRequest *pop(self) noexcept nogil:
         """The first request that waits, which is in the works from now on; or NULL."""
-        cdef Passenger *passenger
-        cdef Passenger **bucket
+        cdef HandedRequest *handed
+        cdef HandedRequest **bucket
         cdef uint64_t ignored
         pthread_mutex_lock(&self.lock)
-        passenger = self.first
-        if passenger != NULL:
-            self.first = passenger.next
-            if passenger.opcode != FUSE_FORGET and passenger.opcode != FUSE_BATCH_FORGET:  # which have no answer
-                bucket = &self.in_works[passenger.unique % BUCKETS]
-                passenger.next = bucket[0]
-                bucket[0] = passenger
+        handed = self.first
+        if handed != NULL:
+            self.first = handed.next
+            if handed.opcode != FUSE_FORGET and handed.opcode != FUSE_BATCH_FORGET:  # which have no answer
+                bucket = &self.in_works[handed.unique % BUCKETS]
+                handed.next = bucket[0]
+                bucket[0] = handed
         if self.first == NULL and self.end_error == 0:
             eventfd_read(self.fd, &ignored)
         pthread_mutex_unlock(&self.lock)
-        return passenger
+        return handed
 
     # ---- back -----------------------------------------------------------------------------------------------------
 
-    cdef Passenger *take_answered(self, uint64_t unique) noexcept nogil:
+    cdef HandedRequest *take_answered(self, uint64_t unique) noexcept nogil:
         """The request in the works that a reply is for, which is the caller's now; NULL if there is none."""
-        cdef Passenger **link = &self.in_works[unique % BUCKETS]
-        cdef Passenger *passenger
+        cdef HandedRequest **link = &self.in_works[unique % BUCKETS]
+        cdef HandedRequest *handed
         pthread_mutex_lock(&self.lock)
         while link[0] != NULL and link[0].unique != unique:
             link = &link[0].next
-        passenger = link[0]
-        if passenger != NULL:
-            link[0] = passenger.next
+        handed = link[0]
+        if handed != NULL:
+            link[0] = handed.next
         pthread_mutex_unlock(&self.lock)
-        return passenger
+        return handed
 
     cdef ssize_t send(self, const iovec *iov, int count) noexcept nogil:
         """Send what libfuse says: the reply to a request by the way that it came, notifications to /dev/fuse."""
         cdef const fuse_out_header *header = <const fuse_out_header *>iov[0].iov_base
-        cdef Passenger *passenger = self.take_answered(header.unique) if header.unique else NULL
+        cdef HandedRequest *handed = self.take_answered(header.unique) if header.unique else NULL
         cdef ssize_t sent
         cdef int error
-        if passenger == NULL:
+        if handed == NULL:
             return writev(self.dev_fd, iov, count)
-        if passenger.opcode == FUSE_INIT and header.error == 0 and count > 1:
+        if handed.opcode == FUSE_INIT and header.error == 0 and count > 1:
             self.complete_init(iov[1].iov_base)
-        elif passenger.opcode == FUSE_OPEN and header.error == 0 and count > 1:
+        elif handed.opcode == FUSE_OPEN and header.error == 0 and count > 1:
             self.complete_open(iov[1].iov_base)
-        sent = passenger.origin.reply(passenger.origin, header.unique, iov, count)
+        sent = handed.origin.reply(handed.origin, header.unique, iov, count)
         error = errno
-        if passenger.opcode == FUSE_INIT and sent >= 0 and self.initialised != NULL:
+        if handed.opcode == FUSE_INIT and sent >= 0 and self.initialised != NULL:
             self.initialised(self.initialised_owner)
-        free(passenger)
+        free(handed)
         set_errno(error)
         return sent
 
@@ -207,22 +207,22 @@ cdef uint32_t page_bytes = os.sysconf("SC_PAGE_SIZE")
 
 
 cdef ssize_t read_handed_over(int fd, void *room, size_t room_bytes, void *userdata) noexcept:
-    """Give libfuse the next request, on the event loop's thread, which has the GIL. EINTR: there is none (pyfuse3 waits)."""
+    """Give libfuse the next request, on the event loop's thread, which has the GIL. EINTR: none is there yet."""
     cdef Handover handover = <Handover>userdata
-    cdef Passenger *passenger = handover.pop()
+    cdef HandedRequest *handed = handover.pop()
     cdef int end_error = peek_int(&handover.end_error)
     cdef ssize_t size_bytes
-    if passenger == NULL:
+    if handed == NULL:
         if end_error:
             tell_end(handover)
         set_errno(end_error if end_error else EINTR)
         return -1
-    size_bytes = passenger.size_bytes
-    memcpy(room, passenger.message, min(<size_t>size_bytes, room_bytes))
-    free(passenger.message)
-    passenger.message = NULL
-    if passenger.opcode == FUSE_FORGET or passenger.opcode == FUSE_BATCH_FORGET:
-        free(passenger)
+    size_bytes = handed.size_bytes
+    memcpy(room, handed.message, min(<size_t>size_bytes, room_bytes))
+    free(handed.message)
+    handed.message = NULL
+    if handed.opcode == FUSE_FORGET or handed.opcode == FUSE_BATCH_FORGET:
+        free(handed)
     return size_bytes
 
 

@@ -19,7 +19,7 @@ enum {
     ENTER_GETEVENTS = 1 << 0,
     ENTER_EXT_ARG = 1 << 3,
     ENTER_REGISTERED_RING = 1 << 4,
-    ENTER_NO_IOWAIT = 1 << 7,   /* a thread that waits for requests does not wait for I/O: top(1) would show 100 % of it */
+    ENTER_NO_IOWAIT = 1 << 7,   /* else top(1) would show threads that wait for requests as 100 % I/O */
 };
 
 enum {
@@ -64,7 +64,8 @@ static int map_queues(struct io_ring *ring, const struct params *params) {
     size_t cq_bytes = params->cq_off.cqes + params->cq_entries * sizeof(struct io_ring_cqe);
     ring->queues_bytes = larger(sq_bytes, cq_bytes);
     ring->sqes_bytes = params->sq_entries * sizeof(struct io_ring_sqe);
-    ring->queues = mmap(NULL, ring->queues_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, OFFSET_QUEUES);
+    ring->queues = mmap(
+        NULL, ring->queues_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, OFFSET_QUEUES);
     if (ring->queues == MAP_FAILED)
         return -errno;
     ring->sqes = mmap(NULL, ring->sqes_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, OFFSET_SQES);
@@ -84,7 +85,7 @@ static void find_words(struct io_ring *ring, const struct params *params) {
         array[i] = i;
 }
 
-/* A thread's registered ring is found without the table of descriptors, which all threads share. Older kernels go by `fd`. */
+/* Finding a registered ring takes no table of descriptors, which all threads share. Older kernels go by `fd`. */
 static void register_ring(struct io_ring *ring) {
     struct registration registration = {.number = UINT32_MAX, .fd = (uint64_t)ring->fd};
     if (syscall(SYS_io_uring_register, ring->fd, REGISTER_RING_FDS, &registration, 1) != 1)

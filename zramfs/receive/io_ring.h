@@ -65,9 +65,9 @@ struct io_ring_time {
 int io_ring_open(struct io_ring *ring, uint32_t submissions, uint32_t completions);
 void io_ring_close(struct io_ring *ring);
 
-/* Have all commands that the kernel has cancelled while the thread exits, killed or not. Otherwise they are when a worker of
- * the kernel's comes to it, and hold their file open behind the end of the process. Submits a poll that has no completion,
- * with this `user_data`. 0, or -errno. */
+/* Have the kernel cancel all commands while the thread exits, killed or not. Otherwise a worker of the kernel's cancels
+ * them later, and they hold their file open behind the end of the process. Submits a poll that has no completion, with
+ * this `user_data`. 0, or -errno. */
 int io_ring_end_with_thread(struct io_ring *ring, uint64_t user_data);
 
 /* The next entry to fill in, zeroed; it is submitted by the next io_ring_enter. */

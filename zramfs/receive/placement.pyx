@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The rule by which the threads of queues run at home, on the CPU of their queue, or roam: the scheduler places them.
 
-At home a thread answers on the caller's CPU: best for callers that wait, for several of them, and beside a flood. A caller
-that does not wait, and keeps its queue deep, is slowed by that: it shares its CPU with its own requests. While it is the
-mount's only one, its queue's thread roams, and the scheduler, which knows the idle CPUs, wakes it on one of them.
+At home a thread answers on the caller's CPU: best for callers that wait, for several of them, and beside a flood. A
+caller that does not wait, and keeps its queue deep, is slowed by that: it shares its CPU with its own requests. While
+it is the mount's only one, its queue's thread roams, and the scheduler, which knows the idle CPUs, wakes it on one of
+them.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -13,7 +14,7 @@ from zramfs.atomic cimport peek_i64, peek_u32, poke_i64, poke_u32
 from zramfs.scheduling cimport CPU_SET, CPU_ZERO, cpu_set_t, run_on
 
 cdef enum:
-    WINDOW_NS = 1000000         # is long enough for a dozen requests of 4 KiB at the least, and short beside a flood's life
+    WINDOW_NS = 1000000         # a dozen requests of 4 KiB or more come in it, and a flood lasts much longer
     FEWEST = 16                 # requests in a window, for it to say something
     DEEP_WINDOWS = 2            # in a row, until a thread leaves home
     # A thread that roams keeps up with its caller, so its requests come one by one, as those of a caller that waits.
@@ -115,7 +116,7 @@ cdef class Placement:
         return now_ns >= seat.until_ns
 
     cdef bint is_alone(self, int queue, int64_t now_ns) noexcept nogil:
-        """Whether a queue's caller is the only one of late, at all queues: the scheduler may move it from one to another."""
+        """Whether a queue's caller is the only one of late at all queues, between which the scheduler may move it."""
         cdef uint32_t caller = self.seats[queue].caller
         cdef Seat *seat
         cdef int other

@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    # The most data of a request, as INIT's answer says, whatever libfuse would take: the room that receivers have. 256 pages
-    # of 4 KiB.
+    # The most data of a request, as INIT's answer says, whatever libfuse would take: the room that receivers have. 256
+    # pages of 4 KiB.
     DATA_BYTES = 1 << 20
 
 cdef extern from * nogil:

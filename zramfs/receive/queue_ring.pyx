@@ -39,8 +39,8 @@ cdef class QueueRing:
     cdef int open(self, int entries, uint64_t anchor) noexcept nogil:
         """Make the ring, which belongs to the calling thread from then on. 0, or an errno.
 
-        `anchor` names what ties it to the thread, and never completes: without that a daemon which is killed would leave
-        its mount behind.
+        `anchor` names what ties it to the thread, and never completes: without that a daemon which is killed would
+        leave its mount behind.
         """
         cdef int failure = io_ring_open(&self.ring, MOST_SUBMISSIONS, 2 * entries)
         if failure == 0:

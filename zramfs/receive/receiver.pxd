@@ -1,4 +1,5 @@
-# What the receivers of both transports have in common: the thread's life, and its turns of work that is not a request's.
+# What the receivers of both transports have in common: the thread's life, and its turns of work that is not a
+# request's.
 #
 # `handles`, `handover`, `layer`, `memory` and `kept` are shared with others; the rest of the first part belongs to the
 # receiver's thread.
@@ -56,8 +57,8 @@ cdef class Receiver:
     cdef void await_near_event(self) noexcept nogil
     cdef void follow_io_flusher(self) noexcept nogil
 
-    # Fill in what the receiver knows of a bio, whose data is in `payload`; False if it is a read of more than INIT's answer
-    # allows. Inlined: each request comes here.
+    # Fill in what the receiver knows of a bio, whose data is in `payload`; False if it is a read of more than INIT's
+    # answer allows. Inlined: each request comes here.
     @cython.final
     cdef inline bint prepare(self, Bio *bio, uint8_t *payload) noexcept nogil:
         bio.owner = <void *>self

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""What a receiver does whatever its transport: it begins, is woken and stops, hands over, counts what it keeps of writes,
-and goes on with large bios and accelerators where no request waits for it.
+"""A receiver's part that no transport changes: its thread, requests that it hands over, writes that it keeps, and its
+turns of work on large bios and accelerators, while no request waits for it.
 
 `dev` and `uring` have the rest. What runs for each request is theirs, or is inlined.
 """
@@ -69,7 +69,7 @@ cdef class Receiver:
 
     @property
     def in_flight(self):
-        """Bios that it has begun, and that have not ended: with 0 nobody writes to the session's descriptor any more."""
+        """Bios that it has begun, and that have not ended. With 0 nobody writes to the session's descriptor."""
         return load_i64(&self.begun)
 
     # ---- the thread -----------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ cdef class Receiver:
                 return
 
     cdef bint has_place_for_write(self, void *disk) noexcept nogil:
-        """Whether an asynchronous write may end later: either it will not wait for a stream, or reads have room beside it.
+        """Whether an asynchronous write may end later: it will not wait for a stream, or reads have room beside it.
 
         The disk is open: its streams stay, if it has a size.
         """
@@ -158,7 +158,7 @@ cdef class Receiver:
         return now_ns + poll_ns
 
     cdef void await_near_event(self) noexcept nogil:
-        """Wait for what an accelerator is about to finish, if that is so near that a look for a request would be late."""
+        """Wait for an accelerator's next event, if it is so near that a look for a request would take longer."""
         cdef int64_t event_ns = self.layer.next_event_ns()
         if event_ns - monotonic_ns() >= LOOK_NS:
             return

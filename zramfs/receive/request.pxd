@@ -1,8 +1,8 @@
 # A request of a block file on its way: from the kernel's words to a bio, and from the ended bio to the kernel's words.
 #
-# Whoever received a request calls `read_request`. SUBMIT: fill in what is left of `bio` (`end`, `owner`, `channel`, `is_urgent`;
-# `data`, for a read) and pass it to `submit_request`; `make_reply` is for `end`. ANSWER: `make_reply` at once. HAND_OVER: it is
-# `handover`'s. IGNORE: the kernel expects no reply.
+# Whoever received a request calls `read_request`. SUBMIT: fill in what is left of `bio` (`end`, `owner`, `channel`,
+# `is_urgent`; `data`, for a read) and pass it to `submit_request`; `make_reply` is for `end`. ANSWER: `make_reply` at
+# once. HAND_OVER: it is `handover`'s. IGNORE: the kernel expects no reply.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -24,8 +24,8 @@ cdef struct Request:
     uint32_t opcode
     int64_t found               # of an lseek: where
 
-# What goes to the kernel: the header; `argument`, of `argument_bytes`; and `data_bytes` from `bio.data` on. Either of the
-# last two is empty.
+# What goes to the kernel: the header; `argument`, of `argument_bytes`; and `data_bytes` from `bio.data` on. Either of
+# the last two is empty.
 cdef union Argument:
     fuse_write_out written
     fuse_lseek_out found

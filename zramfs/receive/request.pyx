@@ -89,7 +89,7 @@ cdef inline Verdict read_read(Request *request, const fuse_read_in *arguments) n
 
 
 cdef Verdict read_fallocate(Request *request, const fuse_fallocate_in *arguments) noexcept nogil:
-    """Punch a hole or zero a range, of which nothing may lie behind the end unless the size stays (blkdev_fallocate)."""
+    """Punch a hole or zero a range; it ends before the disk does, unless the size stays (blkdev_fallocate)."""
     cdef uint64_t disksize = peek_u64(&(<Disk>request.disk).size_now)
     cdef uint32_t mode = arguments.mode
     if mode & ~<uint32_t>(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE):

@@ -1,4 +1,4 @@
-# The receivers of FUSE over io_uring.
+# The receiver of one of the kernel's queues.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -32,6 +32,3 @@ cdef class UringReceiver(EntryReceiver):
     cdef void sleep(self) noexcept nogil
     cdef void begin_second(self) noexcept nogil
     cdef void end_second(self) noexcept nogil
-
-cdef class UringReceivers:
-    cdef readonly list receivers

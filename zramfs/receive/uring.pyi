@@ -1,4 +1,3 @@
-from collections.abc import Iterable
 from threading import Event
 
 from zramfs.block.layer import BlockLayer
@@ -28,8 +27,3 @@ class UringReceiver(Receiver):
         channel: int,
     ) -> None: ...
     def run(self) -> None: ...
-
-class UringReceivers:
-    receivers: list[UringReceiver]
-    def __init__(self, receivers: Iterable[UringReceiver]) -> None: ...
-    def begin_with(self, handover: Handover) -> None: ...

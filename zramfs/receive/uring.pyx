@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The transport `uring`: the kernel has a queue for each CPU, and a thread with a ring of its own takes what comes by it.
+"""The transport `uring`: the kernel has a queue for each CPU, and each queue a thread with a ring of its own.
 
-A request belongs to the queue of its caller's CPU, and is answered by the thread that has the queue's ring, whoever ended
-its bio (`uring_requests`). Where that thread runs is `placement`'s choice.
+A request belongs to the queue of its caller's CPU, and is answered by the thread that has the queue's ring, whoever
+ended its bio (`uring_requests`). Where that thread runs is `placement`'s choice.
 """
 
 import logging
@@ -23,7 +23,7 @@ from zramfs.receive.handover cimport Handover
 from zramfs.receive.protocol cimport fuse_in_header
 from zramfs.receive.queue_ring cimport QueueRing
 from zramfs.receive.receiver cimport KeptWrites, Receiver
-from zramfs.receive.uring_protocol cimport FUSE_OVER_IO_URING, IO_RING_MORE, io_ring_cqe, io_ring_peek, io_ring_seen
+from zramfs.receive.uring_protocol cimport IO_RING_MORE, io_ring_cqe, io_ring_peek, io_ring_seen
 from zramfs.receive.uring_requests cimport reply_to_handed_over
 from zramfs.request_memory cimport RequestMemory
 
@@ -36,7 +36,8 @@ cdef enum:
     ANSWERS_NS = 1000000000     # after `stop`, for the answers that pyfuse3 owes
     STOPPING_NS = 10000000      # between two looks whether they have come
     # Entries of a queue, at the least. A request keeps one until it is answered, however long that takes; where all are
-    # kept, later requests of that CPU wait in the kernel, whatever they ask for. An unused one takes 450 bytes of memory.
+    # kept, later requests of that CPU wait in the kernel, whatever they ask for. An unused one takes 450 bytes of
+    # memory.
     LEAST_ENTRIES = 4160
     PLACES_FOR_OTHERS = 64      # beside the kernel's background requests
 
@@ -46,7 +47,8 @@ _log = logging.getLogger(__name__)
 cdef class UringReceiver(EntryReceiver):
     """Receives what comes by the kernel's queue `queue`, as `channel` of `layer`, in the thread that calls `run`.
 
-    `dev_fd` is the session's /dev/fuse, and belongs to the caller. `memory` limits what is kept of writes that end later.
+    `dev_fd` is the session's /dev/fuse, and belongs to the caller. `memory` limits what is kept of writes that end
+    later.
     """
 
     def __init__(
@@ -202,7 +204,8 @@ cdef class UringReceiver(EntryReceiver):
     cdef void lose(self, int error) noexcept nogil:
         """The kernel does not want an entry any more: the session has ended, or it never took it.
 
-        A queue without entries, of a connection that uses io_uring, would let everybody wait for ever: the session ends.
+        A queue without entries, of a connection that uses io_uring, would let everybody wait for ever: the session
+        ends.
         """
         self.lost += 1
         if error == ENOTCONN or error == ECONNABORTED:
@@ -219,8 +222,8 @@ cdef class UringReceiver(EntryReceiver):
     cdef void pass_time(self) noexcept nogil:
         """Go on with what is begun; or wait for an accelerator's near event; or sleep. Replies leave first.
 
-        Polling for the next request takes a call of the kernel each time, on a CPU that its caller could have. A queue 32
-        deep had 11 to 14 % fewer requests that way while its thread roamed, and a fifth fewer at home.
+        Polling for the next request takes a call of the kernel each time, on a CPU that its caller could have. A queue
+        32 deep had 11 to 14 % fewer requests that way while its thread roamed, and a fifth fewer at home.
         """
         cdef int64_t now_ns = monotonic_ns()
         if self.has_work():
@@ -284,22 +287,3 @@ cdef class UringReceiver(EntryReceiver):
 
     def __repr__(self):
         return f"<UringReceiver of queue {self.queue}: {self.requests} requests, {peek_i64(&self.begun)} in flight>"
-
-
-cdef class UringReceivers:
-    """The receivers of a session, which begin together, when the kernel takes their entries."""
-
-    def __init__(self, receivers):
-        self.receivers = list(receivers)
-
-    def begin_with(self, Handover handover not None):
-        """Let them begin when INIT is answered, and ask for io_uring there."""
-        handover.init_flags = handover.init_flags | FUSE_OVER_IO_URING
-        handover.initialised = begin_all
-        handover.initialised_owner = <void *>self
-
-
-cdef void begin_all(void *owner) noexcept nogil:
-    with gil:
-        for receiver in (<UringReceivers>owner).receivers:
-            (<UringReceiver>receiver).begin()

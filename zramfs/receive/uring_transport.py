@@ -13,7 +13,8 @@ from typing import Final
 from zramfs.receive.placement import Placement
 from zramfs.receive.receiver import KeptWrites
 from zramfs.receive.transport import DevTransport, Reception, TransportStatistics
-from zramfs.receive.uring import UringReceiver, UringReceivers
+from zramfs.receive.uring import UringReceiver
+from zramfs.receive.uring_receivers import UringReceivers
 
 _log: Final = logging.getLogger(__name__)
 

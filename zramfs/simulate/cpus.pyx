@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """CPUs and the tasks that share them, in virtual time.
 
-A task is bound to a CPU, unless tasks migrate. They run first come, first served, for a quantum while others wait; whoever wakes up may
-preempt, if the scenario says so: then it runs at once, and the one that ran goes to the end of the queue. Work of
-interrupts stops any task, also one that keeps its CPU, and is done in its order. Where tasks migrate, one that wakes up
-looks for an idle CPU, and a CPU that has nothing to do takes a task that waits for another; nothing else does.
+A task is bound to a CPU, unless tasks migrate. They run first come, first served, for a quantum while others wait;
+whoever wakes up may preempt, if the scenario says so: then it runs at once, and the one that ran goes to the end of
+the queue. Work of interrupts stops any task, also one that keeps its CPU, and is done in its order. Where tasks
+migrate, one that wakes up looks for an idle CPU, and a CPU that has nothing to do takes a task that waits for another;
+nothing else does.
 """
 
 from libc.stdint cimport int64_t
@@ -16,7 +17,10 @@ from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, schedule
 cdef class Cpus:
     """So many CPUs, with room for so many runners and works; `engine` gives the heap, and says who runs where."""
 
-    def __cinit__(self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts, bint migrates, int64_t halt_ns, **kwargs):
+    def __cinit__(
+        self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts, bint migrates,
+        int64_t halt_ns, **kwargs
+    ):
         cdef int number
         self.cpus = <Cpu *>calloc(cpus, sizeof(Cpu))
         self.runners = <Runner *>calloc(max(runners, 1), sizeof(Runner))
@@ -179,7 +183,7 @@ cdef class Cpus:
         return SEGMENT_DONE
 
     cdef void _go_on_with(self, int64_t now_ns, int cpu) noexcept nogil:
-        """The runner's segment has been interrupted by time, not by work; nothing is known here that follows from it."""
+        """The runner's segment was interrupted by time, not by work; nothing is known here that follows from it."""
 
     cdef void resume(self, int64_t now_ns, int cpu) noexcept nogil:
         """Let a CPU go on: with work, with its runner, or with the next one that is ready."""

@@ -41,7 +41,7 @@ cdef enum:
 
 
 def server_count(scenario):
-    """How many tasks a scenario's daemon has: the receiver, the crew, the engines of emulated devices, the event loop."""
+    """How many tasks a scenario's daemon has: receiver, crew, engines of emulated devices, event loop."""
     if scenario.daemon is None:
         return 0
     engines = sum(int(each.profile.number("engines")) for each in scenario.devices if each.is_emulated)

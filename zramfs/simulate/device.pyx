@@ -48,7 +48,9 @@ cdef class SimulatedDevice:
         self.is_emulated = device.is_emulated
         self.command_sets, self.completion_cpu = device.command_sets, device.completion_cpu
         self.commanded_until_ns = <int64_t *>calloc(max(self.command_sets, 1), sizeof(int64_t))
-        if not (self.commanded_until_ns and self.runs and self.free_runs and self.told and self.work_runs and self.work_left):
+        if not (
+            self.commanded_until_ns and self.runs and self.free_runs and self.told and self.work_runs and self.work_left
+        ):
             raise MemoryError
         for run in range(self.descriptors):
             self.free_runs[run] = self.descriptors - 1 - run
@@ -175,7 +177,7 @@ cdef class SimulatedDevice:
         if next_ns != NEVER_NS:
             schedule(self.heap, next_ns, INTERRUPT, self.number, next_ns)
 
-    # ---- as an emulated device: engines that are threads ---------------------------------------------------------------
+    # ---- as an emulated device: engines that are threads -----------------------------------------------------------
 
     cdef void queue_work(self, int run) noexcept nogil:
         """Let a run's pages wait for an engine's thread."""

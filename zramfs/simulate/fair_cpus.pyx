@@ -9,7 +9,17 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport NOT_COUNTED, Cpu, Cpus, Runner
-from zramfs.simulate.eevdf cimport TICK_NS, Entity, Queue, average_of, choose, is_eligible, least_slice, note_load, note_run
+from zramfs.simulate.eevdf cimport (
+    TICK_NS,
+    Entity,
+    Queue,
+    average_of,
+    choose,
+    is_eligible,
+    least_slice,
+    note_load,
+    note_run,
+)
 from zramfs.simulate.fair_placement cimport FairPlacement
 from zramfs.simulate.heap cimport NOBODY
 

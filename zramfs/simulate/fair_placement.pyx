@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Where a task runs that wakes up or waits, by Linux's rules: its own CPU, its waker's, an idle one.
 
-Placement at wake-up is `select_task_rq_fair`, with one cache for all CPUs; the rest is what ticks and idle CPUs balance.
+Placement at wake-up is `select_task_rq_fair`, with one cache for all CPUs; ticks and idle CPUs balance the rest.
 """
 
 from libc.stdint cimport int64_t

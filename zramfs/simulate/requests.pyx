@@ -17,7 +17,9 @@ from zramfs.simulate.histogram cimport BATCHES, LatencyHistogram
 cdef class Requests:
     """The tasks of `flows` (flows.Flow), with their requests; `seed` is of what is random about them."""
 
-    def __cinit__(self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, int servers=0, **kwargs):
+    def __cinit__(
+        self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, int servers=0, **kwargs
+    ):
         cdef int tasks = sum(len(flow.cpus) for flow in flows) + servers
         cdef int number
         cdef int requests = sum(len(flow.cpus) * flow.depth for flow in flows)

@@ -10,9 +10,9 @@ cpdef bint prefers_managed(int policy, bint is_async) noexcept nogil:
 cpdef int route(bint prefers_managed, bint may_poll, bint may_begin, bint is_refused, bint must_wait) noexcept nogil:
     """Where a run goes (a Route).
 
-    `may_poll`: it is short, and the device would be done with it at once. `may_begin`: the caller can do without it until
-    it is told of its end. `is_refused`: it was sent to a managed stream, and there is none for it; only then the manager
-    is asked whether its callers `must_wait`.
+    `may_poll`: it is short, and the device would be done with it at once. `may_begin`: the caller can do without it
+    until it is told of its end. `is_refused`: it was sent to a managed stream, and there is none for it; only then the
+    manager is asked whether its callers `must_wait`.
     """
     if not prefers_managed:
         return TO_PERCPU

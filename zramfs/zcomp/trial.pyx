@@ -8,8 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from zramfs.atomic cimport add_i64, load_i64
-from zramfs.codec.run cimport FAILED, PAGE_BYTES, SAME_FILLED, CompressedPage, PageCodec
+from zramfs.codec.run cimport FAILED, SAME_FILLED, CompressedPage, PageCodec
 from zramfs.memory cimport LazyMemory
+from zramfs.page cimport PAGE_BYTES
 from zramfs.streams cimport Stream, Waiter
 from zramfs.zcomp.zcomp cimport COMPLETE, HAS_TO_WAIT, Choice, Zcomp
 

@@ -98,7 +98,7 @@ cdef class Zcomp:
         self.policy = policy
 
     cdef int make_percpu_streams(self, list own_cpus) except -1:
-        """Make one for each CPU that the process may use; on any other, there being threads bound to it, they are shared."""
+        """Make one for each CPU that the process may use. Threads that are bound to another CPU share them."""
         cdef int cpu
         self.percpu = {each: PercpuStream(self.backend.create_context(self.params)) for each in own_cpus}
         self.cpus = max(own_cpus[-1] + 1, os.sysconf("SC_NPROCESSORS_CONF"))
@@ -260,7 +260,7 @@ cdef class Zcomp:
         return self.manager.statistics() if self.manager is not None else {}
 
     def reset_accelerator_statistics(self):
-        """Let them count anew; False if the device behind the managed streams cannot. Nothing is to be done without one."""
+        """Let the device behind the managed streams, if there is one, count anew; False if it cannot."""
         return self.manager is None or self.manager.reset_statistics()
 
     # ---- what was chosen --------------------------------------------------------------------------------------------

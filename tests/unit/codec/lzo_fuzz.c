@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM = 4224, LONGEST_STREAM = 6000, STREAMS_A_ROUND = 16 };
+enum { PAGE_BYTES = 4096, ROOM = 4224, LONGEST_STREAM = 6000, STREAMS_A_ROUND = 16 };
 
 static uint64_t state;
 
@@ -33,7 +33,7 @@ static unsigned some_length(void)
 /* Runs of zeros so short that they gain nothing, between literals whose last bytes differ. Returns their end. */
 static unsigned make_expanding(uint8_t *page)
 {
-    unsigned groups = below(LZO_PAGE_BYTES / 8);
+    unsigned groups = below(PAGE_BYTES / 8);
 
     for (unsigned group = 0; group < groups; group++) {
         memset(page + 8 * group, 0, 4);
@@ -49,10 +49,10 @@ static void make_page(uint8_t *page)
 {
     unsigned shortest_only = below(3);
 
-    for (unsigned at = below(8) ? 0 : make_expanding(page); at < LZO_PAGE_BYTES;) {
+    for (unsigned at = below(8) ? 0 : make_expanding(page); at < PAGE_BYTES;) {
         unsigned length = shortest_only ? 1 + below(10) : some_length();
         unsigned kind = below(4), from = at ? below(at) : 0, byte = below(256);
-        for (; length && at < LZO_PAGE_BYTES; length--, at++, from++)
+        for (; length && at < PAGE_BYTES; length--, at++, from++)
             page[at] = (uint8_t)(kind == 0 ? below(256) : kind == 1 ? 0 : kind == 2 && at ? page[from] : byte);
     }
 }
@@ -103,7 +103,7 @@ static bool gives_page(const uint8_t *stream, unsigned length, uint8_t *page)
     uint8_t *exact = malloc(length ? length : 1);
 
     memcpy(exact, stream, length);
-    bool is_page = lzo_page_decompress(exact, (int)length, page) == 0;
+    bool is_page = lzo_page_decompress(exact, (int)length, page, PAGE_BYTES) == 0;
     free(exact);
     return is_page;
 }
@@ -111,17 +111,17 @@ static bool gives_page(const uint8_t *stream, unsigned length, uint8_t *page)
 /* Compresses a page; whatever became shorter must come back. Returns the stream's length, or 0. */
 static unsigned there_and_back(struct lzo_page_table *table, const uint8_t *page, uint8_t *stream, bool zero_runs)
 {
-    uint8_t *room = malloc(ROOM), *back = malloc(LZO_PAGE_BYTES);
-    int length = lzo_page_compress(table, page, room, zero_runs);
+    uint8_t *room = malloc(ROOM), *back = malloc(PAGE_BYTES);
+    int length = lzo_page_compress(table, page, PAGE_BYTES, room, zero_runs);
 
-    if (length <= 0 || length > LZO_PAGE_BYTES)
+    if (length <= 0 || length > PAGE_BYTES)
         abort();
-    if (length < LZO_PAGE_BYTES && (!gives_page(room, (unsigned)length, back) || memcmp(page, back, LZO_PAGE_BYTES)))
+    if (length < PAGE_BYTES && (!gives_page(room, (unsigned)length, back) || memcmp(page, back, PAGE_BYTES)))
         abort();
     memcpy(stream, room, (size_t)length);
     free(room);
     free(back);
-    return length < LZO_PAGE_BYTES ? (unsigned)length : 0;
+    return length < PAGE_BYTES ? (unsigned)length : 0;
 }
 
 int main(int count, char **arguments)
@@ -130,11 +130,11 @@ int main(int count, char **arguments)
         return 2;
     unsigned long rounds = strtoul(arguments[1], NULL, 10), pages = 0;
     state = strtoull(arguments[2], NULL, 10) * 2 + 1;
-    uint8_t *page = malloc(LZO_PAGE_BYTES), *back = malloc(LZO_PAGE_BYTES);
+    uint8_t *page = malloc(PAGE_BYTES), *back = malloc(PAGE_BYTES);
     struct lzo_page_table *table = malloc(sizeof(*table));
 
     for (unsigned long round = 0; round < rounds; round++) {
-        uint8_t compressed[2][LZO_PAGE_BYTES], stream[LONGEST_STREAM + 2];
+        uint8_t compressed[2][PAGE_BYTES], stream[LONGEST_STREAM + 2];
         unsigned lengths[2];
 
         make_page(page);

@@ -1,0 +1,3 @@
+from typing import Final
+
+PAGE_BYTES: Final[int]
