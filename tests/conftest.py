@@ -5,10 +5,11 @@ import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from compiled import compiled
 from hypothesis import HealthCheck, settings
 from of_the_host import is_of_the_host
 from strict_machine import is_error
@@ -219,6 +220,12 @@ def compressible_pages() -> Callable[..., bytes]:
 def random_pages() -> Callable[..., bytes]:
     """Make pages that no codec shrinks."""
     return _random_pages
+
+
+@pytest.fixture(scope="module")
+def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Compile and import the doors beside a test, which lead to what Python does not reach."""
+    return compiled(request.path.with_name("doors.pyx"), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

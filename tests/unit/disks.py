@@ -1,4 +1,4 @@
-"""What tests of single disks share: disks with LZ4 and without an accelerator, for threads of the tests' own."""
+"""What tests of single disks share: disks with LZ4, and an accelerator if asked for, for threads of the tests' own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
 from zramfs.block.request import Request
 from zramfs.block.slots import Codecs, SlotTable
-from zramfs.contracts import Backend
+from zramfs.contracts import Accelerator, Backend
 from zramfs.zcomp.zcomp import Zcomp
 
 
@@ -21,12 +21,13 @@ def open_lz4_disk(
     limit_pages: int = 0,
     blocks: BlockMap | None = None,
     backend: Backend = LZ4,
+    accelerator: Accelerator | None = None,
     in_fractions: bool = False,
 ) -> Iterator[Disk]:
     """Let a disk have so many pages meanwhile."""
     channels = disk.layer.channel_count
     table = SlotTable(pages, limit_pages, blocks, channels, in_fractions=in_fractions)
-    zcomp = Zcomp(backend)
+    zcomp = Zcomp(backend, accelerator=accelerator)
     disk.open(table, zcomp, [Codecs(zcomp.backend.create_context(zcomp.params)) for _ in range(channels)])
     try:
         yield disk
@@ -45,6 +46,7 @@ def lz4_disk(
     limit_pages: int = 0,
     blocks: BlockMap | None = None,
     backend: Backend = LZ4,
+    accelerator: Accelerator | None = None,
     in_fractions: bool = False,
 ) -> Iterator[Disk]:
     """Open a disk of a layer of its own."""
@@ -56,6 +58,7 @@ def lz4_disk(
             limit_pages=limit_pages,
             blocks=blocks,
             backend=backend,
+            accelerator=accelerator,
             in_fractions=in_fractions,
         ) as disk:
             yield disk

@@ -44,21 +44,20 @@ class Kernel:
     def send(self, opcode: int, body: bytes = b"") -> int:
         """Send a request; its unique number."""
         self._unique += 2
-        header = _IN_HEADER.pack(_IN_HEADER.size + len(body), opcode, self._unique, 1, 0, 0, 0, 0, 0)
-        self._mine.send(header + body)
+        self._mine.send(message(opcode, self._unique, body))
         return self._unique
 
     def read(self, handle: int, offset: int, size: int) -> int:
         """Ask for data."""
-        return self.send(READ, _READ_OR_WRITE.pack(handle, offset, size, 0, 0, 0, 0))
+        return self.send(READ, reading(handle, offset, size))
 
     def write(self, handle: int, offset: int, data: bytes, *, flags: int = os.O_RDWR, write_flags: int = 0) -> int:
         """Send data."""
-        return self.send(WRITE, _READ_OR_WRITE.pack(handle, offset, len(data), write_flags, 0, flags, 0) + data)
+        return self.send(WRITE, writing(handle, offset, len(data), flags=flags, write_flags=write_flags) + data)
 
     def fallocate(self, handle: int, mode: int, offset: int, size: int) -> int:
         """Ask for a hole."""
-        return self.send(FALLOCATE, _FALLOCATE.pack(handle, offset, size, mode, 0))
+        return self.send(FALLOCATE, allocating(handle, mode, offset, size))
 
     def lseek(self, handle: int, offset: int, whence: int) -> int:
         """Ask where data is."""
@@ -84,6 +83,31 @@ class Kernel:
         replied, error, body = self.reply()
         assert replied == unique
         return error, body
+
+
+def message(opcode: int, unique: int, body: bytes = b"") -> bytes:
+    """Return a request: fuse_in_header and what follows it."""
+    return _IN_HEADER.pack(_IN_HEADER.size + len(body), opcode, unique, 1, 0, 0, 0, 0, 0) + body
+
+
+def reading(handle: int, offset: int, size: int) -> bytes:
+    """Return fuse_read_in."""
+    return _READ_OR_WRITE.pack(handle, offset, size, 0, 0, 0, 0)
+
+
+def writing(handle: int, offset: int, size: int, *, flags: int = os.O_RDWR, write_flags: int = 0) -> bytes:
+    """Return fuse_write_in, which the data follows."""
+    return _READ_OR_WRITE.pack(handle, offset, size, write_flags, 0, flags, 0)
+
+
+def allocating(handle: int, mode: int, offset: int, size: int) -> bytes:
+    """Return fuse_fallocate_in."""
+    return _FALLOCATE.pack(handle, offset, size, mode, 0)
+
+
+def reply_header(unique: int, body: bytes = b"", error: int = 0) -> bytes:
+    """Return fuse_out_header of a reply with this body."""
+    return _OUT_HEADER.pack(_OUT_HEADER.size + len(body), -error, unique)
 
 
 def size_of(body: bytes) -> int:

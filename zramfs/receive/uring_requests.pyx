@@ -157,10 +157,12 @@ cdef ssize_t reply_to_handed_over(Origin *origin, uint64_t unique, const iovec *
     cdef int i
     memcpy(header, iov[0].iov_base, sizeof(fuse_out_header))
     for i in range(1, count):
-        if payload_bytes + iov[i].iov_len > DATA_BYTES:
-            header.error = -EIO
-            payload_bytes = 0
-            break
+        payload_bytes += iov[i].iov_len
+    if payload_bytes > DATA_BYTES:
+        header.error = -EIO
+        count = 1
+    payload_bytes = 0
+    for i in range(1, count):
         memcpy(entry.payload + payload_bytes, iov[i].iov_base, iov[i].iov_len)
         payload_bytes += iov[i].iov_len
     entry.header.entry.payload_bytes = <uint32_t>payload_bytes

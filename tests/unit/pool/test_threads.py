@@ -4,11 +4,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import compiled
 
 from zramfs.pool.by_hand import discard, get, put
 from zramfs.pool.size_classes import SIZE_CLASSES
@@ -16,11 +14,6 @@ from zramfs.pool.zspool import ZsPool
 
 STEPS = int(os.environ.get("ZRAMFS_TEST_STEPS", "20000"))
 PAGES = 512
-
-
-@pytest.fixture(scope="module")
-def owners(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled(Path(__file__).with_name("owners.pyx"), tmp_path_factory)
 
 
 @contextmanager
@@ -47,14 +40,14 @@ def run_together(count: int, work: Callable[[int], int]) -> list[int]:
 )
 @pytest.mark.parametrize("pages", [4, PAGES])
 def test_threads_share_a_pool_that_is_compacted(
-    owners: Any,
+    doors: Any,
     pages: int,
     least_bytes: int,
     most_bytes: int,
     system_page_bytes: int,
 ) -> None:
     pool = ZsPool(system_page_bytes)
-    table = owners.Owners(pool, pages)
+    table = doors.Owners(pool, pages)
     with compacting(table) as moved:
         wrong = run_together(4, lambda seed: table.churn(seed, STEPS // 4, least_bytes, most_bytes))
     assert wrong == [0] * 4
@@ -85,10 +78,10 @@ def test_threads_that_only_put_and_discard_leave_nothing() -> None:
     assert (pool.object_count, pool.used_pages) == (0, 0)
 
 
-def make_sparse(owners: Any, pages: int) -> tuple[ZsPool, Any]:
+def make_sparse(doors: Any, pages: int) -> tuple[ZsPool, Any]:
     """A pool of which every fourth object is left."""
     pool = ZsPool()
-    table = owners.Owners(pool, pages)
+    table = doors.Owners(pool, pages)
     for page in range(pages):
         table.write(page, 800, page % 251)
     for page in range(pages):
@@ -97,8 +90,8 @@ def make_sparse(owners: Any, pages: int) -> tuple[ZsPool, Any]:
     return pool, table
 
 
-def test_compaction_leaves_objects_whose_owner_is_busy(owners: Any) -> None:
-    pool, table = make_sparse(owners, PAGES)
+def test_compaction_leaves_objects_whose_owner_is_busy(doors: Any) -> None:
+    pool, table = make_sparse(doors, PAGES)
     before = pool.used_pages
     busy = {page: table.handle_of(page) for page in range(0, PAGES, 64)}
     for page in busy:
@@ -112,15 +105,15 @@ def test_compaction_leaves_objects_whose_owner_is_busy(owners: Any) -> None:
     assert table.wrong_pages() == []
 
 
-def test_compaction_comes_to_an_end_when_all_owners_are_busy(owners: Any) -> None:
-    _, table = make_sparse(owners, PAGES)
+def test_compaction_comes_to_an_end_when_all_owners_are_busy(doors: Any) -> None:
+    _, table = make_sparse(doors, PAGES)
     for page in range(PAGES):
         table.lock(page)
     assert table.compact(1000) == 0
 
 
-def test_compaction_goes_on_when_owners_are_free_again(owners: Any) -> None:
-    pool, table = make_sparse(owners, PAGES)
+def test_compaction_goes_on_when_owners_are_free_again(doors: Any) -> None:
+    pool, table = make_sparse(doors, PAGES)
     for page in range(0, PAGES, 8):
         table.lock(page)
     while table.compact(16):
@@ -134,8 +127,8 @@ def test_compaction_goes_on_when_owners_are_free_again(owners: Any) -> None:
     assert table.wrong_pages() == []
 
 
-def test_object_that_its_owner_does_not_have_yet_stays(owners: Any) -> None:
-    pool, table = make_sparse(owners, PAGES)
+def test_object_that_its_owner_does_not_have_yet_stays(doors: Any) -> None:
+    pool, table = make_sparse(doors, PAGES)
     begun = {page: [table.begin(page, 800, 252), table.begin(page, 800, 253)] for page in range(0, PAGES, 32)}
     while table.compact(16):
         pass
@@ -157,6 +150,6 @@ def test_peak_is_that_since_it_was_reset() -> None:
 
 
 @pytest.mark.parametrize("objects", sorted({size_class.objects_per_zspage for size_class in SIZE_CLASSES}))
-def test_fullness_groups_are_the_kernels(owners: Any, objects: int) -> None:
+def test_fullness_groups_are_the_kernels(doors: Any, objects: int) -> None:
     expected = [0, *(100 * in_use // objects // 10 + 1 for in_use in range(1, objects)), 11]
-    assert [owners.group_of(in_use, objects) for in_use in range(objects + 1)] == expected
+    assert [doors.group_of(in_use, objects) for in_use in range(objects + 1)] == expected

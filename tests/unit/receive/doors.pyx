@@ -1,16 +1,30 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Doors to what receivers consist of, for the tests beside it: buffers, entries, what is handed over, and a ring."""
+"""Doors to what receivers consist of, for the tests beside it alone: buffers, entries, what is handed over, a ring, and
+receivers themselves, step by step."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
+from zramfs.atomic cimport peek_int
+from zramfs.events cimport eventfd_read
 from zramfs.receive.buffers cimport Buffer, BufferPool, data_of, forget_tail, message_of
 from zramfs.receive.entries cimport Entries, Entry
 from zramfs.receive.handover cimport Handover, Origin, read_handed_over, send_reply
-from zramfs.receive.protocol cimport errno, fuse_in_header, iovec
+from zramfs.receive.protocol cimport errno, fuse_in_header, fuse_out_header, iovec
 from zramfs.receive.queue_ring cimport QueueRing
-from zramfs.receive.uring_protocol cimport io_ring_cqe, io_ring_peek, io_ring_seen
+from zramfs.receive.receiver cimport KeptWrites, Receiver
+from zramfs.receive.uring cimport UringReceiver
+from zramfs.receive.uring_protocol cimport EntryCommand, io_ring_cqe, io_ring_peek, io_ring_seen, io_ring_sqe
+from zramfs.receive.uring_requests cimport EntryReceiver, reply_to_handed_over
+
+cdef enum:
+    WAKE = 0xFFFFFFFF       # as in `uring`
+
+cdef extern from "io_ring.h" nogil:
+    struct WholeRing "io_ring":
+        uint32_t sq_mask, tail, unsubmitted
+        io_ring_sqe *sqes
 
 
 # ---- buffers --------------------------------------------------------------------------------------------------------
@@ -176,3 +190,241 @@ def enter(QueueRing ring not None, bint waits, int64_t timeout_ns):
             return completed
         completed.append((cqe.user_data, cqe.result))
         io_ring_seen(&ring.ring)
+
+
+def unsubmitted(QueueRing ring not None):
+    """What the next `enter` submits: (operation, command, user_data, commit_id) each."""
+    cdef WholeRing *whole = <WholeRing *>&ring.ring
+    cdef io_ring_sqe *sqe
+    cdef uint32_t place
+    waiting = []
+    for place in range(whole.tail - whole.unsubmitted, whole.tail):
+        sqe = &whole.sqes[place & whole.sq_mask]
+        waiting.append((sqe.opcode, sqe.command, sqe.user_data, (<EntryCommand *>sqe.arguments).commit_id))
+    return waiting
+
+
+def complete_at_once(QueueRing ring not None, uint64_t user_data):
+    """Submit what completes at once, with 0, as a request does that is there."""
+    ring.submission().user_data = user_data  # zeros are IORING_OP_NOP
+    ring.enter(False, 0)
+
+
+# ---- receivers ------------------------------------------------------------------------------------------------------
+
+def begin_thread(Receiver receiver not None, bytes name not None):
+    receiver.begin_thread(name)
+
+
+def follow_io_flusher(Receiver receiver not None):
+    receiver.follow_io_flusher()
+
+
+def clear_wake(Receiver receiver not None):
+    receiver.clear_wake()
+
+
+def wakes(Receiver receiver not None):
+    """How often it was woken since somebody looked last."""
+    cdef uint64_t times = 0
+    eventfd_read(receiver.wake_fd, &times)
+    return times
+
+
+def hold(Receiver receiver not None, uint64_t size_bytes):
+    receiver.hold(size_bytes)
+
+
+def let_go(Receiver receiver not None, uint64_t size_bytes):
+    receiver.let_go(size_bytes)
+
+
+def kept_writes(KeptWrites kept not None):
+    return kept.writes
+
+
+def has_place_for_write(Receiver receiver not None, disk not None):
+    return bool(receiver.has_place_for_write(<void *>disk))
+
+
+def have_slice(Receiver receiver not None, int64_t now_ns):
+    return bool(receiver.have_slice(now_ns))
+
+
+def have_turn(Receiver receiver not None, int64_t now_ns):
+    receiver.have_turn(now_ns)
+
+
+def turn_ends_ns(Receiver receiver not None):
+    return receiver.turn_ends_ns
+
+
+def spin_end(Receiver receiver not None, int64_t now_ns, int64_t poll_ns):
+    return receiver.spin_end(now_ns, poll_ns)
+
+
+def next_event_ns(Receiver receiver not None):
+    return receiver.layer.next_event_ns()
+
+
+def await_near_event(Receiver receiver not None):
+    with nogil:
+        receiver.await_near_event()
+
+
+def hand_over_with_patience(Receiver receiver not None, bytes message not None, bytes payload not None=b""):
+    cdef char *words = PyBytes_AS_STRING(message)
+    cdef uint64_t header_bytes = sizeof(fuse_in_header)
+    ways[0].origin.reply = note_reply
+    receiver.hand_over_with_patience(
+        &ways[0].origin, <fuse_in_header *>words, words + header_bytes, len(message) - header_bytes,
+        PyBytes_AS_STRING(payload), len(payload),
+    )
+
+
+# ---- requests in entries --------------------------------------------------------------------------------------------
+
+def furnish(EntryReceiver receiver not None, QueueRing ring not None, Entries entries not None):
+    """Give a receiver that has no thread its ring and its entries, as `uring` does."""
+    cdef int number
+    receiver.ring, receiver.entries = ring, entries
+    for number in range(entries.count):
+        entries.first[number].receiver = <void *>receiver
+        entries.first[number].way_back.origin.reply = reply_to_handed_over
+
+
+def lay(Entries entries not None, int number, bytes message not None, bytes payload not None=b""):
+    """Write a request into an entry, as the kernel does: fuse_in_header, its first argument, and what follows that."""
+    cdef Entry *entry = &entries.first[number]
+    cdef char *words = PyBytes_AS_STRING(message)
+    cdef uint64_t header_bytes = sizeof(fuse_in_header)
+    memcpy(entry.header.in_out, words, header_bytes)
+    (<fuse_in_header *>entry.header.in_out).len = <uint32_t>(len(message) + len(payload))
+    memcpy(entry.header.arguments, words + header_bytes, len(message) - header_bytes)
+    memcpy(entry.payload, PyBytes_AS_STRING(payload), len(payload))
+    entry.header.entry.payload_bytes = <uint32_t>len(payload)
+
+
+def take_entry(EntryReceiver receiver not None, int number):
+    with nogil:
+        receiver.take(&receiver.entries.first[number])
+
+
+def take_ended(EntryReceiver receiver not None):
+    return bool(receiver.take_ended())
+
+
+def has_ended(EntryReceiver receiver not None):
+    """Whether another thread is done with an entry."""
+    return receiver.ended != NULL
+
+
+def reply_in(Entries entries not None, int number):
+    """The reply that an entry has: its fuse_out_header, and its payload."""
+    cdef Entry *entry = &entries.first[number]
+    cdef fuse_out_header *header = <fuse_out_header *>entry.header.in_out
+    return header[0], entry.payload[:entry.header.entry.payload_bytes]
+
+
+def is_ours(Entries entries not None, int number):
+    return bool(entries.first[number].is_ours)
+
+
+def handed_over_now(EntryReceiver receiver not None):
+    return receiver.handed_over_now
+
+
+def fall_asleep(EntryReceiver receiver not None):
+    """Look as if its thread slept."""
+    receiver.is_asleep = True
+
+
+def is_asleep(EntryReceiver receiver not None):
+    return bool(receiver.is_asleep)
+
+
+def reply_in_parts(EntryReceiver receiver not None, int number, uint64_t unique, list parts not None):
+    """Reply to what was handed over from an entry; what writev would return."""
+    cdef iovec iov[8]
+    cdef int i
+    for i in range(len(parts)):
+        iov[i].iov_base, iov[i].iov_len = PyBytes_AS_STRING(parts[i]), len(parts[i])
+    return reply_to_handed_over(&receiver.entries.first[number].way_back.origin, unique, iov, len(parts))
+
+
+def push_ended(EntryReceiver receiver not None, int first, int count):
+    """Be done with entries whose replies are written, without the GIL, as other threads are."""
+    cdef int number
+    with nogil:
+        for number in range(first, first + count):
+            receiver.entries.first[number].is_handed_over = True
+            receiver.push_ended(&receiver.entries.first[number])
+
+
+# ---- a receiver of a queue ------------------------------------------------------------------------------------------
+
+def open_receiver(UringReceiver receiver not None):
+    return receiver.open()
+
+
+def ring_of(UringReceiver receiver not None):
+    return receiver.ring
+
+
+def begin(UringReceiver receiver not None):
+    receiver.begin()
+
+
+def has_begun(UringReceiver receiver not None):
+    return bool(receiver.has_begun)
+
+
+def reap(UringReceiver receiver not None):
+    with nogil:
+        found = receiver.reap()
+    return bool(found)
+
+
+def complete(UringReceiver receiver not None, uint64_t which, int result, *, bint is_last=True, int times=1):
+    """Let something complete, so often."""
+    cdef int i
+    with nogil:
+        for i in range(times):
+            receiver.complete(which, result, is_last, 0)
+
+
+def pass_time(UringReceiver receiver not None):
+    with nogil:
+        receiver.pass_time()
+
+
+def has_work(UringReceiver receiver not None):
+    return bool(receiver.has_work())
+
+
+def sleep(UringReceiver receiver not None):
+    with nogil:
+        receiver.sleep()
+
+
+def is_done(UringReceiver receiver not None):
+    return bool(receiver.is_done())
+
+
+def give_no_more_time(UringReceiver receiver not None):
+    """Let the time be over that pyfuse3 has for its answers."""
+    receiver.answers_end_ns = 1
+
+
+def end_second(UringReceiver receiver not None):
+    receiver.end_second()
+
+
+def lost(UringReceiver receiver not None):
+    """How many entries the kernel does not want any more; read while its thread runs."""
+    return peek_int(&receiver.lost)
+
+
+def wake_by_ring(UringReceiver receiver not None):
+    """Let whoever wakes the receiver complete in its ring."""
+    receiver.ring.watch(receiver.wake_fd, WAKE)

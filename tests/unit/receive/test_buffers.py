@@ -1,20 +1,13 @@
 """Buffers for requests from /dev/fuse: which one is taken next, and what is kept of those that nobody uses."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import compiled
 
 from zramfs.receive.buffers import BufferPool
 
 MIB = 1 << 20
 PAGE = 4096
-
-
-@pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled(Path(__file__).with_name("doors.pyx"), tmp_path_factory)
 
 
 @pytest.fixture

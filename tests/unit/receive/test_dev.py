@@ -6,22 +6,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from disks import lz4_disk
 from fuse_kernel import FORGET, GETATTR, INTERRUPT, WRITE_CACHE, Kernel, offset_of, size_of
+from receptions import Reception
 
-from zramfs.backends.lz4 import LZ4
-from zramfs.block.disk import Disk
-from zramfs.block.layer import BlockLayer
-from zramfs.block.slots import Codecs, SlotTable
 from zramfs.block.trace import Tracer
-from zramfs.codec.lz4 import Lz4Codec
 from zramfs.receive.dev import DevReceiver
-from zramfs.receive.handles import FIRST_OTHER_HANDLE, Handles
-from zramfs.receive.handover import Handover
-from zramfs.request_memory import RequestMemory
-from zramfs.zcomp.zcomp import Zcomp
+from zramfs.receive.handles import FIRST_OTHER_HANDLE
 
 PAGE = 4096
 PAGES = 1024
@@ -35,27 +30,13 @@ class Daemon:
 
     def __init__(self, *, busy_poll_us: int = 50, limit_bytes: int = 1 << 20) -> None:
         self.kernel = Kernel()
-        self.ended: list[bool] = []
-        self.memory = RequestMemory(limit_bytes)
-        self.layer = BlockLayer(receivers=1, crew=0)
-        self.disk = Disk("zram0", self.layer)
-        codecs = [Codecs(Lz4Codec()) for _ in range(self.layer.channel_count)]
-        self.disk.open(SlotTable(PAGES, 0, None, self.layer.channel_count), Zcomp(LZ4), codecs)
-        self.handles = Handles()
-        self.handle = self.handles.open_disk(self.disk, os.O_RDWR | os.O_DIRECT)
-        self.handover = Handover(
-            self.handles, background=64, direct_writes_are_parallel=True, session_ended=lambda: self.ended.append(True)
-        )
+        self._opened = ExitStack()
+        self.disk = self._opened.enter_context(lz4_disk(PAGES, receivers=1))
+        reception = Reception(self.disk, limit_bytes=limit_bytes)
+        self.ended, self.memory = reception.ended, reception.memory
+        self.handles, self.handle, self.handover = reception.handles, reception.handle, reception.handover
         self.handover.dev_fd = self.kernel.fd
-        self.receiver = DevReceiver(
-            self.kernel.fd,
-            handles=self.handles,
-            handover=self.handover,
-            layer=self.layer,
-            memory=self.memory,
-            channel=1,
-            busy_poll_us=busy_poll_us,
-        )
+        self.receiver = DevReceiver(self.kernel.fd, **reception.shared(), channel=1, busy_poll_us=busy_poll_us)
         self.thread = threading.Thread(target=self.receiver.run, daemon=True)
         self.thread.start()
 
@@ -68,8 +49,7 @@ class Daemon:
         self.stop()
         while self.receiver.in_flight:
             self.receiver.work_off()
-        self.disk.close()
-        self.layer.close()
+        self._opened.close()
         self.kernel.close()
 
 

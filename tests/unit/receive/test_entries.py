@@ -1,21 +1,14 @@
 """The entries of a queue of io_uring: what their payloads hold of memory, and when the system has it back."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import compiled
 
 from zramfs.receive.entries import Entries
 
 KIB, MIB = 1 << 10, 1 << 20
 PAGE = 4096
-
-
-@pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled(Path(__file__).with_name("doors.pyx"), tmp_path_factory)
 
 
 @pytest.fixture

@@ -3,22 +3,15 @@
 import errno
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import compiled
 
 from zramfs.receive import queue_ring
 
 ENTRIES = 256
 ANCHOR, OURS = 1000, 7
 SECOND_NS = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled(Path(__file__).with_name("doors.pyx"), tmp_path_factory)
 
 
 @pytest.fixture

@@ -1,16 +1,20 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""A table of slots over a pool, with a lock each, as the block layer has: what several threads need to share a pool.
+"""Doors to what a pool consists of, for the tests beside it alone: an arena's zspages, and one size class's compaction.
 
-Compiled for the tests, because threads that only meet at calls of Python hardly ever meet.
+And a table of slots over a pool, with a lock each, as the block layer has: what several threads need to share a pool.
+Threads that only meet at calls of Python hardly ever meet.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from zramfs.atomic cimport load_u64, store_u64
+from zramfs.pool.arena cimport Arena
+from zramfs.pool.compaction cimport Owners as AskedOwners
+from zramfs.pool.compaction cimport compact_class
 from zramfs.pool.spinlock cimport SpinLock, give_lock, sched_yield, take_lock
-from zramfs.pool.zspages cimport SizeClass, fullness_group, tenths_for
+from zramfs.pool.zspages cimport MAX_PAGES_PER_ZSPAGE, NONE, PAGE_BYTES, SizeClass, fullness_group, tenths_for, zspage_at
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
 
 cdef extern from * nogil:
@@ -137,6 +141,10 @@ cdef class Owners:
         """The first half of a write: an object that is filled, and that its page does not have yet."""
         return self.begin_write(page, size_bytes, stamp)
 
+    def commit(self, uint64_t page, uint64_t handle, uint32_t size_bytes, uint8_t stamp):
+        """The second half: the page has the object."""
+        self.exchange(page, handle, size_bytes, stamp)
+
     def write(self, uint64_t page, uint32_t size_bytes, uint8_t stamp):
         self.exchange(page, self.begin_write(page, size_bytes, stamp), size_bytes, stamp)
 
@@ -157,6 +165,14 @@ cdef class Owners:
             moved = self.pool.compact_some(max_objects, try_slot, relocate_slot, self.slots)
         return moved
 
+    def compact_class(self, uint32_t payload_bytes, uint64_t max_objects):
+        """Compact one size class; how many objects were moved, and how many pages freed."""
+        cdef AskedOwners asked = AskedOwners(try_slot, relocate_slot, self.slots, 0)
+        cdef SizeClass *size_class = self.pool._class_at(self.pool.class_of(payload_bytes))
+        with nogil:
+            moved = compact_class(size_class, self.pool.arena, max_objects, &asked)
+        return moved, asked.freed_pages
+
     def wrong_pages(self):
         return [page for page in range(self.count) if not self.is_right(page)]
 
@@ -167,3 +183,112 @@ def group_of(uint32_t in_use, uint32_t objects):
     size_class.objects = objects
     size_class.tenths = tenths_for(objects)
     return fullness_group(&size_class, in_use)
+
+
+# ---- an arena -------------------------------------------------------------------------------------------------------
+
+cdef class Zspages:
+    """An arena, and a size class for each size that its zspages can have: of so many objects, 1 for the huge one."""
+    cdef Arena arena
+    cdef SizeClass classes[MAX_PAGES_PER_ZSPAGE + 1]
+
+    def __cinit__(self, uint64_t system_page_bytes=4096, uint32_t objects=2):
+        self.arena = Arena(system_page_bytes)
+        for pages in range(1, MAX_PAGES_PER_ZSPAGE + 1):
+            self.classes[pages].pages = pages
+            self.classes[pages].objects = objects
+
+    def take(self, int pages):
+        """A zspage of so many pages: its number, and where it is."""
+        cdef uint32_t index
+        with nogil:
+            index = self.arena.take(&self.classes[pages])
+        if index == NONE:
+            return None
+        return index, <uint64_t>zspage_at(self.arena.chunks, index).base
+
+    def give(self, uint32_t index, int pages):
+        with nogil:
+            self.arena.give(index, &self.classes[pages])
+
+    def release_spares(self):
+        with nogil:
+            self.arena.release_spares()
+
+    def clear(self):
+        self.arena.clear()
+
+    def raise_peak(self):
+        self.arena.raise_peak()
+
+    def reset_peak(self):
+        self.arena.reset_peak()
+
+    def fill(self, uint32_t index, int pages, uint8_t stamp):
+        memset(zspage_at(self.arena.chunks, index).base, stamp, pages * PAGE_BYTES)
+
+    def is_filled(self, uint32_t index, int pages, uint8_t stamp):
+        """Whether each byte of it is this."""
+        return is_filled(zspage_at(self.arena.chunks, index).base, pages * PAGE_BYTES, stamp)
+
+    def in_use(self, uint32_t index):
+        """Objects that a zspage has, and has had."""
+        return zspage_at(self.arena.chunks, index).in_use, zspage_at(self.arena.chunks, index).untouched
+
+    def use(self, uint32_t index):
+        """Leave what objects leave in a zspage."""
+        zspage_at(self.arena.chunks, index).untouched = 2
+
+    def objects(self, int pages):
+        return self.classes[pages].objects_in_use
+
+    @property
+    def used_pages(self):
+        return self.arena.used_pages
+
+    @property
+    def spare_pages(self):
+        return self.arena.spare_pages
+
+    @property
+    def spare_pages_max(self):
+        return self.arena.spare_pages_max
+
+    @property
+    def peak_pages(self):
+        return self.arena.peak_pages
+
+    @property
+    def zspage_count(self):
+        """Zspages that there ever were."""
+        return self.arena.zspage_count
+
+    def churn(self, uint64_t seed, uint64_t steps):
+        """Take zspages and give them back at random, 64 at a time; how many were somebody else's meanwhile."""
+        cdef uint64_t state = seed * 0x9E3779B97F4A7C15ULL | 1
+        cdef uint32_t held[64]
+        cdef uint8_t pages_of[64]
+        cdef uint64_t wrong = 0
+        cdef uint64_t i
+        cdef int place, pages
+        memset(pages_of, 0, sizeof(pages_of))
+        with nogil:
+            for i in range(steps + 64):
+                place = <int>(draw(&state) % 64) if i < steps else <int>(i - steps)
+                pages = pages_of[place]
+                if pages:
+                    wrong += not is_filled(zspage_at(self.arena.chunks, held[place]).base, pages * PAGE_BYTES, <uint8_t>seed)
+                    self.arena.give(held[place], &self.classes[pages])
+                    pages_of[place] = 0
+                elif i < steps:
+                    pages = 1 + <int>(draw(&state) % MAX_PAGES_PER_ZSPAGE)
+                    held[place] = self.arena.take(&self.classes[pages])
+                    memset(zspage_at(self.arena.chunks, held[place]).base, <int>seed, pages * PAGE_BYTES)
+                    pages_of[place] = <uint8_t>pages
+                if draw(&state) % 256 == 0:
+                    self.arena.release_spares()
+        return wrong
+
+
+cdef bint is_filled(const uint8_t *start, uint64_t size_bytes, uint8_t stamp) noexcept nogil:
+    return start[0] == stamp and memcmp(start, start + 1, size_bytes - 1) == 0
