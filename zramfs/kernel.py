@@ -14,6 +14,7 @@ _MS_BIND: Final = 4096
 _MS_REC: Final = 16384
 _MS_PRIVATE: Final = 1 << 18
 _MS_SLAVE: Final = 1 << 19
+_MNT_FORCE: Final = 1
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
 _PR_SET_PDEATHSIG: Final = 1
@@ -54,6 +55,11 @@ def bind_guarded(source: Path, target: Path) -> None:
 def unmount_lazily(target: Path) -> None:
     """Take a mount away from its place; what has been bound from it stays."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
+
+
+def unmount_by_force(target: Path) -> None:
+    """End the connection of a FUSE mount, and unmount it; OSError with EBUSY if only the former could be."""
+    _check(_libc.umount2(os.fsencode(target), _UMOUNT_NOFOLLOW | _MNT_FORCE), target)
 
 
 def unmount_nothing_linked(target: Path, *, lazily: bool) -> None:

@@ -5,13 +5,13 @@ import os
 import shlex
 import shutil
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from zramfs.errors import MountDoesNotAnswer, MountFailed, MountIsDead, NotMounted
-from zramfs.kernel import unmount_nothing_linked
+from zramfs.kernel import unmount_by_force, unmount_nothing_linked
 from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, mount_id_of, read_mounts
 from zramfs.patience import ask_patiently
 
@@ -56,6 +56,11 @@ def find_mount_at(wanted: Path) -> Mount | None:
         if mount.point == wanted:
             found = _mount_of(mount)
     return found
+
+
+def is_still_there(mount: Mount) -> bool:
+    """Whether the mount is still the topmost one at its place: somebody else's must not be unmounted for it."""
+    return find_mount_at(mount.path) == mount
 
 
 def _mount_of(mount: MountedFilesystem) -> Mount:
@@ -138,6 +143,22 @@ def unmount(mount: Mount, *, lazily: bool = False) -> None:
     if result.returncode:
         reason = result.stderr.strip().splitlines()
         raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {mount.path}")
+
+
+def abort(mount: Mount) -> None:
+    """Have the kernel refuse what our own mount was asked and will be: ECONNABORTED, then ENOTCONN.
+
+    By fusectl, where it is mounted, which the owner of a mount may do; else as `umount -f` does it, which only root may.
+    Where neither can be, the end of the daemon does so.
+    """
+    if not is_still_there(mount):
+        return
+    connection = Path("/sys/fs/fuse/connections") / str(os.minor(mount.device_number))
+    try:
+        (connection / "abort").write_text("1")
+    except OSError:
+        with suppress(OSError):
+            unmount_by_force(mount.path)
 
 
 def unmount_as_root(mount: Mount, *, lazily: bool = False) -> None:

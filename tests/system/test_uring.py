@@ -1,5 +1,7 @@
 """A mount over io_uring: each request by the queue of its caller's CPU, everything else as on any mount."""
 
+import errno
+import mmap
 import os
 import random
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -212,3 +215,29 @@ def test_switched_off_it_is_refused_with_the_way_to_switch_it_on(tmp_path: Path)
     assert result.returncode == 1
     assert f"echo Y > {SWITCH}" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_whoever_uses_the_mount_meets_its_end_and_no_cancelled_request(mounted: Mounted) -> None:
+    refusals: list[int | None] = []
+
+    def read_to_the_end() -> None:
+        fd = os.open(mounted.file, os.O_RDONLY | os.O_DIRECT)
+        page = mmap.mmap(-1, PAGE)
+        try:
+            while True:
+                os.preadv(fd, [page], 0)
+        except OSError as error:
+            refusals.append(error.errno)
+        with suppress(OSError):
+            os.close(fd)
+
+    readers = [threading.Thread(target=read_to_the_end) for _ in range(32)]
+    for reader in readers:
+        reader.start()
+    time.sleep(0.1)
+    os.kill(mounted.pid, signal.SIGTERM)
+    for reader in readers:
+        reader.join(30)
+    assert set(refusals) <= {errno.ECONNABORTED, errno.ENOTCONN}
+    assert len(refusals) == len(readers)
+    mounted.wait_for_daemon_end()

@@ -14,7 +14,7 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.mountpoint import Mount, find_mount_at, unmount
+from zramfs.mountpoint import Mount, is_still_there, unmount
 
 _log: Final = logging.getLogger(__name__)
 
@@ -29,11 +29,6 @@ _ANSWERS_S: Final = 1.0
 
 _LAST_RESORT_S: Final = 9.0
 """When the process exits in any case: the sum of the above, and 2 s for the rest."""
-
-
-def is_still_there(mount: Mount) -> bool:
-    """Whether the mount is still the topmost one at its place: somebody else's must not be unmounted for it."""
-    return find_mount_at(mount.path) == mount
 
 
 async def end_mount(

@@ -16,9 +16,9 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
-from zramfs.fuse.ending import end_mount, is_still_there
+from zramfs.fuse.ending import end_mount
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.mountpoint import Mount, find_mount_at
+from zramfs.mountpoint import Mount, abort, find_mount_at, is_still_there
 from zramfs.receive.handover import Handover
 from zramfs.receive.receivers import Receivers
 
@@ -63,7 +63,7 @@ async def serve(
                 nursery.start_soon(_end_on_signal, endings, end)
                 nursery.start_soon(filesystem.announcements.serve)
                 with answering:
-                    await _answer_requests(filesystem, receivers, handover, dev_fd)
+                    await _answer_requests(filesystem, receivers, handover, dev_fd, mount)
                 nursery.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=is_still_there(mount))
@@ -99,9 +99,9 @@ def _taken_over(handover: Handover | None) -> Iterator[int]:
 
 
 async def _answer_requests(
-    filesystem: ZramFilesystem, receivers: Receivers, handover: Handover | None, dev_fd: int
+    filesystem: ZramFilesystem, receivers: Receivers, handover: Handover | None, dev_fd: int, mount: Mount
 ) -> None:
-    """Return when the session has ended and every request that arrived has its answer."""
+    """Return when every request that arrived has its answer, and the session has ended."""
     if handover is None:
         await _answer_without_receivers(filesystem)
         return
@@ -112,6 +112,8 @@ async def _answer_requests(
         receivers.stop()
         with trio.CancelScope(shield=True):
             await _settle(receivers)
+        abort(mount)
+        receivers.close()
 
 
 async def _answer_without_receivers(filesystem: ZramFilesystem) -> None:

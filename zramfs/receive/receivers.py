@@ -43,7 +43,7 @@ class Receivers:
         )
 
     def start(self, handover: Handover, dev_fd: int) -> None:
-        """Begin to receive. `dev_fd` is the caller's again after `stop`."""
+        """Begin to receive. `dev_fd` is the caller's again after `close`."""
         reception = Reception(
             layer=self._layer,
             memory=self._memory,
@@ -59,6 +59,11 @@ class Receivers:
         """Receive nothing more; what has arrived is still answered."""
         if self._transport is not None:
             self._transport.stop()
+
+    def close(self) -> None:
+        """End the threads, once the session has ended."""
+        if self._transport is not None:
+            self._transport.close()
 
     @property
     def in_flight(self) -> int:

@@ -43,7 +43,10 @@ class Transport(Protocol):
         """Begin to receive."""
 
     def stop(self) -> None:
-        """Receive nothing more, and end the threads. Requests that have arrived are still answered."""
+        """Receive nothing more. Requests that have arrived are still answered."""
+
+    def close(self) -> None:
+        """End the threads, once the session has ended."""
 
     def work_off(self) -> bool:
         """After `stop`: go on a little with large bios; False if there is nothing to do."""
@@ -84,6 +87,9 @@ class DevTransport:
         self._receiver.stop()
         if self._thread.is_alive():
             self._thread.join()
+
+    def close(self) -> None:
+        """Do nothing: the thread ended at `stop`."""
 
     def work_off(self) -> bool:
         """Go on a little with large bios, as the thread did."""

@@ -15,6 +15,8 @@ cdef class UringReceiver(EntryReceiver):
     cdef bint is_ticking            # the end of a second will show whether requests came in it
     cdef uint64_t requests_at_tick
     cdef int64_t answers_end_ns     # 0: not stopping
+    cdef int has_answered_now       # atomic: `stop` was called, and nothing more will be answered
+    cdef int may_go                 # atomic
     cdef int has_begun              # atomic
     cdef int lost                   # entries that the kernel does not want any more
 
@@ -23,6 +25,7 @@ cdef class UringReceiver(EntryReceiver):
     cdef void receive(self) noexcept nogil
     cdef bint await_begin(self) noexcept nogil
     cdef bint is_done(self) noexcept nogil
+    cdef void keep_ring(self) noexcept nogil
     cdef bint reap(self) noexcept nogil
     cdef void complete(self, uint64_t which, int result, bint is_last, int64_t now_ns) noexcept nogil
     cdef void note(self, Entry *entry, int64_t now_ns) noexcept nogil

@@ -35,6 +35,7 @@ cdef enum:
     IDLE_S = 1                  # without a request, until memory is given back
     ANSWERS_NS = 1000000000     # after `stop`, for the answers that pyfuse3 owes
     STOPPING_NS = 10000000      # between two looks whether they have come
+    LAST_NS = 10000000          # after the session's end, for what is on its way to the thread
     # Entries of a queue, at the least. A request keeps one until it is answered, however long that takes; where all are
     # kept, later requests of that CPU wait in the kernel, whatever they ask for. An unused one takes 450 bytes of
     # memory.
@@ -79,7 +80,7 @@ cdef class UringReceiver(EntryReceiver):
         self.is_set_up = threading.Event()
 
     def run(self):
-        """Set up what can be before the session is; then receive requests until `stop`."""
+        """Set up what can be before the session is; then receive requests until `stop`, and return at `close`."""
         cdef bytes name = b"zramfs-ring-%d" % self.queue
         self.begin_thread(name)
         with nogil:
@@ -90,7 +91,18 @@ cdef class UringReceiver(EntryReceiver):
                 with nogil:
                     self.receive()
         finally:
+            store_int(&self.has_answered_now, True)
             self.ring.close()
+
+    def close(self):
+        """Let `run` return: the session has ended. From any thread."""
+        store_int(&self.may_go, True)
+        self.wake()
+
+    @property
+    def has_answered(self):
+        """Whether `stop` was called, and nothing more will be answered."""
+        return bool(load_int(&self.has_answered_now))
 
     # ---- beginning and end ----------------------------------------------------------------------------------------
 
@@ -127,6 +139,7 @@ cdef class UringReceiver(EntryReceiver):
                 self.await_near_event()
             if not self.take_ended() and not self.reap():
                 self.pass_time()
+        self.keep_ring()
 
     cdef bint await_begin(self) noexcept nogil:
         """Wait until the kernel takes entries; False if it does not come to that."""
@@ -147,6 +160,22 @@ cdef class UringReceiver(EntryReceiver):
         if self.begun or self.ring.ring.unsubmitted:
             return False
         return self.handed_over_now == 0 or monotonic_ns() > self.answers_end_ns
+
+    cdef void keep_ring(self) noexcept nogil:
+        """Wait until the session has ended, and a little for what is on its way to the thread.
+
+        A request on its way to a thread that has gone is refused with ECANCELED (fuse_uring_send_in_task), which nobody
+        expects. The end of the session refuses it with ECONNABORTED.
+        """
+        cdef int64_t end_ns
+        store_int(&self.has_answered_now, True)
+        while not load_int(&self.may_go):
+            self.ring.enter(True, STOPPING_NS)
+            self.reap()
+        end_ns = monotonic_ns() + LAST_NS
+        while monotonic_ns() < end_ns:
+            self.ring.enter(True, LAST_NS)
+            self.reap()
 
     # ---- completions ----------------------------------------------------------------------------------------------
 

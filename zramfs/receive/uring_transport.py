@@ -35,7 +35,7 @@ def _ends(numbers: str) -> tuple[int, int]:
 
 
 class UringTransport:
-    """A thread for each queue of the kernel, on its CPU unless it roams. `dev_fd` is the caller's, until `stop`."""
+    """A thread for each queue of the kernel, on its CPU unless it roams. `dev_fd` is the caller's, until `close`."""
 
     def __init__(self, reception: Reception, dev_fd: int) -> None:
         self._reception = reception
@@ -79,7 +79,7 @@ class UringTransport:
         self._dev.start()
 
     def stop(self) -> None:
-        """Receive nothing more. The threads of the queues end when what they have begun is answered."""
+        """Receive nothing more. What has begun is answered; the queues keep their rings until `close`."""
         self._is_stopped = True
         self._stop_queues()
         self._dev.stop()
@@ -87,6 +87,13 @@ class UringTransport:
     def _stop_queues(self) -> None:
         for receiver in self._receivers:
             receiver.stop()
+
+    def close(self) -> None:
+        """End the threads: the session has ended."""
+        for receiver in self._receivers:
+            receiver.close()
+        for thread in self._threads:
+            thread.join()
 
     def work_off(self) -> bool:
         """Go on a little with large bios, on the channel of /dev/fuse."""
@@ -100,9 +107,13 @@ class UringTransport:
 
     @property
     def in_flight(self) -> int:
-        """Bios that have begun and not ended; after `stop`, threads that have not ended as well."""
-        running = sum(thread.is_alive() for thread in self._threads) if self._is_stopped else 0
-        return self._dev.in_flight + sum(receiver.in_flight for receiver in self._receivers) + running
+        """Bios that have begun and not ended; after `stop`, queues that are still answering as well."""
+        begun = self._dev.in_flight + sum(receiver.in_flight for receiver in self._receivers)
+        return begun + self._answering() if self._is_stopped else begun
+
+    def _answering(self) -> int:
+        queues = zip(self._threads, self._receivers, strict=True)
+        return sum(thread.is_alive() and not receiver.has_answered for thread, receiver in queues)
 
     def statistics(self) -> TransportStatistics:
         """Return what was received so far, by queue; what came by /dev/fuse is not among it."""

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Doors to what an accelerator consists of, for the tests beside it alone: its jobs and descriptors, and whoever watches
-over its runs, by a timer and without the clock having to go on."""
+"""Doors to what an accelerator consists of, for the tests beside it alone: its jobs and descriptors, and whoever
+watches over its runs, by a timer and without the clock having to go on."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -10,7 +10,8 @@ from zramfs.accel.job_queue cimport BATCH_DESCRIPTORS, Finished, Job, JobQueue
 from zramfs.accel.latency cimport LatencyWindow
 from zramfs.accel.timer cimport EventTimer
 from zramfs.accel.watch cimport NO_RUN, Run, RunWatch
-from zramfs.codec.run cimport PAGE_BYTES, SCRATCH_BYTES, CompressedPage, CompressedRun, PageCodec
+from zramfs.codec.run cimport SCRATCH_BYTES, CompressedPage, CompressedRun, PageCodec
+from zramfs.page cimport PAGE_BYTES
 
 cdef uint8_t zeros[PAGE_BYTES]
 

@@ -63,7 +63,7 @@ def let_mount_be(monkeypatch: pytest.MonkeyPatch, *, busy: bool) -> None:
         if busy:
             raise MountFailed("busy")
 
-    monkeypatch.setattr(ending, "find_mount_at", lambda _path: MOUNT)
+    monkeypatch.setattr(ending, "is_still_there", lambda _mount: True)
     monkeypatch.setattr(ending, "unmount", unmount)
 
 

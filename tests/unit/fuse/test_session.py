@@ -1,16 +1,21 @@
 """What can be asked of a session without a mount."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pyfuse3
 import pytest
 
 from zramfs.fuse import session
+from zramfs.mountpoint import Mount
 
 if TYPE_CHECKING:
     from zramfs.fuse.filesystem import ZramFilesystem
     from zramfs.receive.handover import Handover
     from zramfs.receive.receivers import Receivers
+
+
+NOWHERE = Mount(Path("/nowhere"), "fuse.zramfs", "0:99")
 
 
 class Story:
@@ -27,6 +32,9 @@ class Story:
     def stop(self) -> None:
         self.happened.append("stop")
 
+    def close(self) -> None:
+        self.happened.append("close")
+
     def work_off(self) -> bool:
         self.happened.append("work")
         self.in_flight -= 1
@@ -40,8 +48,9 @@ async def fail(**_: int) -> None:
 async def test_session_that_fails_answers_what_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story()
     monkeypatch.setattr(pyfuse3, "main", fail)
+    monkeypatch.setattr(session, "abort", lambda _mount: story.happened.append("abort"))
     with pytest.raises(OSError, match="receive"):
         await session._answer_requests(
-            cast("ZramFilesystem", None), cast("Receivers", story), cast("Handover", object()), 77
+            cast("ZramFilesystem", None), cast("Receivers", story), cast("Handover", object()), 77, NOWHERE
         )
-    assert story.happened == ["receive from 77", "stop", "work", "work"]
+    assert story.happened == ["receive from 77", "stop", "work", "work", "abort", "close"]

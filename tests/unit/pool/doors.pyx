@@ -10,11 +10,12 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
 
 from zramfs.atomic cimport load_u64, store_u64
+from zramfs.page cimport PAGE_BYTES
 from zramfs.pool.arena cimport Arena
 from zramfs.pool.compaction cimport Owners as AskedOwners
 from zramfs.pool.compaction cimport compact_class
 from zramfs.pool.spinlock cimport SpinLock, give_lock, sched_yield, take_lock
-from zramfs.pool.zspages cimport MAX_PAGES_PER_ZSPAGE, NONE, PAGE_BYTES, SizeClass, fullness_group, tenths_for, zspage_at
+from zramfs.pool.zspages cimport MAX_PAGES_PER_ZSPAGE, NONE, SizeClass, fullness_group, tenths_for, zspage_at
 from zramfs.pool.zspool cimport NO_HANDLE, ZsPool
 
 cdef extern from * nogil:
@@ -277,7 +278,9 @@ cdef class Zspages:
                 place = <int>(draw(&state) % 64) if i < steps else <int>(i - steps)
                 pages = pages_of[place]
                 if pages:
-                    wrong += not is_filled(zspage_at(self.arena.chunks, held[place]).base, pages * PAGE_BYTES, <uint8_t>seed)
+                    wrong += not is_filled(
+                        zspage_at(self.arena.chunks, held[place]).base, pages * PAGE_BYTES, <uint8_t>seed
+                    )
                     self.arena.give(held[place], &self.classes[pages])
                     pages_of[place] = 0
                 elif i < steps:

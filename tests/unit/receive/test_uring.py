@@ -27,7 +27,8 @@ from receptions import Reception
 
 from zramfs.receive.placement import Placement
 from zramfs.receive.receiver import KeptWrites
-from zramfs.receive.uring import UringReceiver, UringReceivers
+from zramfs.receive.uring import UringReceiver
+from zramfs.receive.uring_receivers import UringReceivers
 
 PAGE: Final = 4096
 MIB: Final = 1 << 20
@@ -150,6 +151,10 @@ def test_kernel_that_leaves_all_to_dev_fuse_costs_a_warning_and_no_session(
         while queue.doors.lost(queue.receiver) < LEAST_ENTRIES:  # as no file but /dev/fuse knows the commands
             os.sched_yield()
         queue.receiver.stop()
+        while not queue.receiver.has_answered:
+            os.sched_yield()
+        assert thread.is_alive()
+        queue.receiver.close()
         thread.join(10)
     assert not thread.is_alive()
     assert [record.message for record in caplog.records] == [
