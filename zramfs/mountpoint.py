@@ -148,8 +148,8 @@ def unmount(mount: Mount, *, lazily: bool = False) -> None:
 def abort(mount: Mount) -> None:
     """Have the kernel refuse what our own mount was asked and will be: ECONNABORTED, then ENOTCONN.
 
-    By fusectl, where it is mounted, which the owner of a mount may do; else as `umount -f` does it, which only root may.
-    Where neither can be, the end of the daemon does so.
+    By fusectl, where it is mounted, as the owner of a mount may; else as by `umount -f`, which only root may. Where
+    neither can be, the end of the daemon does so.
     """
     if not is_still_there(mount):
         return
