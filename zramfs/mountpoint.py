@@ -16,6 +16,7 @@ from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, mount_id_of, re
 from zramfs.patience import ask_patiently
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
+_CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +146,22 @@ def unmount(mount: Mount, *, lazily: bool = False) -> None:
         raise MountFailed(reason[-1] if reason else f"fusermount3 could not unmount {mount.path}")
 
 
-def abort(mount: Mount) -> None:
-    """Have the kernel refuse what our own mount was asked and will be: ECONNABORTED, then ENOTCONN.
+def take_away(mount: Mount) -> None:
+    """End the connection of our own mount, and unmount it: its users get ECONNABORTED, and ENOTCONN from then on.
 
     By fusectl, where it is mounted, as the owner of a mount may; else as by `umount -f`, which only root may. Where
-    neither can be, the end of the daemon does so.
+    neither can be, and where the mount has gone from its place, the end of the daemon does so.
     """
     if not is_still_there(mount):
         return
-    connection = Path("/sys/fs/fuse/connections") / str(os.minor(mount.device_number))
     try:
-        (connection / "abort").write_text("1")
+        (_CONNECTIONS / str(os.minor(mount.device_number)) / "abort").write_text("1")
     except OSError:
         with suppress(OSError):
             unmount_by_force(mount.path)
+    if is_still_there(mount):  # libfuse does not unmount what has no connection
+        with suppress(MountFailed):
+            unmount(mount, lazily=True)
 
 
 def unmount_as_root(mount: Mount, *, lazily: bool = False) -> None:

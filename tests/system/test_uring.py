@@ -241,3 +241,4 @@ def test_whoever_uses_the_mount_meets_its_end_and_no_cancelled_request(mounted: 
     assert set(refusals) <= {errno.ECONNABORTED, errno.ENOTCONN}
     assert len(refusals) == len(readers)
     mounted.wait_for_daemon_end()
+    assert not is_mounted(mounted.path)

@@ -18,7 +18,7 @@ from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.ending import end_mount
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.mountpoint import Mount, abort, find_mount_at, is_still_there
+from zramfs.mountpoint import Mount, find_mount_at, is_still_there, take_away
 from zramfs.receive.handover import Handover
 from zramfs.receive.receivers import Receivers
 
@@ -112,7 +112,7 @@ async def _answer_requests(
         receivers.stop()
         with trio.CancelScope(shield=True):
             await _settle(receivers)
-        abort(mount)
+        take_away(mount)
         receivers.close()
 
 

@@ -48,9 +48,9 @@ async def fail(**_: int) -> None:
 async def test_session_that_fails_answers_what_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story()
     monkeypatch.setattr(pyfuse3, "main", fail)
-    monkeypatch.setattr(session, "abort", lambda _mount: story.happened.append("abort"))
+    monkeypatch.setattr(session, "take_away", lambda _mount: story.happened.append("take away"))
     with pytest.raises(OSError, match="receive"):
         await session._answer_requests(
             cast("ZramFilesystem", None), cast("Receivers", story), cast("Handover", object()), 77, NOWHERE
         )
-    assert story.happened == ["receive from 77", "stop", "work", "work", "abort", "close"]
+    assert story.happened == ["receive from 77", "stop", "work", "work", "take away", "close"]
