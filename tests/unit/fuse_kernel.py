@@ -61,7 +61,7 @@ class Kernel:
 
     def lseek(self, handle: int, offset: int, whence: int) -> int:
         """Ask where data is."""
-        return self.send(LSEEK, _LSEEK.pack(handle, offset, whence, 0))
+        return self.send(LSEEK, seeking(handle, offset, whence))
 
     def reply(self) -> tuple[int, int, bytes]:
         """Take the next reply: unique, errno, what follows the header."""
@@ -103,6 +103,11 @@ def writing(handle: int, offset: int, size: int, *, flags: int = os.O_RDWR, writ
 def allocating(handle: int, mode: int, offset: int, size: int) -> bytes:
     """Return fuse_fallocate_in."""
     return _FALLOCATE.pack(handle, offset, size, mode, 0)
+
+
+def seeking(handle: int, offset: int, whence: int) -> bytes:
+    """Return fuse_lseek_in."""
+    return _LSEEK.pack(handle, offset, whence, 0)
 
 
 def reply_header(unique: int, body: bytes = b"", error: int = 0) -> bytes:

@@ -3,17 +3,18 @@
 receivers themselves, step by step."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from zramfs.atomic cimport peek_int
 from zramfs.events cimport eventfd_read
 from zramfs.receive.buffers cimport Buffer, BufferPool, data_of, forget_tail, message_of
 from zramfs.receive.entries cimport Entries, Entry
+from zramfs.receive.handles cimport Handles
 from zramfs.receive.handover cimport Handover, Origin, read_handed_over, send_reply
 from zramfs.receive.protocol cimport errno, fuse_in_header, fuse_out_header, iovec
 from zramfs.receive.queue_ring cimport QueueRing
 from zramfs.receive.receiver cimport KeptWrites, Receiver
+from zramfs.receive.request cimport Reply, Request, make_reply, read_request
 from zramfs.receive.uring cimport UringReceiver
 from zramfs.receive.uring_protocol cimport EntryCommand, io_ring_cqe, io_ring_peek, io_ring_seen, io_ring_sqe
 from zramfs.receive.uring_requests cimport EntryReceiver, reply_to_handed_over
@@ -210,6 +211,39 @@ def complete_at_once(QueueRing ring not None, uint64_t user_data):
     ring.enter(False, 0)
 
 
+# ---- requests -------------------------------------------------------------------------------------------------------
+
+def read_one(bytes message not None, Handles handles not None, bytes payload not None=b""):
+    """What is to be done with a request: the Verdict, and its bio."""
+    cdef Request request
+    cdef char *words = PyBytes_AS_STRING(message)
+    cdef uint8_t *data = <uint8_t *>PyBytes_AS_STRING(payload)
+    memset(&request, 0, sizeof(request))
+    verdict = read_request(&request, <fuse_in_header *>words, words + sizeof(fuse_in_header), data, handles)
+    return verdict, {
+        "operation": request.bio.operation,
+        "offset_bytes": request.bio.offset_bytes,
+        "size_bytes": request.bio.size_bytes,
+        "is_async": bool(request.bio.is_async),
+        "is_urgent": bool(request.bio.is_urgent),
+        "error": request.bio.error,
+        "has_payload": request.bio.data == data,
+        "unique": request.unique,
+        "found": request.found,
+    }
+
+
+def reply_to(uint32_t opcode, uint64_t unique, uint64_t size_bytes, int error, int64_t found=0):
+    """The reply to a request whose bio has ended: its header, what follows that, and how much data is behind."""
+    cdef Request request
+    cdef Reply reply
+    memset(&request, 0, sizeof(request))
+    request.opcode, request.unique, request.found = opcode, unique, found
+    request.bio.size_bytes, request.bio.error = size_bytes, error
+    make_reply(&request, &reply)
+    return reply.header, (<char *>&reply.argument)[:reply.argument_bytes], reply.data_bytes
+
+
 # ---- receivers ------------------------------------------------------------------------------------------------------
 
 def begin_thread(Receiver receiver not None, bytes name not None):
@@ -222,6 +256,10 @@ def follow_io_flusher(Receiver receiver not None):
 
 def clear_wake(Receiver receiver not None):
     receiver.clear_wake()
+
+
+def wake_fd(Receiver receiver not None):
+    return receiver.wake_fd
 
 
 def wakes(Receiver receiver not None):
@@ -418,11 +456,6 @@ def give_no_more_time(UringReceiver receiver not None):
 
 def end_second(UringReceiver receiver not None):
     receiver.end_second()
-
-
-def lost(UringReceiver receiver not None):
-    """How many entries the kernel does not want any more; read while its thread runs."""
-    return peek_int(&receiver.lost)
 
 
 def wake_by_ring(UringReceiver receiver not None):

@@ -133,13 +133,13 @@ def test_thread_becomes_an_io_flusher_and_no_longer_one_when_it_is_told_to(doors
     assert told == [0, 1, 1, 0]
 
 
-def test_descriptor_it_is_woken_by_is_closed_with_it(make: Make) -> None:
-    receiving = make()
-    files = len(list(Path("/proc/self/fd").iterdir()))
+def test_descriptor_it_is_woken_by_is_closed_with_it(doors: Any, receiving: Receiving) -> None:
     another = Receiver(**receiving.reception.shared(), kept=receiving.kept, channel=1)
-    assert len(list(Path("/proc/self/fd").iterdir())) == files + 1
+    wake_fd = doors.wake_fd(another)
+    assert os.fstat(wake_fd)
     del another
-    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(wake_fd)
 
 
 # ---- writes that end later ------------------------------------------------------------------------------------------
