@@ -167,8 +167,9 @@ def test_lost_run_is_found_by_the_drivers_watch_and_its_other_pages_are_good(doo
 
 def test_run_that_was_given_up_is_told_of_when_its_work_is_done(doors: Any, watching: Watching) -> None:
     watch = watching(FAR, timeout_ns=0)
-    doors.begin_modelled(watch, 0, 1)
+    _, ready_ns = doors.begin_modelled(watch, 0, 1)
     assert doors.reap_runs(watch) == []
+    assert doors.next_watched_ns(watch) == ready_ns  # nobody looks for it again and again until then
     doors.wait_for(watch, 1000 * DAY_NS)  # the watch has gone off
     doors.work(watch)
     assert select.select([watch.ring.fd], [], [], 0)[0]

@@ -123,6 +123,16 @@ def test_objects_come_to_the_fullest_zspage(doors: Any) -> None:
     stored.check()
 
 
+def test_of_two_zspages_about_as_full_the_sparser_one_is_emptied(doors: Any) -> None:
+    per_zspage = SIZE_CLASSES[class_index(1)].objects_per_zspage
+    fuller, sparser = set(range(45)), set(range(per_zspage, per_zspage + 41))  # of 128: both in the fourth tenth
+    stored = store(doors, 1, fuller | sparser, 2 * per_zspage)
+    before = stored.handles()
+    assert stored.compact()[0] == len(sparser)
+    assert {page: stored.handles()[page] for page in fuller} == {page: before[page] for page in fuller}
+    stored.check()
+
+
 def test_zspage_with_an_object_that_may_not_move_is_passed_over(doors: Any) -> None:
     stored = store(doors, 800, every(4))
     stored.table.lock(0)
