@@ -12,15 +12,13 @@ from zramfs.receive.entries cimport Entries, Entry
 from zramfs.receive.handles cimport Handles
 from zramfs.receive.handover cimport Handover, Origin, read_handed_over, send_reply
 from zramfs.receive.protocol cimport errno, fuse_in_header, fuse_out_header, iovec
+from zramfs.receive.queue_receiver cimport WAKE
 from zramfs.receive.queue_ring cimport QueueRing
 from zramfs.receive.receiver cimport KeptWrites, Receiver
 from zramfs.receive.request cimport Reply, Request, make_reply, read_request
 from zramfs.receive.uring cimport UringReceiver
 from zramfs.receive.uring_protocol cimport EntryCommand, io_ring_cqe, io_ring_peek, io_ring_seen, io_ring_sqe
 from zramfs.receive.uring_requests cimport EntryReceiver, reply_to_handed_over
-
-cdef enum:
-    WAKE = 0xFFFFFFFF       # as in `uring`
 
 cdef extern from "io_ring.h" nogil:
     struct WholeRing "io_ring":
