@@ -119,7 +119,7 @@ def _take_away(mounted: Mounted) -> None:
         if prepared("umount", mounted.path).returncode != 0:
             subprocess.run(["fusermount3", "-u", "-z", mounted.path], check=False)
     if mounted.is_running():
-        os.kill(mounted.pid, signal.SIGTERM)
+        signal.pidfd_send_signal(mounted.daemon_fd, signal.SIGTERM)
         mounted.wait_for_daemon_end()
 
 

@@ -3,11 +3,13 @@
 import atexit
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ class Mounted:
         self.log = log
         self.file = path / "zram0"
         self.pid = int((path / "sys/fs/zramfs/pid").read_text())
+        self.daemon_fd = os.pidfd_open(self.pid)  # tells it from a later process of its number
+        weakref.finalize(self, os.close, self.daemon_fd)
 
     def attribute(self, name: str, device: str = "zram0") -> Path:
         return self.path / "sys/block" / device / name
@@ -50,7 +54,7 @@ class Mounted:
         return streams
 
     def is_running(self) -> bool:
-        return Path(f"/proc/{self.pid}").exists() and not is_zombie(self.pid)
+        return not select.select([self.daemon_fd], [], [], 0)[0]
 
     def wait_until_unmounted(self, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
