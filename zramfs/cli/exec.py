@@ -19,12 +19,12 @@ from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.trust import require_daemon, require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed
 from zramfs.loop_device import LoopDevices
-from zramfs.mountpoint import take_away_if_dead
 from zramfs.namespace.keeper import Keeper
 from zramfs.namespace.protocol import Peer
 from zramfs.supervise import errand
 from zramfs.supervise.front import Front
 from zramfs.supervise.remains import release_loops
+from zramfs.unmounting import take_away_if_dead
 
 _CONNECT_S: Final = 10.0
 _LOCK_S: Final = 30.0  # gigabytes may have to be swapped in

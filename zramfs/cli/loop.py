@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ import click
 
 from zramfs.block_device import is_readable
 from zramfs.cli.asking import ask_living
+from zramfs.cli.loops import left_loops, loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import Parsed, device_option, json_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised, ReadOnlyDevice
 from zramfs.foreign import printable
-from zramfs.loop_device import BackingFile, LoopDevices, LoopShape
+from zramfs.loop_device import LoopDevices, LoopShape
 from zramfs.mountpoint import absolute, find_mount_at
 from zramfs.units import parse_size
 
@@ -124,14 +124,6 @@ def _attach(mounted: MountedZramfs, device: str, shape: LoopShape) -> int:
         raise ReadOnlyDevice(f"{device} of {mounted.path} is read-only: attach it with --read-only") from error
 
 
-def loops_of(mounted: MountedZramfs, device: str) -> list[Path]:
-    """Return the loop devices that a device is attached to."""
-    with mounted.opened_block_file(device, os.O_PATH) as file_fd:
-        status = os.fstat(file_fd)
-    loops = LoopDevices()
-    return [loops.path(number) for number in loops.numbers_of(BackingFile(status.st_dev, status.st_ino), device)]
-
-
 def _attached_loops(mountpoint: Path, device: str) -> list[str]:
     """Return the loop devices of a device, also those that a killed daemon has left."""
     left = [str(loop_path) for loop_path in left_loops(mountpoint, device)]
@@ -150,12 +142,6 @@ def _attached_loops(mountpoint: Path, device: str) -> list[str]:
 def _loops_of_device(mounted: MountedZramfs, device: str) -> list[str]:
     mounted.require_device(device)
     return [str(loop_path) for loop_path in loops_of(mounted, device)]
-
-
-def left_loops(mountpoint: Path, device: str) -> list[Path]:
-    """Return the loop devices over a device of a mount point; daemon and mount may be gone."""
-    loops = LoopDevices()
-    return [loops.path(number) for number in loops.numbers_named_beneath(absolute(mountpoint), device)]
 
 
 def release_left_loops(mountpoint: Path) -> bool:

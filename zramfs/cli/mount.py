@@ -25,7 +25,7 @@ from zramfs.cli.values import ACCELERATOR, ALGORITHM, METRICS_ADDRESS, SIZE
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
-from zramfs.mountpoint import prepare_mountpoint
+from zramfs.mountable import prepare_mountpoint
 from zramfs.outputs import open_output
 from zramfs.receive.choice import URING, choose_transport
 from zramfs.units import format_bytes
