@@ -135,7 +135,7 @@ def mount(
         noted.require_free()
     request = make_request(Path(os.path.realpath(mountpoint)), **options)
     log = open_log(log_to, request.mountpoint, is_foreground=foreground)
-    signals = DaemonSignals(log)
+    signals = DaemonSignals(log, is_foreground=foreground)
     serve = partial(serve_mount, request, log, signals, parent=parent, pid_file=noted)
     if foreground:
         signals.catch()
