@@ -45,6 +45,7 @@ _OPTIONS: Final = (
     click.option(
         "--accel",
         "accelerator",
+        metavar="NAME[,key=value…]|none",
         type=ACCELERATOR,
         default="ideal",
         show_default=True,
@@ -95,6 +96,7 @@ _OPTIONS: Final = (
     click.option(
         "--metrics",
         "metrics_address",
+        metavar="ADDRESS:PORT|unix:PATH",
         type=METRICS_ADDRESS,
         help="Serve metrics for Prometheus there; a port alone is one of the loopback.",
     ),
