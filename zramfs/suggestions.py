@@ -1,7 +1,6 @@
 """What somebody may have meant who misspelt a name: one sentence for a line of error."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
 
 _MOST_LISTED: Final = 30
@@ -13,6 +12,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     Of more than 30 names only one that is like it is told, or that there is none.
     """
+    from difflib import get_close_matches  # noqa: PLC0415 - every verb's start would pay for it
+
     names = list(known)
     close = get_close_matches(word, names, n=1)
     if len(names) > _MOST_LISTED:

@@ -24,6 +24,8 @@ _MAY_BE_MISSING: Final = (
     "libudev is not installed",
     "systemd-makefs is not installed",
     "systemd-analyze is not installed",
+    "no user namespace can be made here",
+    "the kernel has no autofs",
     "zsh is not installed",
     "fish is not installed",
     "mandoc is not installed",

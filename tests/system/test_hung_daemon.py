@@ -19,7 +19,7 @@ from zramfs.cli.status import status
 from zramfs.cli.swap import swap
 from zramfs.cli.umount import umount
 from zramfs.errors import CommandFailed, MountDoesNotAnswer, NotMounted
-from zramfs.mountpoint import take_away_if_dead
+from zramfs.unmounting import take_away_if_dead
 
 Mount = Callable[..., Mounted]
 

@@ -67,6 +67,7 @@ def test_loop_has_direct_io_and_large_sectors(mount: Mount) -> None:
     [
         (["loop", "detach"], "is attached to no loop device"),
         (["loop", "attach", "--device", "zram7"], "has no device 'zram7'"),
+        (["loop", "attach", "--offset", "1G"], "zram0 ends before byte 1073741824"),
         (["swap", "off"], "is not used for swap"),
     ],
 )

@@ -57,6 +57,24 @@ def test_rotated_log_goes_on_in_a_new_file(mount: Mount) -> None:
     assert "is unmounted" not in rotated.read_text()
 
 
+def test_log_of_a_mount_from_a_terminal_is_rotated_as_any(tmp_path: Path) -> None:
+    path, log = tmp_path / "mnt", tmp_path / "log"
+    path.mkdir()
+    ours, terminal = pty.openpty()
+    command = ["setsid", "--wait", "--ctty", ZRAMFS, "mount", path, "--size", "16M", "--log", log]
+    subprocess.run(command, stdin=terminal, stdout=terminal, stderr=terminal, check=True)
+    os.close(terminal)
+    os.close(ours)
+    mounted = Mounted(path, log)
+    try:
+        mounted.file.write_bytes(b"kept")
+        os.kill(mounted.pid, signal.SIGHUP)
+        wait_for(lambda: "opened anew" in log.read_text(), "not opened anew")
+        assert mounted.file.read_bytes()[:4] == b"kept"
+    finally:
+        assert zramfs("umount", path).returncode == 0
+
+
 def test_closed_terminal_unmounts_a_foreground_mount(tmp_path: Path) -> None:
     path = tmp_path / "mnt"
     path.mkdir()

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from zramfs import mountinfo, mountpoint
+from zramfs import mountinfo, unmounting
 from zramfs.errors import MountFailed
-from zramfs.mountpoint import absolute, find_mount, find_mount_at, prepare_mountpoint, unmount_as_root
+from zramfs.mountable import prepare_mountpoint
+from zramfs.mountpoint import Mount, absolute, find_mount, find_mount_at
+from zramfs.unmounting import unmount_as_root
 
 
 def test_find_mount_tells_type_and_device() -> None:
@@ -64,22 +66,22 @@ def test_connection_is_ended_before_its_mount_is_taken_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_fusectl: bool
 ) -> None:
     happened: list[str] = []
-    mount = mountpoint.Mount(Path("/nowhere"), "fuse.zramfs", "0:99")
+    mount = Mount(Path("/nowhere"), "fuse.zramfs", "0:99")
     abort = tmp_path / "99/abort"
     if has_fusectl:
         abort.parent.mkdir()
-    monkeypatch.setattr(mountpoint, "_CONNECTIONS", tmp_path)
-    monkeypatch.setattr(mountpoint, "is_still_there", lambda _mount: True)
-    monkeypatch.setattr(mountpoint, "unmount_by_force", lambda path: happened.append(f"force {path}"))
-    monkeypatch.setattr(mountpoint, "unmount", lambda mount, *, lazily: happened.append(f"{mount.path} {lazily=}"))
-    mountpoint.take_away(mount)
+    monkeypatch.setattr(unmounting, "_CONNECTIONS", tmp_path)
+    monkeypatch.setattr(unmounting, "is_still_there", lambda _mount: True)
+    monkeypatch.setattr(unmounting, "unmount_by_force", lambda path: happened.append(f"force {path}"))
+    monkeypatch.setattr(unmounting, "unmount", lambda mount, *, lazily: happened.append(f"{mount.path} {lazily=}"))
+    unmounting.take_away(mount)
     assert happened == ([] if has_fusectl else ["force /nowhere"]) + ["/nowhere lazily=True"]
     assert not has_fusectl or abort.read_text() == "1"
 
 
 def test_connection_of_a_mount_that_has_gone_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "99").mkdir()
-    monkeypatch.setattr(mountpoint, "_CONNECTIONS", tmp_path)
-    monkeypatch.setattr(mountpoint, "is_still_there", lambda _mount: False)
-    mountpoint.take_away(mountpoint.Mount(Path("/nowhere"), "fuse.zramfs", "0:99"))
+    monkeypatch.setattr(unmounting, "_CONNECTIONS", tmp_path)
+    monkeypatch.setattr(unmounting, "is_still_there", lambda _mount: False)
+    unmounting.take_away(Mount(Path("/nowhere"), "fuse.zramfs", "0:99"))
     assert not list((tmp_path / "99").iterdir())

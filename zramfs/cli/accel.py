@@ -12,9 +12,10 @@ from zramfs.accel.profile import NO_ACCELERATOR, Profile, load_profile, profile_
 from zramfs.accel.settings import SETTINGS
 from zramfs.cli.parameters import json_option
 from zramfs.cli.values import ACCELERATOR
+from zramfs.cli.verb_names import VerbGroup
 
 
-@click.group(short_help="List the accelerator profiles, or show one.")
+@click.group(cls=VerbGroup, short_help="List the accelerator profiles, or show one.")
 def accel() -> None:
     """List the accelerator profiles, or show one."""
 

@@ -100,6 +100,12 @@ def parse_columns(text: str) -> tuple[Column, ...]:
     return tuple(BY_NAME[name] for name in names)
 
 
+def complete_columns(incomplete: str) -> list[str]:
+    """Complete the last name of a list of columns, for shells."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in BY_NAME if name.startswith(last.upper())]
+
+
 def help_of_columns() -> str:
     """Return a line for each, for `--help`."""
     return "\n".join(f"  {column.name:<13} {column.help}" for column in _COLUMNS)

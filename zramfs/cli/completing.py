@@ -1,4 +1,4 @@
-"""What a shell may complete: mount points and their devices, algorithms, accelerators. Nothing here raises."""
+"""What a shell may complete: verbs, mount points and their devices, algorithms, accelerators. Nothing here raises."""
 
 import os
 from contextlib import suppress
@@ -10,6 +10,15 @@ from click.shell_completion import CompletionItem, split_arg_string
 from zramfs.mountinfo import FILESYSTEM_TYPE, read_mounts
 
 _MAKES_A_MOUNT = "mount"
+
+
+def complete_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a verb, or one below the verbs that the line has already."""
+    below: click.Command | None = ctx.find_root().command
+    for name in ctx.params.get(str(param.name)) or ():
+        below = below.get_command(ctx, name) if isinstance(below, click.Group) else None
+    known = below.list_commands(ctx) if isinstance(below, click.Group) else []
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
 
 
 def complete_mountpoint(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

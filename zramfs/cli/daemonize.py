@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Final, NoReturn
 
 from zramfs.cli.daemon_log import DaemonLog
@@ -89,7 +90,7 @@ def start_daemon(
 def _be_daemon(serve: Callable[[Callable[[], None]], None], log: DaemonLog, caller: "_Caller") -> NoReturn:
     exit_code = 1
     try:
-        serve(caller.report_ready)
+        serve(partial(_let_go_of_caller, caller))
         exit_code = 0
         log.end()
     except ZramError as error:
@@ -99,6 +100,15 @@ def _be_daemon(serve: Callable[[Callable[[], None]], None], log: DaemonLog, call
         caller.report_failure(f"the daemon failed: {error!r}; see {log.place}")
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _let_go_of_caller(caller: "_Caller") -> None:
+    """Leave the caller's session, now that there is a mount, and tell the caller.
+
+    Before, autofs takes us for somebody who waits for the mount: it knows those who make it by their process group.
+    """
+    os.setsid()
+    caller.report_ready()
 
 
 class _Caller:
@@ -144,8 +154,7 @@ def occupy_standard_fds() -> None:
 
 
 def _detach(log: DaemonLog, kept_fds: Collection[int]) -> None:
-    """Leave the caller's session, folder and files: whoever reads its pipes must see their end."""
-    os.setsid()
+    """Leave the caller's folder and files: whoever reads its pipes must see their end."""
     os.chdir("/")
     null_fd = os.open(os.devnull, os.O_RDWR)
     os.dup2(null_fd, 0)

@@ -19,12 +19,16 @@ from zramfs.cli.parameters import mountpoint_argument
 from zramfs.cli.trust import require_daemon, require_trusted_owner
 from zramfs.errors import CommandFailed, DeviceBusy, MountFailed
 from zramfs.loop_device import LoopDevices
-from zramfs.mountpoint import take_away_if_dead
 from zramfs.namespace.keeper import Keeper
 from zramfs.namespace.protocol import Peer
 from zramfs.supervise import errand
 from zramfs.supervise.front import Front
 from zramfs.supervise.remains import release_loops
+from zramfs.unmounting import take_away_if_dead
+
+_USERS: Final = Path("/proc/self/uid_map")
+_ALL_USERS: Final = ["0", "0", "4294967295"]
+"""What it says outside of user namespaces (user_namespaces(7))."""
 
 _CONNECT_S: Final = 10.0
 _LOCK_S: Final = 30.0  # gigabytes may have to be swapped in
@@ -46,8 +50,7 @@ def exec(mountpoint: Path, command: tuple[str, ...]) -> int:  # noqa: A001 - the
     words = command[1:] if command[0] == "--" else command
     if not words:
         raise click.UsageError("Missing argument 'COMMAND...'.")
-    if os.geteuid() != 0:
-        raise CommandFailed("exec needs root: it makes loop devices and a mount namespace")
+    _require_root()
     mounted = MountedZramfs(mountpoint)
     require_trusted_owner(mounted)
     with mounted.held() as mount_fd:
@@ -58,6 +61,13 @@ def exec(mountpoint: Path, command: tuple[str, ...]) -> int:  # noqa: A001 - the
             keep = partial(_keep, mounted, mount_fd, words, link)
             front = Front(keep, partial(_recover, mounted, mount_fd), partial(errand.hangs, mount_fd))
         return front.wait()
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise CommandFailed("exec needs root: it makes loop devices and a mount namespace")
+    if _USERS.read_text().split() != _ALL_USERS:
+        raise CommandFailed("exec needs root of the system: a user namespace has no loop devices")
 
 
 @contextmanager

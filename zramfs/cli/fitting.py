@@ -3,10 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from shutil import get_terminal_size
 from typing import Final
-
-from rich.cells import cell_len, set_cell_size
 
 _UNLIMITED: Final = 1 << 16
 _GAP: Final = 1
@@ -22,7 +19,11 @@ class Heading:
 
 def terminal_width() -> int:
     """Return the columns of the terminal that is written to; without one there is room for everything."""
-    return get_terminal_size((_UNLIMITED, 0)).columns if sys.stdout.isatty() else _UNLIMITED
+    if not sys.stdout.isatty():
+        return _UNLIMITED
+    from shutil import get_terminal_size  # noqa: PLC0415 - with three libraries that compress files
+
+    return get_terminal_size((_UNLIMITED, 0)).columns
 
 
 def fitting_tables(headings: Sequence[Heading], rows: Sequence[Sequence[str]], width: int) -> list[str]:
@@ -58,8 +59,7 @@ def _titles(headings: Sequence[Heading]) -> list[str]:
 
 def _widths(headings: Sequence[Heading], rows: Sequence[Sequence[str]]) -> list[int]:
     return [
-        max(cell_len(heading.title), *(cell_len(row[place]) for row in rows), 0)
-        for place, heading in enumerate(headings)
+        max(_cells(heading.title), *(_cells(row[place]) for row in rows), 0) for place, heading in enumerate(headings)
     ]
 
 
@@ -77,10 +77,17 @@ def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _line(headings: Sequence[Heading], places: Sequence[int], widths: Sequence[int], row: Sequence[str]) -> str:
-    cells = [
-        set_cell_size(row[place], widths[place])
-        if headings[place].is_text
-        else " " * (widths[place] - cell_len(row[place])) + row[place]
-        for place in places
-    ]
+    cells = []
+    for place in places:
+        blanks = " " * (widths[place] - _cells(row[place]))
+        cells.append(row[place] + blanks if headings[place].is_text else blanks + row[place])
     return (" " * _GAP).join(cells).rstrip()
+
+
+def _cells(text: str) -> int:
+    """Return how many of a terminal's columns a text takes: letters of some scripts take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - few tables have such letters
+
+    return cell_len(text)

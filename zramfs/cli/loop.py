@@ -2,26 +2,41 @@
 
 import errno
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from zramfs.block_device import is_readable
 from zramfs.cli.asking import ask_living
+from zramfs.cli.fitting import Heading, fitting_list, terminal_width
+from zramfs.cli.loops import left_loops, loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import Parsed, device_option, json_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
-from zramfs.errors import CommandFailed, DeviceBusy, MountDoesNotAnswer, MountFailed, NotInitialised, ReadOnlyDevice
+from zramfs.cli.verb_names import VerbGroup
+from zramfs.errors import (
+    CommandFailed,
+    DeviceBusy,
+    InvalidValue,
+    MountDoesNotAnswer,
+    MountFailed,
+    NotInitialised,
+    ReadOnlyDevice,
+)
 from zramfs.foreign import printable
-from zramfs.loop_device import BackingFile, LoopDevices, LoopShape
+from zramfs.loop_device import LoopDevices, LoopShape
 from zramfs.mountpoint import absolute, find_mount_at
 from zramfs.units import parse_size
 
+_HEADINGS: Final = (
+    Heading("LOOP", is_text=True),
+    *(Heading("SECTOR"), Heading("OFFSET"), Heading("RO", is_text=True), Heading("FILE", is_text=True)),
+)
 
-@click.group(short_help="Attach a block file to a loop device, or detach it.")
+
+@click.group(cls=VerbGroup, short_help="Attach a block file to a loop device, or detach it.")
 def loop() -> None:
     """Attach a block file to a loop device, or detach it."""
 
@@ -59,10 +74,9 @@ def list_(mountpoint: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"loops": rows}, indent=2))
         return
-    click.echo(f"{'LOOP':<12} {'SECTOR':>6} {'OFFSET':>8} {'RO':>2}  FILE")
-    for row in rows:
-        name, sector, offset, read_only, file = row.values()
-        click.echo(f"{name:<12} {sector:>6} {offset:>8} {'ro' if read_only else 'rw'}  {file}")
+    cells = [[str(cell) for cell in (row | {"read_only": "ro" if row["read_only"] else "rw"}).values()] for row in rows]
+    for line in fitting_list(_HEADINGS, cells, terminal_width()):
+        click.echo(line)
 
 
 def _is_of(mountpoint: Path | None, file: Path) -> bool:
@@ -111,6 +125,8 @@ def _attach(mounted: MountedZramfs, device: str, shape: LoopShape) -> int:
     mounted.require_device(device)
     if mounted.attribute(device, "initstate") == "0":
         raise NotInitialised(f"{device} has no size yet: echo 1G > {mounted.path}/sys/block/{device}/disksize")
+    if shape.offset_bytes >= int(mounted.attribute(device, "disksize")):
+        raise InvalidValue(f"{device} ends before byte {shape.offset_bytes}, where the loop device was to begin")
     if mounted.keeper_pid:
         raise DeviceBusy(f"zramfs exec uses the devices of {mounted.path} (process {mounted.keeper_pid})")
     for loop_path in loops_of(mounted, device):
@@ -122,14 +138,6 @@ def _attach(mounted: MountedZramfs, device: str, shape: LoopShape) -> int:
         if error.errno != errno.EROFS:
             raise
         raise ReadOnlyDevice(f"{device} of {mounted.path} is read-only: attach it with --read-only") from error
-
-
-def loops_of(mounted: MountedZramfs, device: str) -> list[Path]:
-    """Return the loop devices that a device is attached to."""
-    with mounted.opened_block_file(device, os.O_PATH) as file_fd:
-        status = os.fstat(file_fd)
-    loops = LoopDevices()
-    return [loops.path(number) for number in loops.numbers_of(BackingFile(status.st_dev, status.st_ino), device)]
 
 
 def _attached_loops(mountpoint: Path, device: str) -> list[str]:
@@ -150,12 +158,6 @@ def _attached_loops(mountpoint: Path, device: str) -> list[str]:
 def _loops_of_device(mounted: MountedZramfs, device: str) -> list[str]:
     mounted.require_device(device)
     return [str(loop_path) for loop_path in loops_of(mounted, device)]
-
-
-def left_loops(mountpoint: Path, device: str) -> list[Path]:
-    """Return the loop devices over a device of a mount point; daemon and mount may be gone."""
-    loops = LoopDevices()
-    return [loops.path(number) for number in loops.numbers_named_beneath(absolute(mountpoint), device)]
 
 
 def release_left_loops(mountpoint: Path) -> bool:

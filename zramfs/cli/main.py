@@ -8,7 +8,7 @@ import click
 
 from zramfs import __version__
 from zramfs.cli.mount_helper import is_call_of_mount, translate
-from zramfs.cli.verb_names import ALIASES, VERBS, explain_usage, unknown_verb
+from zramfs.cli.verb_names import ALIASES, VERBS, VerbGroup, explain_usage
 from zramfs.errors import ZramError
 from zramfs.foreign import printable
 from zramfs.libraries import explain_import_error
@@ -18,7 +18,7 @@ _BAD_USAGE: Final = 2
 _INTERRUPTED: Final = 130
 
 
-class _Verbs(click.Group):
+class _Verbs(VerbGroup):
     """Imports only the verb that is used: mounting needs trio and pyfuse3, others start in a third of the time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -34,14 +34,6 @@ class _Verbs(click.Group):
             return None
         command: click.Command = getattr(import_module(f"zramfs.cli.{name}"), name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; a misspelt one is told what it may have meant."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise unknown_verb(args[0], (*VERBS, *ALIASES))
-        return super().resolve_command(ctx, args)
 
 
 @click.group(

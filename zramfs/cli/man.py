@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from zramfs import __version__
+from zramfs.cli.completing import complete_verb
+from zramfs.cli.verb_names import VERBS, unknown_verb
 from zramfs.errors import CommandFailed
 from zramfs.manual.page import page_name, pages
 
 
 @click.command(short_help="Show the manual page of zramfs, or of a verb.")
-@click.argument("verb", required=False)
+@click.argument("verb", required=False, shell_complete=complete_verb)
 @click.option(
     "--write",
     "folder",
@@ -36,7 +38,7 @@ def man(ctx: click.Context, verb: str | None, folder: Path | None) -> None:
         return
     name = page_name(verb) if verb else page_name()
     if name not in made:
-        raise click.UsageError(f"There is no verb {verb!r}.")
+        raise unknown_verb(str(verb), VERBS)
     _show(made[name], name)
 
 

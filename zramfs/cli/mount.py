@@ -25,7 +25,7 @@ from zramfs.cli.values import ACCELERATOR, ALGORITHM, METRICS_ADDRESS, SIZE
 from zramfs.contracts import Backend, StreamPolicy
 from zramfs.errors import MountFailed
 from zramfs.fuse import companion
-from zramfs.mountpoint import prepare_mountpoint
+from zramfs.mountable import prepare_mountpoint
 from zramfs.outputs import open_output
 from zramfs.receive.choice import URING, choose_transport
 from zramfs.units import format_bytes
@@ -45,6 +45,7 @@ _OPTIONS: Final = (
     click.option(
         "--accel",
         "accelerator",
+        metavar="NAME[,key=value…]|none",
         type=ACCELERATOR,
         default="ideal",
         show_default=True,
@@ -95,6 +96,7 @@ _OPTIONS: Final = (
     click.option(
         "--metrics",
         "metrics_address",
+        metavar="ADDRESS:PORT|unix:PATH",
         type=METRICS_ADDRESS,
         help="Serve metrics for Prometheus there; a port alone is one of the loopback.",
     ),
@@ -135,7 +137,7 @@ def mount(
         noted.require_free()
     request = make_request(Path(os.path.realpath(mountpoint)), **options)
     log = open_log(log_to, request.mountpoint, is_foreground=foreground)
-    signals = DaemonSignals(log)
+    signals = DaemonSignals(log, is_foreground=foreground)
     serve = partial(serve_mount, request, log, signals, parent=parent, pid_file=noted)
     if foreground:
         signals.catch()

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from zramfs.cli.loop import loops_of
+from zramfs.cli.loops import loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.foreign import printable
 from zramfs.kernel_stats import IoStat, MmStat

@@ -30,10 +30,12 @@ from zramfs.cli.signals import DaemonSignals
 from zramfs.cli.terminal_log import QuietLog
 from zramfs.errors import CommandFailed, MountFailed
 from zramfs.loop_device import LoopDevices
-from zramfs.mountpoint import find_mount_at, require_fuse, unmount
+from zramfs.mountable import require_fuse
+from zramfs.mountpoint import find_mount_at
 from zramfs.supervise import errand, processes
 from zramfs.supervise.front import Front
 from zramfs.supervise.remains import release_loops, unmount_what_is_on, users_of
+from zramfs.unmounting import unmount
 
 _DAEMON_END_S: Final = 12.0
 """How long a daemon may take for its end: a signal ends it within 10 s."""

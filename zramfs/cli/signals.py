@@ -46,12 +46,13 @@ _NOTED_EVERY_S: Final = 1.0
 class DaemonSignals:
     """Catches the signals of this process, and acts on them. `log` is the one that SIGHUP opens anew.
 
-    `endings` gives the name of each signal by which somebody wants the mount to end.
+    A mount in the foreground also ends at the SIGHUP of a terminal that is gone; any other one has let go of its
+    starter's. `endings` gives the name of each signal by which somebody wants the mount to end.
     """
 
-    def __init__(self, log: DaemonLog) -> None:
+    def __init__(self, log: DaemonLog, *, is_foreground: bool = False) -> None:
         self._log = log
-        self._terminal_fd = next((fd for fd in (2, 1, 0) if os.isatty(fd)), None)
+        self._terminal_fd = next((fd for fd in (2, 1, 0) if is_foreground and os.isatty(fd)), None)
         self._arrived: deque[int] = deque()
         self._arrival = trio.Event()
         self._hung_up = trio.Event()

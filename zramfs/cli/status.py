@@ -9,16 +9,16 @@ from typing import Any
 import click
 
 from zramfs.cli.asking import ask_living, owner_name
-from zramfs.cli.columns import ALL, DEFAULT, Column, help_of_columns, parse_columns
+from zramfs.cli.columns import ALL, DEFAULT, Column, complete_columns, help_of_columns, parse_columns
 from zramfs.cli.fitting import fitting_list, terminal_width
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.overview import mounts_of_this_user, read_overview
-from zramfs.cli.parameters import Parsed, json_option, optional_mountpoint_argument
+from zramfs.cli.parameters import Named, json_option, optional_mountpoint_argument
 from zramfs.cli.report import read_status
 from zramfs.cli.tables import describe
 from zramfs.errors import MountFailed
 
-_COLUMN_LIST = Parsed("column,…", parse_columns)
+_COLUMN_LIST = Named("column,…", parse_columns, complete_columns)
 
 
 class _CommandWithColumns(click.Command):

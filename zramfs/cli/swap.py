@@ -10,15 +10,17 @@ import click
 from zramfs.block_device import discard_swap_area, is_readable
 from zramfs.cli.asking import ask_living
 from zramfs.cli.commands import run_command
-from zramfs.cli.loop import attach_loop, detach_unused, left_loops
+from zramfs.cli.loop import attach_loop, detach_unused
+from zramfs.cli.loops import left_loops
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import device_option, mountpoint_argument
+from zramfs.cli.verb_names import VerbGroup
 from zramfs.errors import CommandFailed, MountIsDead, NotMounted, ZramError
 from zramfs.loop_device import LoopDevices
 from zramfs.units import format_bytes
 
 
-@click.group(short_help="Swap on a device, or end it.")
+@click.group(cls=VerbGroup, short_help="Swap on a device, or end it.")
 def swap() -> None:
     """Use a device as swap space, or end that."""
 

@@ -10,11 +10,13 @@ from typing import Final
 import click
 
 from zramfs.cli.asking import ask, ask_living, owner_name
-from zramfs.cli.loop import loops_of, release_left_loops
+from zramfs.cli.loop import release_left_loops
+from zramfs.cli.loops import loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
-from zramfs.mountpoint import Mount, absolute, unmount, unmount_as_root
+from zramfs.mountpoint import Mount, absolute
+from zramfs.unmounting import unmount, unmount_as_root
 
 _DAEMON_END_MS: Final = 60_000
 

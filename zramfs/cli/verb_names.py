@@ -37,6 +37,18 @@ def explain_usage(error: click.UsageError) -> str:
     return error.format_message()
 
 
-def unknown_verb(name: str, known: Iterable[str]) -> click.UsageError:
+def unknown_verb(name: str, known: Iterable[str], ctx: click.Context | None = None) -> click.UsageError:
     """Return the error of a verb that is not there."""
-    return click.UsageError(f"There is no verb {name!r}; {did_you_mean(name, known)}.")
+    return click.UsageError(f"There is no verb {name!r}; {did_you_mean(name, known)}.", ctx)
+
+
+class VerbGroup(click.Group):
+    """Verbs; a misspelt one is told what it may have meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise unknown_verb(args[0], self.list_commands(ctx), ctx)
+        return super().resolve_command(ctx, args)

@@ -14,7 +14,8 @@ import trio
 
 from zramfs.errors import MountFailed
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.mountpoint import Mount, is_still_there, unmount
+from zramfs.mountpoint import Mount, is_still_there
+from zramfs.unmounting import unmount
 
 _log: Final = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.fuse.ending import end_mount
 from zramfs.fuse.filesystem import ZramFilesystem
-from zramfs.mountpoint import Mount, find_mount_at, is_still_there, take_away
+from zramfs.mountpoint import Mount, find_mount_at, is_still_there
 from zramfs.receive.handover import Handover
 from zramfs.receive.receivers import Receivers
+from zramfs.unmounting import take_away
 
 _log: Final = logging.getLogger(__name__)
 

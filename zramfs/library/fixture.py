@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def zramfs_disk(request: pytest.FixtureRequest) -> Iterator["Disk"]:
     """Mount a compressed disk for one test; skip the test where FUSE is missing."""
     import zramfs  # noqa: PLC0415 - most tests of a suite that has zramfs installed need no disk
-    from zramfs.mountpoint import require_fuse  # noqa: PLC0415
+    from zramfs.mountable import require_fuse  # noqa: PLC0415
 
     try:
         require_fuse()

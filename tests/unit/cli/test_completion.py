@@ -33,6 +33,10 @@ def completed(line: str) -> list[str]:
         ("zramfs mount /tmp/z --accel qp", ["qpace", "qpace_urgent"]),
         ("zramfs mount /tmp/z --accel iaa,queue_d", ["iaa,queue_depth="]),
         ("zramfs accel show ia", ["iaa"]),
+        ("zramfs status -o NAME,fail", ["NAME,FAILED-READS", "NAME,FAILED-WRITES"]),
+        ("zramfs man com", ["compare", "completion"]),
+        ("zramfs help loop at", ["attach"]),
+        ("zramfs help loop attach ", []),
     ],
 )
 def test_bash_completes(line: str, expected: list[str]) -> None:

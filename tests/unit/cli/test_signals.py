@@ -143,7 +143,7 @@ async def test_hup_ends_when_the_terminal_is_gone_and_not_before(nursery: trio.N
     os.dup2(terminal, 2)
     os.close(terminal)
     try:
-        signals = DaemonSignals(TerminalLog())
+        signals = DaemonSignals(TerminalLog(), is_foreground=True)
         signals.catch()
         nursery.start_soon(signals.attend)
         send(signal.SIGHUP)

@@ -6,7 +6,14 @@ import pytest
 
 @pytest.mark.parametrize(
     ("arguments", "meant"),
-    [(["mont", "/m"], "did you mean mount?"), (["mount", "--sise", "1G", "/m"], "did you mean --size?")],
+    [
+        (["mont", "/m"], "zramfs: There is no verb 'mont'; did you mean mount?"),
+        (["mount", "--sise", "1G", "/m"], "did you mean --size?"),
+        (["loop", "atach", "/m"], "zramfs loop: There is no verb 'atach'; did you mean attach?"),
+        (["help", "loop", "lst"], "zramfs loop: There is no verb 'lst'; did you mean list?"),
+        (["help", "loop", "list", "more"], "'zramfs loop list' has no verbs, and 'more' is one too many"),
+        (["man", "statsu"], "did you mean status?"),
+    ],
 )
 def test_misspelt_name_is_told_what_was_meant(arguments: list[str], meant: str) -> None:
     done = subprocess.run(
