@@ -178,10 +178,10 @@ def test_umount_succeeds_between_two_who_read_statistics(mount: Mount) -> None:
     has_gone = threading.Event()
 
     def read_on_and_on() -> None:
-        while not has_gone.wait(0.002):
+        while not has_gone.wait(0.02):
             with suppress(OSError), (mounted.path / "sys/fs/zramfs/report").open() as report:
                 report.read()
-                time.sleep(0.01)
+                time.sleep(0.005)
 
     reader = threading.Thread(target=read_on_and_on)
     reader.start()
