@@ -5,6 +5,7 @@ this process, by one thread, with the pages of `block/closed_loop`: what FUSE an
 it, unless `mounted` measures that as well.
 """
 
+import json
 import os
 import random
 import statistics
@@ -25,7 +26,9 @@ from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams, StreamPolicy
-from zramfs.simulate.mounted import MountedCosts, measure_mount, measured_pages
+from zramfs.measure.machine import processor_name
+from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
@@ -115,7 +118,7 @@ def measure_algorithm(name: str) -> AlgorithmCosts:
         one, many = (_request_us(disk, "write", pages) for pages in (1, _RUN_PAGES))
         read_one, read_many = (_request_us(disk, "read", pages) for pages in (1, _RUN_PAGES))
     written = (many - one) / (_RUN_PAGES - 1)
-    source = measured_pages(_RUN_PAGES)
+    source = compressible_pages(_RUN_PAGES, seed=2)
     compress = _compress_us_of_all(name, source)
     return AlgorithmCosts(
         compress=compress,
@@ -203,7 +206,7 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
     lines = [
         "# What software costs on this machine, as measured; docs/simulate.md says how.",
         "",
-        f'summary = "{processor_name()}, {cpus} CPUs"',
+        f"summary = {json.dumps(f'{processor_name()}, {cpus} CPUs')}",
         "",
         "[[groups]]",
         'name = "cpu"',
@@ -230,10 +233,3 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
 
 def _entry(table: str, us: float, basis: str, source: str) -> list[str]:
     return ["", f"[{table}]", f"us = {us:.3f}", f'basis = "{basis}"', f'source = "{source}"']
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it, without what TOML would have to escape."""
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - no path of ours
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return "".join(letter for letter in (names or ["a machine"])[0] if letter.isalnum() or letter in " ()-@.")

@@ -17,6 +17,7 @@ from time import perf_counter_ns, thread_time_ns
 from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
+from zramfs.measure.pages import compressible_pages
 from zramfs.units import PAGE_SIZE
 
 _MANY_PAGES: Final = 24
@@ -36,10 +37,6 @@ _BUFFER_BYTES: Final = 8 << 20
 _REPEATS: Final = 9
 _ENOUGH_NS: Final = 25_000_000
 """How long each thing is done, each time it is measured."""
-
-_PIECE_BYTES: Final = 512
-_RANDOM_BYTES: Final = 205
-"""Of each piece, the rest of which is zeros: as fio with buffer_compress_percentage=60 fills pages."""
 
 _SPINNER: Final = """
 import os, time
@@ -81,13 +78,6 @@ class Memory(NamedTuple):
 
     pages: mmap.mmap
     same_filled: mmap.mmap
-
-
-def measured_pages(count: int) -> bytes:
-    """Return pages that all differ, and compress as those of `zramfs compare` do."""
-    make = random.Random(2).randbytes  # noqa: S311 - contents of a measurement
-    pieces = count * PAGE_SIZE // _PIECE_BYTES
-    return b"".join(make(_RANDOM_BYTES) + bytes(_PIECE_BYTES - _RANDOM_BYTES) for _ in range(pieces))
 
 
 def measure_mount(mountpoint: Path) -> MountedCosts:
@@ -241,6 +231,6 @@ def _direct(path: Path) -> Iterator[int]:
 @contextmanager
 def _memory() -> Iterator[Memory]:
     with mmap.mmap(-1, _BUFFER_BYTES) as pages, mmap.mmap(-1, _BUFFER_BYTES) as same_filled:
-        pages[:] = measured_pages(_BUFFER_BYTES // PAGE_SIZE)
+        pages[:] = compressible_pages(_BUFFER_BYTES // PAGE_SIZE, seed=2)
         same_filled[:] = b"\1" * _BUFFER_BYTES
         yield Memory(pages, same_filled)
