@@ -16,7 +16,7 @@ def require_report_libraries() -> None:
 
 
 def render_page(template: str, **values: Any) -> str:
-    """Fill in a template; it finds the pages' look as `style`, and may include "device.html", the table of a `device`."""
+    """Fill in a template, which has the pages' look as `style`, and may include "device.html", of a `device`."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - an extra
 
     environment = Environment(

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
 from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.neighbours import busy_neighbours
 from zramfs.units import PAGE_SIZE
 
 _MANY_PAGES: Final = 24
@@ -51,19 +52,21 @@ while time.monotonic() < ends:
 class MountedCosts(NamedTuple):
     """What requests take that come to a mounted disk, in µs.
 
-    `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `copy`: each page
-    more of a write whose pages are same-filled, and only copied. `halt`: how much sooner a write is answered if
-    something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write of a page where daemon and
-    caller share one CPU, and `caller` the latter's CPU time for it.
+    `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `halt`: how much
+    sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write
+    of a page where daemon and caller share one CPU, and `caller` the latter's CPU time for it. `busy_page`: each page
+    more of a write there while all other CPUs are busy, and `busy_copy` likewise, of pages that are same-filled, and
+    only copied.
     """
 
     caller: float
     write_one: float
     write_page: float
-    copy: float
     read_page: float
     halt: float
     near: float
+    busy_page: float
+    busy_copy: float
 
 
 class Timed(NamedTuple):
@@ -107,10 +110,11 @@ def _costs_of(rounds: list[dict[str, Timed]]) -> MountedCosts:
     return MountedCosts(
         write_one=us["one"] - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
-        copy=max(0.0, us["same"] - us["same one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
         halt=max(0.0, us["bound"] - us["awake"]),
         near=us["near"] - us["none"],
+        busy_page=max(0.0, us["busy many"] - us["busy"]) / (_MANY_PAGES - 1),
+        busy_copy=max(0.0, us["same many"] - us["same"]) / (_MANY_PAGES - 1),
         caller=max(0.0, cpu_us["near"] - cpu_us["none"]),
     )
 
@@ -123,16 +127,19 @@ def _round(path: Path, memory: Memory) -> dict[str, Timed]:
             "many": _time(fd, memory.pages, _MANY_PAGES, writes=True),
             "read": _time(fd, memory.pages, 1, writes=False),
             "read many": _time(fd, memory.pages, _MANY_READ_PAGES, writes=False),
-            "same one": _time(fd, memory.same_filled, 1, writes=True),
-            "same": _time(fd, memory.same_filled, _MANY_PAGES, writes=True),
         }
-        _fill(path, memory.pages)
         with _on_one_cpu():
             timed["bound"] = _time(fd, memory.pages, 1, writes=True)
             with _awake_cpu():
                 timed["awake"] = _time(fd, memory.pages, 1, writes=True)
             with _daemon_on_this_cpu(path.parent):
                 timed["near"] = _time(fd, memory.pages, 1, writes=True)
+        with busy_neighbours(), _on_one_cpu(), _daemon_on_this_cpu(path.parent):
+            timed["busy"] = _time(fd, memory.pages, 1, writes=True)
+            timed["busy many"] = _time(fd, memory.pages, _MANY_PAGES, writes=True)
+            timed["same"] = _time(fd, memory.same_filled, 1, writes=True)
+            timed["same many"] = _time(fd, memory.same_filled, _MANY_PAGES, writes=True)
+        _fill(path, memory.pages)
     with _direct(Path(os.devnull)) as fd:
         return timed | {"none": _time(fd, memory.pages, 1, writes=True)}
 
