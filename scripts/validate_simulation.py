@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,12 @@ COMPARED = [
 RATE, MEDIAN = "requests/s", "p50 us"
 BOUNDS = {RATE: 15, MEDIAN: 25}
 STATES_APART = 2.0
+FIO_LOADS = {
+    'size = "4K"': ("4k", "--ioengine=psync", "--sync=1"),
+    'size = "1M"': ("1m", "--ioengine=libaio", "--iodepth=8"),
+}
+"""By a line of the scenario: how fio makes such requests."""
+
 READ_AHEAD_PAGES = 8
 """Of the storm's reads, in its scenario."""
 
@@ -68,7 +75,7 @@ READ_AHEAD_PAGES = 8
 class Round(NamedTuple):
     """A figure by key for each setting; µs of this machine by table and name; µs by a line of the scenario.
 
-    The last is what the load itself takes to make a request: fio, by the size of the request, or the storm's process.
+    The last is what the load itself takes to make a request: fio, or the storm's process.
     """
 
     figures: list[dict[str, float]]
@@ -103,25 +110,31 @@ def measure(workload: str, folder: Path) -> Round:
     """Run every setting once, and measure the machine."""
     report = zramfs("compare", "--workload", workload, *COMPARED, "--json")
     figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
+    with mounted(folder) as mountpoint:
+        costs = calibrate(mountpoint)
+        makes = {line: fio_us(mountpoint / "zram0", *words) for line, words in FIO_LOADS.items()}
     if workload == SWAP_STORM:
         makes = {'read_size = "32K"': storm_us() * READ_AHEAD_PAGES}
-    else:
-        makes = {'size = "4K"': fio_us("4k", depth=1), 'size = "1M"': fio_us("1m", depth=8)}
-    return Round(figures, calibrate(folder), makes)
+    return Round(figures, costs, makes)
 
 
-def calibrate(folder: Path) -> dict[str, float]:
-    """Measure lz4, wake-ups, and requests through a mount, in that order."""
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
+    """A fresh mount, with per-CPU streams."""
     mountpoint = folder / "mnt"
     mountpoint.mkdir(exist_ok=True)
-    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
     zramfs("mount", str(mountpoint), "--size", SIZE, "--stream-policy", "percpu", "--transport", TRANSPORT)
     try:
-        mounted = measure_mount(mountpoint)
+        yield mountpoint
     finally:
         zramfs("umount", str(mountpoint))
-    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us, "loop": measure_loop_us()}
-    return {name: us for name, us in costs.items() if name != "cached"}
+
+
+def calibrate(mountpoint: Path) -> dict[str, float]:
+    """Measure lz4, wake-ups, and requests through a mount, in that order."""
+    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
+    costs = as_mounted(own, measure_mount(mountpoint), wake_us)._asdict()
+    return {name: us for name, us in costs.items() if name != "cached"} | {"wake": wake_us, "loop": measure_loop_us()}
 
 
 # ---- what is simulated -----------------------------------------------------------------------------------------------
@@ -223,10 +236,10 @@ def show(workload: str, folder: Path) -> None:
         )
 
 
-def keep(workload: str, folder: Path) -> None:
-    """Measure rounds, and write them and the scenario of the comparison."""
+def keep(workload: str, folder: Path, count: int) -> None:
+    """Measure so many rounds, and write them and the scenario of the comparison."""
     folder.mkdir(exist_ok=True)
-    rounds = [measure(workload, folder) for _ in range(ROUNDS)]
+    rounds = [measure(workload, folder) for _ in range(count)]
     (folder / f"{workload}.json").write_text(json.dumps(rounds))
     zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(folder / f"{workload}.toml"))
 
@@ -239,6 +252,7 @@ def main() -> None:
     """Validate the workloads that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workload", nargs="*", default=WORKLOADS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--again", type=Path, metavar="FOLDER")
     options = parser.parse_args()
@@ -247,7 +261,7 @@ def main() -> None:
         for workload in options.workload:
             folder = options.again or options.keep or Path(name)
             if options.again is None:
-                keep(workload, folder)
+                keep(workload, folder, options.rounds)
             if options.keep is None:
                 show(workload, folder)
 

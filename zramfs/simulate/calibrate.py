@@ -92,18 +92,17 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
     """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
 
-    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's, where both share a
-    CPU; what it takes more where they do not is `apart`. What its pages take was measured while all CPUs were busy; one
-    request is small enough for its pages to be cached when they are compressed.
+    A caller's CPU time contains that of going to sleep and on, which is `wake`. What a request takes beside it and its
+    page is the receiver's, where both share a CPU; what it takes more where they do not is `apart`. What pages of large
+    requests take was measured while all CPUs were busy; one of 24 pages has them cached when they are compressed.
     """
-    used = mounted.caller + wake_us + mounted.write_page
     return AlgorithmCosts(
         compress=costs.compress,
         cached=costs.cached,
         decompress=max(0.001, mounted.read_page),
-        request=mounted.caller,
+        request=max(0.0, mounted.caller - wake_us),
         page=max(0.0, mounted.busy_page - mounted.busy_copy - costs.cached),
-        receive=max(0.0, mounted.near - used),
+        receive=max(0.0, mounted.near - max(mounted.caller, wake_us) - mounted.write_page),
         copy=mounted.busy_copy,
         halt=mounted.halt,
         apart=max(0.0, mounted.write_one - mounted.halt - mounted.near),

@@ -44,22 +44,23 @@ MOUNTED = MountedCosts(
 
 def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
     own = AlgorithmCosts(compress=2.0, cached=1.75, decompress=0.5, request=0.25, page=0.75)
-    assert as_mounted(own, MOUNTED, wake_us=4.0) == AlgorithmCosts(
+    assert as_mounted(own, MOUNTED, wake_us=0.5) == AlgorithmCosts(
         compress=2.0,
         cached=1.75,
         decompress=2.0,
-        request=2.0,
+        request=2.0 - 0.5,
         page=3.0 - 0.5 - 1.75,
-        receive=9.0 - 2.0 - 4.0 - 2.25,
+        receive=9.0 - 2.0 - 2.25,
         copy=0.5,
         halt=8.0,
         apart=3.0,
     )
 
 
-def test_what_is_left_of_a_page_is_not_less_than_nothing() -> None:
+def test_what_is_left_of_a_cost_is_not_less_than_nothing() -> None:
     own = AlgorithmCosts(compress=5.0, cached=4.0, decompress=0.5, request=0.25, page=0.75)
-    assert as_mounted(own, MOUNTED, wake_us=40.0)._asdict().items() >= {"page": 0.0, "receive": 0.0}.items()
+    left = as_mounted(own, MOUNTED, wake_us=40.0)._asdict()
+    assert left.items() >= {"page": 0.0, "receive": 0.0, "request": 0.0}.items()
 
 
 def test_neighbours_work_on_every_other_cpu_until_they_are_not_needed() -> None:
