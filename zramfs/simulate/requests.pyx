@@ -10,7 +10,18 @@ from libc.stdint cimport int64_t
 from zramfs.simulate.draws cimport draw_exponential
 from zramfs.simulate.heap cimport ARRIVAL, NOBODY, THOUGHT, schedule
 from zramfs.simulate.histogram cimport BATCHES, LatencyHistogram
-from zramfs.simulate.tasks cimport ASYNC_WRITE, MOST_WAITING, READ, SYNC_WRITE, TAKES, Arrival, Flow, Request, Task, Tasks
+from zramfs.simulate.tasks cimport (
+    ASYNC_WRITE,
+    MOST_WAITING,
+    READ,
+    SYNC_WRITE,
+    TAKES,
+    Arrival,
+    Flow,
+    Request,
+    Task,
+    Tasks,
+)
 
 
 cdef class Requests(Tasks):

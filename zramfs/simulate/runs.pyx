@@ -170,7 +170,7 @@ cdef class Runs(Devices):
         if self.first_waiting != NOBODY or self.is_served:
             self.call_waiters(self.now_ns)
 
-    # ---- what was done ------------------------------------------------------------------------------------------------
+    # ---- what was done --------------------------------------------------------------------------------------------
 
     cdef void _count_pages(self, int kind, int pages) noexcept nogil:
         if self.is_measured:

@@ -15,7 +15,9 @@ from zramfs.simulate.heap cimport NOBODY
 cdef class Tasks:
     """The tasks of `flows` (flows.Flow), with their requests; `seed` is of what is random about them."""
 
-    def __cinit__(self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, int servers=0, **kwargs):
+    def __cinit__(
+        self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, int servers=0, **kwargs
+    ):
         cdef int tasks = sum(len(flow.cpus) for flow in flows) + servers
         cdef int number
         cdef int requests = sum(len(flow.cpus) * flow.depth for flow in flows)
@@ -98,7 +100,7 @@ cdef class Tasks:
     cdef int _first_cpu_of(self, int task) noexcept nogil:
         return self.tasks[task].cpu
 
-    # ---- they sleep and wake up ---------------------------------------------------------------------------------------
+    # ---- they sleep and wake up -----------------------------------------------------------------------------------
 
     cdef void wake(self, int64_t now_ns, int task) noexcept nogil:
         """Let a task go on in its state, once it has a CPU and has paid for the switch."""
