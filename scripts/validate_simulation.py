@@ -4,26 +4,35 @@ Each built-in workload, or those that are named, under three stream policies, on
 round is one run of each policy, and a calibration as `zramfs simulate --calibrate --through` makes it, of lz4 alone;
 what is simulated has the medians of all rounds' costs, and tasks that begin on other CPUs with each seed. Prints a
 table: measured, with its lowest and highest round, simulated, likewise of all seeds, and the difference of the medians.
+
+Where rounds are in two states, medians of a writer that differ twofold and more, each state has rows of its own, with
+how many rounds were in it, and the nearest of the states that seeds lead to beside it.
+
 Give it an otherwise idle machine for about two minutes a workload. Needs root, as `compare` does. With `--keep FOLDER`
-the rounds are kept there; with `--again FOLDER` those are simulated, and none is measured.
+rounds are measured and kept there, and nothing is simulated; with `--again FOLDER` those are simulated, and none is
+measured.
 """
 
 import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from load_costs import fio_us, output_of, storm_us
+
+from zramfs.compare.workload import SWAP_STORM
 from zramfs.simulate.calibrate import as_mounted, measure_algorithm
 from zramfs.simulate.mounted import measure_mount
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
-WORKLOADS = ("async-flood", "sync-only", "mixed")
+WORKLOADS = ("async-flood", "sync-only", "mixed", SWAP_STORM)
 ACCELERATOR = "mtk_hwz,page_ns=15000"
 SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
@@ -50,69 +59,101 @@ COMPARED = [
     "--size",
     SIZE,
 ]
-BOUNDS = {"requests/s": 15, "p50 us": 25}
+RATE, MEDIAN = "requests/s", "p50 us"
+BOUNDS = {RATE: 15, MEDIAN: 25}
+STATES_APART = 2.0
+FIO_LOADS = {
+    'size = "4K"': ("4k", "--ioengine=psync", "--sync=1"),
+    'size = "1M"': ("1m", "--ioengine=libaio", "--iodepth=8"),
+}
+"""By a line of the scenario: how fio makes such requests."""
+
+READ_AHEAD_PAGES = 8
+"""Of the storm's reads, in its scenario."""
 
 
 class Round(NamedTuple):
-    """A figure by key for each setting; µs of this machine by table and name; µs that fio takes by size of request."""
+    """A figure by key for each setting; µs of this machine by table and name; µs by a line of the scenario.
+
+    The last is what the load itself takes to make a request: fio, or the storm's process.
+    """
 
     figures: list[dict[str, float]]
     costs: dict[str, float]
     makes: dict[str, float]
 
 
+class Row(NamedTuple):
+    """A figure of one policy in one state, in each round and with each seed."""
+
+    policy: str
+    kind: str
+    what: str
+    state: str
+    measured: list[float]
+    simulated: list[float]
+
+    @property
+    def difference_percent(self) -> float:
+        """Of the medians."""
+        return 100 * (statistics.median(self.simulated) / statistics.median(self.measured) - 1)
+
+
 def zramfs(*arguments: str) -> str:
-    command = [sys.executable, "-m", "zramfs.cli.main", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    return output_of(sys.executable, "-m", "zramfs.cli.main", *arguments)
+
+
+# ---- what is measured ------------------------------------------------------------------------------------------------
 
 
 def measure(workload: str, folder: Path) -> Round:
     """Run every setting once, and measure the machine."""
     report = zramfs("compare", "--workload", workload, *COMPARED, "--json")
     figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
-    makes = {block: fio_us(block.lower()) for block in ("4K", "1M")}
-    return Round(figures, calibrate(folder), makes)
+    with mounted(folder) as mountpoint:
+        costs = calibrate(mountpoint)
+        makes = {line: fio_us(mountpoint / "zram0", *words) for line, words in FIO_LOADS.items()}
+    if workload == SWAP_STORM:
+        makes = {'read_size = "32K"': storm_us() * READ_AHEAD_PAGES}
+    return Round(figures, costs, makes)
 
 
-def calibrate(folder: Path) -> dict[str, float]:
-    """Measure lz4, wake-ups, and requests through a mount, in that order."""
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
+    """A fresh mount, with per-CPU streams."""
     mountpoint = folder / "mnt"
     mountpoint.mkdir(exist_ok=True)
-    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
     zramfs("mount", str(mountpoint), "--size", SIZE, "--stream-policy", "percpu", "--transport", TRANSPORT)
     try:
-        mounted = measure_mount(mountpoint)
+        yield mountpoint
     finally:
         zramfs("umount", str(mountpoint))
-    costs = as_mounted(own, mounted, wake_us)._asdict() | {"wake": wake_us, "loop": measure_loop_us()}
-    return {name: us for name, us in costs.items() if name != "slowdown"}
 
 
-def fio_us(block: str) -> float:
-    """What fio itself takes for a request of this size: filling its pages, above all. Its null engine does nothing."""
-    options = [f"--bs={block}", "--rw=write", "--size=64M", "--buffer_compress_percentage=60", "--ioengine=null"]
-    command = ["fio", "--name=null", "--thread", "--time_based", "--runtime=300ms", "--output-format=json", *options]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return 1e6 / float(json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["write"]["iops"])
+def calibrate(mountpoint: Path) -> dict[str, float]:
+    """Measure lz4, wake-ups, and requests through a mount, in that order."""
+    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
+    costs = as_mounted(own, measure_mount(mountpoint), wake_us)._asdict()
+    return {name: us for name, us in costs.items() if name != "cached"} | {"wake": wake_us, "loop": measure_loop_us()}
 
 
-def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+# ---- what is simulated -----------------------------------------------------------------------------------------------
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
 
 
-def simulate(scenario: Path, costs: dict[str, float], makes: dict[str, float]) -> list[list[dict[str, Any]]]:
+def simulate(scenario: Path, costs: Mapping[str, float], makes: Mapping[str, float]) -> list[list[dict[str, Any]]]:
     """Simulate what was compared, once for each seed.
 
-    The machine has its median costs, fio its own time, and the engines are threads.
+    The machine has its median costs, the load its own time, and the engines are threads.
     """
     lines = ["warmup_ms = 250", "duration_ms = 1250", scenario.read_text()]
     lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
-    for block, us in makes.items():
-        text = text.replace(f'size = "{block}"', f'size = "{block}"\nmake_us = {us:.2f}')
+    for line, us in makes.items():
+        text = text.replace(f"\n{line}\n", f"\n{line}\nmake_us = {us:.2f}\n")
     simulated = scenario.with_suffix(".simulated.toml")
     simulated.write_text(text)
     return [_run_once(simulated, seed) for seed in range(1, SEEDS + 1)]
@@ -124,37 +165,83 @@ def _run_once(scenario: Path, seed: int) -> list[dict[str, Any]]:
     return results
 
 
-def rows(rounds: Sequence[Round], simulated: Sequence[Sequence[dict[str, Any]]]) -> Iterator[tuple[Any, ...]]:
-    """(policy, class, what, measured in each round, simulated with each seed) of throughput and median."""
+def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a simulation says, by compare's keys."""
+    found = {"swap_iops": result["written_pages_per_s"]}
+    for kind, name in CLASSES.items():
+        latency = result["latencies"][name]
+        found[f"{kind}_iops"] = latency["requests"] / result["measured_s"]
+        found[f"{kind}_p50_us"] = latency["percentiles_us"]["p50"]
+    return found
+
+
+# ---- beside each other -----------------------------------------------------------------------------------------------
+
+
+def rows(rounds: Sequence[Round], simulated: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
+    """Yield throughput and median of each kind of request, for each policy and state."""
     for number, results in enumerate(zip(*simulated, strict=True)):
         policy = results[0]["scenario"]["varied"]["policy"]
-        for kind, name in CLASSES.items():
-            found = [each.figures[number] for each in rounds]
-            if f"{kind}_iops" not in found[0] or not results[0]["latencies"][name]["requests"]:
-                continue
-            rates = [each["latencies"][name]["requests"] / each["measured_s"] for each in results]
-            p50s = [each["latencies"][name]["percentiles_us"]["p50"] for each in results]
-            yield policy, kind, "requests/s", [each[f"{kind}_iops"] for each in found], rates
-            yield policy, kind, "p50 us", [each[f"{kind}_p50_us"] for each in found], p50s
+        measured = [each.figures[number] for each in rounds]
+        for state, found, computed in in_states(measured, [figures_of(each) for each in results]):
+            for kind in (*CLASSES, "swap"):
+                for what, key in ((RATE, f"{kind}_iops"), (MEDIAN, f"{kind}_p50_us")):
+                    if key in found[0]:
+                        values = [each[key] for each in found], [each[key] for each in computed]
+                        yield Row(policy, kind, what, state, *values)
 
 
-def validate(workload: str, folder: Path, *, again: bool) -> None:
-    """Measure, unless that has been done, and compare with what is simulated."""
-    scenario, kept = folder / f"{workload}.toml", folder / f"{workload}.json"
-    if not again:
-        kept.write_text(json.dumps([measure(workload, folder) for _ in range(ROUNDS)]))
-        zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(scenario))
-    rounds = [Round(*each) for each in json.loads(kept.read_text())]
+Figures = Sequence[dict[str, float]]
+
+
+def in_states(measured: Figures, computed: Figures) -> Iterator[tuple[str, Figures, Figures]]:
+    """Yield each state of the synchronous writer that rounds were in, and the nearest one that seeds led to."""
+    key = "sync_p50_us"
+    if key not in measured[0]:
+        yield "", measured, computed
+        return
+    found, reached = states_by(measured, key), states_by(computed, key)
+    for state in found:
+        nearest = min(reached, key=lambda each: abs(middle(each, key) - middle(state, key)))
+        said = f"{len(state)} of {len(measured)} rounds, {len(nearest)} of {len(computed)} seeds"
+        yield "" if len(found) == len(reached) == 1 else said, state, nearest
+
+
+def middle(figures: Figures, key: str) -> float:
+    return statistics.median(each[key] for each in figures)
+
+
+def states_by(figures: Figures, key: str) -> list[list[dict[str, float]]]:
+    """Divide figures where one is twice as large as the next smaller, and more."""
+    ordered = sorted(figures, key=lambda each: each[key])
+    states = [[ordered[0]]]
+    for before, each in pairwise(ordered):
+        if each[key] >= STATES_APART * before[key]:
+            states.append([])
+        states[-1].append(each)
+    return states
+
+
+def show(workload: str, folder: Path) -> None:
+    """Simulate what was measured, and print both."""
+    rounds = [Round(*each) for each in json.loads((folder / f"{workload}.json").read_text())]
     costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
-    print(f"{workload}: us {costs}, fio's {makes}", flush=True)
-    for policy, kind, what, measured, computed in rows(rounds, simulate(scenario, costs, makes)):
-        difference = 100 * (statistics.median(computed) / statistics.median(measured) - 1)
-        verdict = "" if abs(difference) <= BOUNDS[what] else "**"
+    print(f"{workload}: us {costs}, by load {makes}", flush=True)
+    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, makes)):
+        verdict = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
         print(
-            f"| {workload} | {policy} | {kind} {what} | {shown(measured)} | {shown(computed)} |"
-            f" {verdict}{difference:+.0f} %{verdict} |",
+            f"| {workload} | {row.policy}{f' ({row.state})' if row.state else ''} | {row.kind} {row.what} |"
+            f" {shown(row.measured)} | {shown(row.simulated)} | {verdict}{row.difference_percent:+.0f} %{verdict} |",
             flush=True,
         )
+
+
+def keep(workload: str, folder: Path, count: int) -> None:
+    """Measure so many rounds, and write them and the scenario of the comparison."""
+    folder.mkdir(exist_ok=True)
+    rounds = [measure(workload, folder) for _ in range(count)]
+    (folder / f"{workload}.json").write_text(json.dumps(rounds))
+    zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(folder / f"{workload}.toml"))
 
 
 def shown(values: Sequence[float]) -> str:
@@ -165,6 +252,7 @@ def main() -> None:
     """Validate the workloads that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workload", nargs="*", default=WORKLOADS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--again", type=Path, metavar="FOLDER")
     options = parser.parse_args()
@@ -172,8 +260,10 @@ def main() -> None:
         os.environ["TMPDIR"] = name  # where compare leaves scenarios of devices that it could not emulate
         for workload in options.workload:
             folder = options.again or options.keep or Path(name)
-            folder.mkdir(exist_ok=True)
-            validate(workload, folder, again=options.again is not None)
+            if options.again is None:
+                keep(workload, folder, options.rounds)
+            if options.keep is None:
+                show(workload, folder)
 
 
 if __name__ == "__main__":

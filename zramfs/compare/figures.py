@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from zramfs.compare.fresh_mount import Counters, Snapshot
+from zramfs.compare.fresh_mount import Counters, Snapshot, pages_of
 from zramfs.compare.workload import ASYNC, KINDS, READ, SWAP, SYNC, Served, WorkloadResult
 from zramfs.units import PAGE_SIZE
 
@@ -190,11 +190,14 @@ FIGURES: Final = (
 def figures_of(result: WorkloadResult, before: Snapshot, after: Snapshot) -> dict[str, float | None]:
     """Compute one run's figures; None where the workload does not have one, or the mount does not count it."""
     streams = {key: after.streams[key] - before.streams.get(key, 0) for key in after.streams}
-    pages = sum(streams[f"{kind}_pages"] for kind in ("managed", "percpu", "fallback"))
+    pages = pages_of(streams)
     wanted = streams["managed_pages"] + streams["fallback_pages"]
-    served = result.served or {SWAP: _swapped(pages, after.at_s - before.at_s)}
     return {
-        **{key: value for kind, of_kind in served.items() for key, value in _figures_served(kind, of_kind).items()},
+        **{
+            key: value
+            for kind, of_kind in result.served.items()
+            for key, value in _figures_served(kind, of_kind).items()
+        },
         **_cpu_per_gib(before, after, pages * PAGE_SIZE + result.read_bytes),
         **{f"{kind}_pages": streams[f"{kind}_pages"] for kind in ("managed", "percpu", "fallback")},
         "fallback_percent": 100 * streams["fallback_pages"] / wanted if wanted else None,
@@ -202,11 +205,6 @@ def figures_of(result: WorkloadResult, before: Snapshot, after: Snapshot) -> dic
         **_emulation(after.accelerator),
         **{key: after.accelerator.get(key) for key in ("completion_errors", "software_redone")},
     }
-
-
-def _swapped(pages: float, seconds: float) -> Served:
-    """Return what a workload that does not measure itself has stored: the pages that the streams took."""
-    return Served(pages * PAGE_SIZE / seconds, pages / seconds)
 
 
 def _figures_served(kind: str, served: Served) -> dict[str, float | None]:

@@ -51,16 +51,23 @@ class FreshMount:
     def snapshot(self) -> Snapshot:
         """Read the counters and the CPU time."""
         pid = int((self.path / "sys/fs/zramfs/pid").read_text())
-        return Snapshot(
-            time.monotonic(), read_cpu_time(pid), self._counters("stream_stat"), self.accelerator_counters()
-        )
+        return Snapshot(time.monotonic(), read_cpu_time(pid), self.stream_counters(), self.accelerator_counters())
+
+    @property
+    def stream_stat(self) -> Path:
+        """The file of the streams' counters."""
+        return self._attribute("stream_stat")
+
+    def stream_counters(self) -> Counters:
+        """Read what the streams have counted."""
+        return parse_counters(self.stream_stat.read_text())
 
     def accelerator_counters(self) -> Counters:
         """Read what the accelerator has counted; nothing without one."""
-        return self._counters("accel/stat")
+        return parse_counters(self._attribute("accel/stat").read_text())
 
-    def _counters(self, attribute: str) -> Counters:
-        return parse_counters((self.path / "sys/block" / _DEVICE / attribute).read_text())
+    def _attribute(self, name: str) -> Path:
+        return self.path / "sys/block" / _DEVICE / name
 
 
 @contextmanager
@@ -93,3 +100,8 @@ def parse_counters(text: str) -> Counters:
     """Read lines of ``key value``; what is not a number (why there are no managed streams) is left out."""
     pairs = (line.partition(" ") for line in text.splitlines())
     return {key: float(value) if "." in value else int(value) for key, _, value in pairs if _NUMBER.fullmatch(value)}
+
+
+def pages_of(streams: Counters) -> float:
+    """Return how many pages streams of all kinds have taken, by their counters."""
+    return sum(streams[f"{kind}_pages"] for kind in ("managed", "percpu", "fallback"))

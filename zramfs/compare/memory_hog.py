@@ -1,9 +1,10 @@
 """Fill memory and verify it from within a memory cgroup that is too small for it, so that most of it is swapped.
 
-    python -m zramfs.compare.memory_hog FILL_MIB LIMIT_MIB [RUNTIME_S]
+    python -m zramfs.compare.memory_hog FILL_MIB LIMIT_MIB [RUNTIME_S [COUNTERS]]
 
 Fills and verifies at least once, and again until RUNTIME_S have passed. Prints what it verified; exit code 1 if a
-byte differs, 77 where no memory cgroup can be made.
+byte differs, 77 where no memory cgroup can be made. Once memory is full for the first time, and swap with it, it prints
+what stands in the file COUNTERS; and at the end how many pages it has touched since, and in what time.
 """
 
 import os
@@ -55,11 +56,15 @@ def page(number: int, filler: bytes) -> bytes:
     )
 
 
-def fill_and_verify(memory: bytearray, first: int, filler: bytes) -> str:
-    """Write pages that are called `first` and up, and read them back; what differs, or nothing."""
+def fill(memory: bytearray, first: int, filler: bytes) -> None:
+    """Write pages that are called `first` and up."""
+    for place in range(0, len(memory), PAGE_BYTES):
+        memory[place : place + PAGE_BYTES] = page(first + place // PAGE_BYTES, filler)
+
+
+def verify(memory: bytearray, first: int, filler: bytes) -> str:
+    """Read them back; what differs, or nothing."""
     names = range(first, first + len(memory) // PAGE_BYTES)
-    for place, name in enumerate(names):
-        memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES] = page(name, filler)
     wrong = []
     for place, name in enumerate(names):
         found = bytes(memory[place * PAGE_BYTES : (place + 1) * PAGE_BYTES])
@@ -96,21 +101,33 @@ def main() -> int:
     """Fill and verify until the time has passed."""
     fill_bytes, limit_bytes = (int(argument) * MIB for argument in sys.argv[1:3])
     ends_at = time.monotonic() + float(sys.argv[3] if len(sys.argv) > 3 else 0)
+    counters = Path(sys.argv[4]) if len(sys.argv) > 4 else None
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     filler = Random(1).randbytes(PAGE_BYTES)  # noqa: S311 - filler, not a secret
+    pages = fill_bytes // PAGE_BYTES
     times = 0
     with memory_limit(limit_bytes):
         memory = bytearray(fill_bytes)
-        while times == 0 or time.monotonic() < ends_at:
-            differs = fill_and_verify(memory, times * (fill_bytes // PAGE_BYTES), filler)
+        fill(memory, 0, filler)
+        if counters is not None:
+            print(counters.read_text(), flush=True)
+        full_at = time.monotonic()
+        while True:
+            differs = verify(memory, times * pages, filler)
+            times += 1
             if differs:
                 print(differs, file=sys.stderr)
                 return 1
-            times += 1
+            if time.monotonic() >= ends_at:
+                break
+            fill(memory, times * pages, filler)
+        took_s = time.monotonic() - full_at
         swapped_mib = swapped_bytes() // MIB
         del memory
     again = f" {times} times" if times > 1 else ""
     what = f"{fill_bytes // MIB} MiB{again} within {limit_bytes // MIB} MiB of memory"
+    if counters is not None:
+        print(f"touched {(2 * times - 1) * pages} pages in {took_s:.6f} s since memory was full")
     print(f"verified {what}; {swapped_mib} MiB swapped out")
     return 0
 

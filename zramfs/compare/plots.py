@@ -12,19 +12,10 @@ from zramfs.compare.observation import Observation
 from zramfs.compare.rounds import Row
 from zramfs.compare.trace import STAGES
 from zramfs.compare.workload import KINDS
-from zramfs.reporting.colours import DEVICE, HOST, HOST_INSTEAD, IN_HAND, OTHER, REPLY, setting_colours
-from zramfs.reporting.drawing import (
-    DASHES,
-    SOFT,
-    drawing,
-    height_of_bars_in,
-    name_bars,
-    show_latencies,
-    stacked_bars,
-    svg_of,
-)
+from zramfs.reporting.colours import DEVICE, HOST, IN_HAND, OTHER, REPLY, setting_colours
+from zramfs.reporting.drawing import SOFT, drawing, height_of_bars_in, name_bars, stacked_bars, svg_of
+from zramfs.reporting.figures import Line, latency_figure, streams_figure
 
-_LEGEND_CHARACTERS: Final = 120
 _SEPARATOR: Final = " · "
 
 
@@ -40,27 +31,17 @@ def throughput_plot(rows: Sequence[Row]) -> str:
 
 
 def latency_plot(rows: Sequence[Row]) -> str:
-    """For each kind of request, the share that took at least as long, both axes logarithmic: tails are what matters."""
-    kinds = [kind for kind in KINDS if any(row.latencies(kind) for row in rows)]
-    with drawing(1, len(kinds), 4.2) as (figure, panels):
-        for kind, axes in zip(kinds, panels, strict=True):
-            _latency_lines(axes, rows, kind)
-        panels[0].set_ylabel("share of requests that took at least as long")
-        handles, labels = panels[0].get_legend_handles_labels()
-        columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=_keys(rows))
-        return svg_of(figure)
+    """For each kind of request, the share that took at least as long."""
+    panels = {
+        kind: [_latency_line(row, kind) for row in rows] for kind in KINDS if any(row.latencies(kind) for row in rows)
+    }
+    return latency_figure(panels, keys=_keys(rows), label="completion latency, µs")
 
 
 _CPU_PARTS: Final = {
     "serving": ("serving requests", HOST),
     "other": ("other threads", OTHER),
     "device": ("the device's own work (emulation; hardware would not need it)", DEVICE),
-}
-_STREAM_PARTS: Final = {
-    "managed": ("managed", DEVICE),
-    "percpu": ("per-CPU", HOST),
-    "fallback": ("fallback to per-CPU (queue full)", HOST_INSTEAD),
 }
 _STAGE_COLOURS: Final = {"submission": HOST, "completion": DEVICE, "answer": REPLY}
 
@@ -81,17 +62,8 @@ def cpu_plot(rows: Sequence[Row]) -> str:
 
 def streams_plot(rows: Sequence[Row]) -> str:
     """Bars of the share of pages by the stream that took them."""
-    totals = [sum(_median(row, f"{kind}_pages") for kind in _STREAM_PARTS) or 1 for row in rows]
-    parts = [
-        (label, colour, [100 * _median(row, f"{kind}_pages") / total for row, total in zip(rows, totals, strict=True)])
-        for kind, (label, colour) in _STREAM_PARTS.items()
-    ]
-    with drawing(1, 1, height_of_bars_in(len(rows))) as (figure, panels):
-        stacked_bars(panels[0], parts)
-        panels[0].set(xlabel="% of pages", xlim=(0, 100))
-        name_bars(panels, [_short_name(row) for row in rows], _keys(rows))
-        figure.legend(loc="outside lower center", ncols=3)
-        return svg_of(figure)
+    counts = {kind: [_median(row, f"{kind}_pages") for row in rows] for kind in ("managed", "percpu", "fallback")}
+    return streams_figure(counts, [_short_name(row) for row in rows], keys=_keys(rows))
 
 
 def depth_plot(rows: Sequence[Row], observations: Sequence[Observation]) -> str:
@@ -157,11 +129,6 @@ def _bars_of_rounds(axes: Axes, rows: Sequence[Row], key: str) -> None:
         axes.plot(values, [place] * len(values), "o", color="#1a202c", markersize=3.5, markerfacecolor="white")
 
 
-def _latency_lines(axes: Axes, rows: Sequence[Row], kind: str) -> None:
-    for number, (row, colour) in enumerate(zip(rows, setting_colours(len(rows)), strict=True)):
-        histogram = row.latencies(kind)
-        latencies_us, shares = histogram.slower_than() if histogram else ([], [])
-        dashes = DASHES[number % len(DASHES)]
-        axes.plot(latencies_us, shares, dashes, color=colour, linewidth=1.6, label=_short_name(row))
-    axes.set(title=kind, xlabel="completion latency, µs")
-    show_latencies(axes)
+def _latency_line(row: Row, kind: str) -> Line:
+    histogram = row.latencies(kind)
+    return Line(_short_name(row), *(histogram.slower_than() if histogram else ([], [])))

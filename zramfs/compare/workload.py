@@ -48,7 +48,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadResult:
-    """What the workload's program says of itself, by kind of request; nothing if it does not measure."""
+    """What the requests of each kind got."""
 
     served: Mapping[str, Served] = field(default_factory=dict)
     read_bytes: int = 0

@@ -16,9 +16,19 @@ def require_report_libraries() -> None:
 
 
 def render_page(template: str, **values: Any) -> str:
-    """Fill in a template; it finds the pages' look as `style`."""
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra
+    """Fill in a template, which has the pages' look as `style`, and may include "device.html", of a `device`."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - an extra
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    style = resources.files("zramfs.reporting").joinpath("style.css").read_text()
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        loader=FunctionLoader(_part),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = _part("style.css")
     return environment.from_string(template).render(style=style, **values)
+
+
+def _part(name: str) -> str:
+    return resources.files("zramfs.reporting").joinpath(name).read_text()

@@ -1,10 +1,12 @@
 """Measures what software costs on a CPU of this machine, and writes the table of a machine for scenarios.
 
-Pages are compressed as fio fills them for `zramfs compare`, by all CPUs at once. Requests are submitted to a disk in
-this process, by one thread, with the pages of `block/closed_loop`: what FUSE and the system add to a request is not in
-it, unless `mounted` measures that as well.
+Pages are compressed as fio fills them for `zramfs compare`, by all CPUs at once, and more of them than a CPU's own
+cache has. Requests are submitted to a disk in this process, by one thread, with the pages of `block/closed_loop`: what
+FUSE and the system add to a request is not in it, unless `mounted` measures that as well.
 """
 
+import itertools
+import json
 import os
 import random
 import statistics
@@ -25,7 +27,9 @@ from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
 from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams, StreamPolicy
-from zramfs.simulate.mounted import MountedCosts, measure_mount, measured_pages
+from zramfs.measure.machine import processor_name
+from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
@@ -33,6 +37,9 @@ from zramfs.zcomp.zcomp import Zcomp
 _RUN_PAGES: Final = 32
 _DISK_PAGES: Final = 4096
 """16 MiB: more than a cache of a CPU's own has."""
+
+_UNCACHED_PAGES: Final = 2048
+"""8 MiB: likewise."""
 
 _FILLING_REQUESTS: Final = 4 * _DISK_PAGES // _RUN_PAGES
 """At random places: one page in 55 stays unwritten."""
@@ -50,7 +57,7 @@ class AlgorithmCosts(NamedTuple):
     """What a page takes, in µs; `request` and `page` are those of its disk.
 
     `receive`, `copy`, `halt` and `apart` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
-    `slowdown`: how much longer compressing takes while all CPUs do that, which `compress` is, than on one alone.
+    `cached`: what compressing a page takes that the CPU's own cache has; `compress` is of those that it does not have.
     """
 
     compress: float
@@ -61,7 +68,7 @@ class AlgorithmCosts(NamedTuple):
     copy: float = 0.0
     halt: float = 0.0
     apart: float = 0.0
-    slowdown: float = 1.0
+    cached: float = 0.0
 
 
 def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
@@ -85,20 +92,18 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
     """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
 
-    What a request takes beside its page, its caller's CPU time, and waking that, is the receiver's, where both share a
-    CPU; what it takes more where they do not is `apart`. One request at a time is measured: while all CPUs have
-    something to do, its pages take as much longer as compressing does.
+    A caller's CPU time contains that of going to sleep and on, which is `wake`. What a request takes beside it and its
+    page is the receiver's, where both share a CPU; what it takes more where they do not is `apart`. What pages of large
+    requests take was measured while all CPUs were busy; one of 24 pages has them cached when they are compressed.
     """
-    copy = mounted.copy * costs.slowdown
-    page = max(0.0, (mounted.write_page - mounted.copy) * costs.slowdown - costs.compress)
-    used = mounted.caller + wake_us + mounted.write_page
     return AlgorithmCosts(
         compress=costs.compress,
+        cached=costs.cached,
         decompress=max(0.001, mounted.read_page),
-        request=mounted.caller,
-        page=page,
-        receive=max(0.0, mounted.near - used),
-        copy=copy,
+        request=max(0.0, mounted.caller - wake_us),
+        page=max(0.0, mounted.busy_page - mounted.busy_copy - costs.cached),
+        receive=max(0.0, mounted.near - max(mounted.caller, wake_us) - mounted.write_page),
+        copy=mounted.busy_copy,
         halt=mounted.halt,
         apart=max(0.0, mounted.write_one - mounted.halt - mounted.near),
     )
@@ -115,11 +120,9 @@ def measure_algorithm(name: str) -> AlgorithmCosts:
         one, many = (_request_us(disk, "write", pages) for pages in (1, _RUN_PAGES))
         read_one, read_many = (_request_us(disk, "read", pages) for pages in (1, _RUN_PAGES))
     written = (many - one) / (_RUN_PAGES - 1)
-    source = measured_pages(_RUN_PAGES)
-    compress = _compress_us_of_all(name, source)
     return AlgorithmCosts(
-        compress=compress,
-        slowdown=max(1.0, compress / _compress_us(name, source)),
+        compress=_compress_us_of_all(name, compressible_pages(_UNCACHED_PAGES, seed=2)),
+        cached=_compress_us_of_all(name, compressible_pages(_RUN_PAGES, seed=2)),
         decompress=(read_many - read_one) / (_RUN_PAGES - 1),
         request=max(0.0, one - written),
         page=max(0.0, written - _compress_us(name, _driven_pages(_RUN_PAGES))),
@@ -171,14 +174,16 @@ def _compress_us_of_all(name: str, source: bytes) -> float:
 
 
 def _compress_us(name: str, source: bytes) -> float:
+    """What a page takes of a source that is compressed again and again, in runs."""
     backend = load_backend(name)
     params = backend.setup_params(AlgorithmParams(), accelerator=None)
     compressor = RunCompressor(backend.create_context(params), _RUN_PAGES)
+    places = itertools.cycle(range(0, len(source), _RUN_PAGES * PAGE_SIZE))
     times = []
     for _ in range(_REPEATS):
         runs, began_ns = 0, perf_counter_ns()
         while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
-            compressor.compress(source, 0, _RUN_PAGES)
+            compressor.compress(source, next(places), _RUN_PAGES)
             runs += 1
         times.append(took_ns / runs / _RUN_PAGES / 1000)
     backend.release_params(params)
@@ -203,7 +208,7 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
     lines = [
         "# What software costs on this machine, as measured; docs/simulate.md says how.",
         "",
-        f'summary = "{processor_name()}, {cpus} CPUs"',
+        f"summary = {json.dumps(f'{processor_name()}, {cpus} CPUs')}",
         "",
         "[[groups]]",
         'name = "cpu"',
@@ -230,10 +235,3 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
 
 def _entry(table: str, us: float, basis: str, source: str) -> list[str]:
     return ["", f"[{table}]", f"us = {us:.3f}", f'basis = "{basis}"', f'source = "{source}"']
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it, without what TOML would have to escape."""
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - no path of ours
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return "".join(letter for letter in (names or ["a machine"])[0] if letter.isalnum() or letter in " ()-@.")

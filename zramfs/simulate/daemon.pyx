@@ -14,7 +14,8 @@ from zramfs.simulate.device cimport SimulatedDevice
 from zramfs.simulate.emulated cimport EmulatedEngines
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY
-from zramfs.simulate.requests cimport (
+from zramfs.simulate.servers cimport remove
+from zramfs.simulate.tasks cimport (
     A_RUN,
     ASYNC_WRITE,
     CHOOSES,
@@ -30,7 +31,6 @@ from zramfs.simulate.requests cimport (
     Request,
     Task,
 )
-from zramfs.simulate.servers cimport remove
 from zramfs.zcomp cimport rule
 
 cdef enum:

@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from zramfs.simulate.device cimport Run, SimulatedDevice
 from zramfs.simulate.heap cimport NOBODY
 from zramfs.simulate.locks cimport StreamLocks
-from zramfs.simulate.requests cimport CHOOSES, Task
+from zramfs.simulate.tasks cimport CHOOSES, Task
 
 from zramfs.simulate.scenario import Spread
 

@@ -12,7 +12,10 @@ cdef inline uint64_t draw_bits(uint64_t *state) noexcept nogil:
     mixed = (mixed ^ (mixed >> 27)) * <uint64_t>0x94D049BB133111EB
     return mixed ^ (mixed >> 31)
 
+cdef inline double draw_share(uint64_t *state) noexcept nogil:
+    """More than 0 and less than 1, all alike."""
+    return ((draw_bits(state) >> 11) + 0.5) / 9007199254740992.0
+
 cdef inline int64_t draw_exponential(double mean, uint64_t *state) noexcept nogil:
     """A whole number, of an exponential distribution with this mean."""
-    cdef double unit = ((draw_bits(state) >> 11) + 0.5) / 9007199254740992.0
-    return <int64_t>(-log(unit) * mean + 0.5)
+    return <int64_t>(-log(draw_share(state)) * mean + 0.5)

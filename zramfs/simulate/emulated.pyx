@@ -11,14 +11,14 @@ from zramfs.simulate.cpus cimport EMULATE
 from zramfs.simulate.device cimport Run, SimulatedDevice
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY
-from zramfs.simulate.requests cimport (
+from zramfs.simulate.servers cimport Servers
+from zramfs.simulate.tasks cimport (
     A_COMPLETION,
     COMPLETES,
     ENGINE_WORKED,
     LOOPS,
     Task,
 )
-from zramfs.simulate.servers cimport Servers
 
 cdef enum:
     INLINE_PAGES = 2            # `accel/modelled.pyx`: the submitter does an engine's work

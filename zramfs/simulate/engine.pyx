@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport COMPLETION, PAGE, REDO, SEGMENT_DONE, WORK_DONE, Cpus
 from zramfs.simulate.device cimport Run, SimulatedDevice
-from zramfs.simulate.draws cimport draw_bits
+from zramfs.simulate.draws cimport draw_bits, draw_share
 from zramfs.simulate.fair_cpus cimport FairCpus
 from zramfs.simulate.heap cimport (
     ARRIVAL,
@@ -65,6 +65,8 @@ cdef class Engine(Steps):
             bulk_slice_ns=round(scheduler.bulk_slice_us * NS_PER_US),
             migration_cost_ns=round(scheduler.migration_cost_us * NS_PER_US),
         )
+        if self.are_fair:
+            (<FairCpus>self.cpus).be_used(draw_share(&self.random))
         self.cpus.heap = &self.heap
         self.cpus.from_ns, self.cpus.until_ns = self.warmup_ns, self.end_ns
         for number, device in enumerate(devices):
@@ -74,7 +76,7 @@ cdef class Engine(Steps):
         self._set_measured()
 
     cdef int _first_cpu_of(self, int task) noexcept nogil:
-        """Where Linux shares the CPUs, a task is anywhere when the scenario begins."""
+        """Where Linux shares the CPUs, a task is anywhere when the scenario begins, and how busy they were is open."""
         if self.are_fair:
             return draw_bits(&self.random) % <uint64_t>self.cpus.cpu_count
         return Steps._first_cpu_of(self, task)

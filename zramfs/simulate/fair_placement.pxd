@@ -5,8 +5,15 @@ from zramfs.simulate.fair_queues cimport FairQueues
 cdef class FairPlacement(FairQueues):
     cdef int *failed_balances   # of each CPU, since it last took a task
     cdef int64_t migration_cost_ns
+    cdef int64_t *busy_ns       # of each CPU, since `use_at_ns`
+    cdef double *use            # that, as it was lately: a share of its time
+    cdef int64_t use_at_ns
+    cdef int searched           # how many CPUs are looked at for an idle one
 
     cdef int _affine(self, int64_t now_ns, int runner) noexcept nogil
+    cdef void be_used(self, double share) noexcept nogil
+    cdef void _search(self, double use) noexcept nogil
+    cdef void _note_use(self, int64_t now_ns) noexcept nogil
     cdef void _balance(self, int64_t now_ns, int cpu) noexcept nogil
     cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil
     cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint is_hot_taken) noexcept nogil

@@ -5,10 +5,11 @@ Placement at wake-up is `select_task_rq_fair`, with one cache for all CPUs; tick
 """
 
 from libc.stdint cimport int64_t
+from libc.math cimport exp
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport Cpu
-from zramfs.simulate.eevdf cimport TICK_NS, Entity, note_load
+from zramfs.simulate.eevdf cimport LOAD_DECAY_NS, TICK_NS, Entity, note_load
 from zramfs.simulate.fair_queues cimport GROUPS, FairQueues
 from zramfs.simulate.heap cimport NOBODY
 
@@ -17,6 +18,8 @@ cdef enum:
     BALANCE_TRIES = 1       # cache_nice_tries, after which a task is moved that ran just now
     IMBALANCE_PERCENT = 108     # of the other CPU's load: (imbalance_pct - 100) / 2 more than 100
 
+cdef double FULL = 100.0 / 117.0    # imbalance_pct: CPUs that are used so much are not searched for an idle one
+
 
 cdef class FairPlacement(FairQueues):
     """Likewise; who ran during the last `migration_cost_ns` is not taken by a CPU that becomes idle."""
@@ -24,11 +27,15 @@ cdef class FairPlacement(FairQueues):
     def __cinit__(self, int cpus, *args, int64_t migration_cost_ns, **kwargs):
         self.migration_cost_ns = migration_cost_ns
         self.failed_balances = <int *>calloc(cpus, sizeof(int))
-        if self.failed_balances == NULL:
+        self.busy_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
+        self.use = <double *>calloc(cpus, sizeof(double))
+        if not (self.failed_balances and self.busy_ns and self.use):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.failed_balances)
+        free(self.busy_ns)
+        free(self.use)
 
     cdef bint _is_idle(self, int cpu) noexcept nogil:
         cdef const Cpu *own = &self.cpus[cpu]
@@ -38,15 +45,49 @@ cdef class FairPlacement(FairQueues):
         """The CPU for a task that wakes up (`select_task_rq_fair`, with one cache for all CPUs)."""
         cdef int own = self.runners[runner].cpu
         cdef int target = self._affine(now_ns, runner)
-        cdef int number
+        cdef int each, number
         if self._is_idle(target):
             return target
         if self._is_idle(own):
             return own
-        for number in range(self.cpu_count):
+        if now_ns - self.use_at_ns >= BUSY_BALANCE_TICKS * TICK_NS:
+            self._note_use(now_ns)
+        for each in range(1, self.searched + 1):
+            number = (target + each) % self.cpu_count
             if self._is_idle(number):
                 return number
         return target
+
+    cdef void be_used(self, double share) noexcept nogil:
+        """Let all CPUs have been busy for a share of the time by now."""
+        cdef int number
+        for number in range(self.cpu_count):
+            self.use[number] = share
+        self._search(share * self.cpu_count)
+
+    cdef void _search(self, double use) noexcept nogil:
+        """How many CPUs a task that wakes up is to look at: the fewer, the more all are used (SIS_UTIL)."""
+        use /= self.cpu_count * FULL
+        self.searched = <int>(self.cpu_count * (1 - min(use * use, 1.0)))
+
+    cdef void _note_use(self, int64_t now_ns) noexcept nogil:
+        """How busy CPUs have been lately, and therefore how many are searched (`update_idle_cpu_scan`)."""
+        cdef double rest = exp((self.use_at_ns - now_ns) / LOAD_DECAY_NS)
+        cdef double total = 0
+        cdef int number
+        cdef int64_t running_ns
+        for number in range(self.cpu_count):
+            running_ns = now_ns - self.cpus[number].began_ns if self.cpus[number].current != NOBODY else 0
+            self.busy_ns[number] += running_ns
+            self.use[number] = self.use[number] * rest + (1 - rest) * self.busy_ns[number] / (now_ns - self.use_at_ns)
+            self.busy_ns[number] = -running_ns  # which `_account` adds again
+            total += self.use[number]
+        self.use_at_ns = now_ns
+        self._search(total)
+
+    cdef void _account(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
+        self.busy_ns[cpu - self.cpus] += now_ns - cpu.began_ns
+        FairQueues._account(self, now_ns, cpu)
 
     cdef int _affine(self, int64_t now_ns, int runner) noexcept nogil:
         """The task's own CPU, or that of whoever wakes it, if there is less load with the task than here without."""
@@ -82,11 +123,20 @@ cdef class FairPlacement(FairQueues):
                 self.resume(now_ns, number)
 
     cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil:
-        """A CPU that becomes idle takes a task that waits for another (`sched_balance_newidle`)."""
+        """A CPU that becomes idle takes a task that waits for another (`sched_balance_newidle`).
+
+        Where none waits, that is balance, and what has failed before is forgotten (`nr_balance_failed`).
+        """
+        cdef bint is_balanced = True
         cdef int number
         for number in range(self.cpu_count):
-            if number != cpu and self.ready[number] > 1 and self._pull(now_ns, number, cpu, False):
+            if number == cpu or self.ready[number] <= 1:
+                continue
+            is_balanced = False
+            if self._pull(now_ns, number, cpu, False):
                 return True
+        if is_balanced:
+            self.failed_balances[cpu] = 0
         return False
 
     cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot) noexcept nogil:

@@ -1,8 +1,10 @@
 """Cuts the loads of a scenario into flows: requests of one kind that one set of tasks works on."""
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 from zramfs.simulate.load_kinds import (
+    AlikeLoad,
     ClosedLoad,
     Distribution,
     Load,
@@ -10,6 +12,7 @@ from zramfs.simulate.load_kinds import (
     Operation,
     ReclaimLoad,
     ReplayLoad,
+    SwapLoad,
     Trace,
 )
 from zramfs.simulate.scenario import Machine, Scenario
@@ -28,6 +31,7 @@ class Flow:
 
     `make_ns`: what a task's CPU does before each request arrives. `trace`: arrivals at its times, divided by `speed`,
     instead. `requests`: how many there are, 0: no end. `after`: the load that has to end before; -1: none.
+    `reads_first`: of `read_pages` each, one by one, that precede each batch of a task; the time to make is theirs.
     """
 
     load: int
@@ -45,6 +49,8 @@ class Flow:
     speed: float = 1.0
     requests: int = 0
     after: int = -1
+    reads_first: int = 0
+    read_pages: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -86,6 +92,8 @@ def _flows_of_load(load: Load, number: int, machine: Machine, begun: int) -> lis
                     requests=len(load.trace),
                 )
             ]
+        case SwapLoad():
+            return [_swap(load, number, cpus(begun, load.tasks))]
         case ReclaimLoad():
             reclaimers = cpus(begun, load.reclaimers)
             return _reclaim(load, number, reclaimers, cpus(begun + load.reclaimers, load.faulters))
@@ -109,30 +117,42 @@ def _kind(operation: Operation, *, is_async: bool) -> int:
 
 
 def _closed(load: ClosedLoad, number: int, cpus: tuple[int, ...]) -> Flow:
-    return Flow(
-        load=number,
-        cpus=cpus,
-        depth=load.depth,
-        pages=load.pages,
-        kind=_kind(load.operation, is_async=load.is_async),
+    return replace(
+        _alike(load, number, cpus),
         think_ns=load.think_us * _NS_PER_US,
         make_ns=load.make_us * _NS_PER_US,
         thinks_exponentially=load.think is Distribution.EXPONENTIAL,
         in_batches=load.in_batches,
-        requests=load.requests,
     )
 
 
 def _open(load: OpenLoad, number: int, cpus: tuple[int, ...]) -> Flow:
+    gap_ns = _NS_PER_S / load.rate_per_s * load.burst
+    return replace(_alike(load, number, cpus), gap_ns=gap_ns, burst=load.burst)
+
+
+def _alike(load: AlikeLoad, number: int, cpus: tuple[int, ...]) -> Flow:
     return Flow(
         load=number,
         cpus=cpus,
         depth=load.depth,
         pages=load.pages,
         kind=_kind(load.operation, is_async=load.is_async),
-        gap_ns=_NS_PER_S / load.rate_per_s * load.burst,
-        burst=load.burst,
         requests=load.requests,
+    )
+
+
+def _swap(load: SwapLoad, number: int, cpus: tuple[int, ...]) -> Flow:
+    return Flow(
+        load=number,
+        cpus=cpus,
+        depth=load.batch,
+        pages=load.write_bytes // PAGE_SIZE,
+        kind=ASYNC_WRITE,
+        make_ns=load.make_us * _NS_PER_US,
+        in_batches=True,
+        reads_first=ceil(load.batch * load.write_bytes / load.read_bytes),
+        read_pages=load.read_bytes // PAGE_SIZE,
     )
 
 

@@ -126,6 +126,14 @@ LOAD_KEYS: Final[Mapping[str, Mapping[str, Parse]]] = {
         "faulters": whole(0, 65_536),
         "think_us": real(most=1e9),
     },
+    "swap": {
+        **_COMMON,
+        "tasks": _TASKS,
+        "batch": _DEPTH,
+        "write_size": whole_pages,
+        "read_size": whole_pages,
+        "make_us": real(most=1e9),
+    },
     "replay": {
         **_COMMON,
         "tasks": _TASKS,

@@ -28,12 +28,11 @@ class Operation(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedLoad:
-    """Tasks that each keep up to `depth` requests in flight, and begin another `think_us` after one has ended.
+class AlikeLoad:
+    """`tasks` that each have up to `depth` requests in flight, all of one kind and size.
 
-    `group`: the group of CPUs that they are bound to, "" for all. With `in_batches` all of `depth` have to end before
-    the next are begun. `make_us`: what their CPU does to make each; with a depth of 1 its latency begins after that.
-    `requests`: how many there are in all; 0: no end. `after`: the load that has to end before.
+    `group`: the group of CPUs that they are bound to, "" for all. `requests`: how many there are in all; 0: no end.
+    `after`: the load that has to end before.
     """
 
     name: str
@@ -42,43 +41,39 @@ class ClosedLoad:
     size_bytes: int = PAGE_SIZE
     is_async: bool = False
     depth: int = 1
+    group: str = ""
+    after: str = ""
+    requests: int = 0
+
+    @property
+    def pages(self) -> int:
+        """Pages of each request."""
+        return self.size_bytes // PAGE_SIZE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedLoad(AlikeLoad):
+    """Tasks that keep up to `depth` requests in flight each, and begin another `think_us` after one has ended.
+
+    With `in_batches` all of `depth` have to end before the next are begun. `make_us`: what their CPU does to make each;
+    with a depth of 1 its latency begins after that.
+    """
+
     think_us: float = 0.0
     make_us: float = 0.0
     think: Distribution = Distribution.EXPONENTIAL
     in_batches: bool = False
-    group: str = ""
-    after: str = ""
-    requests: int = 0
-
-    @property
-    def pages(self) -> int:
-        """Pages of each request."""
-        return self.size_bytes // PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLoad:
+class OpenLoad(AlikeLoad):
     """Requests that arrive whether or not others have ended: a Poisson process of bursts of `burst` requests each.
 
-    `tasks` take them from one queue, first come, first served, each with up to `depth` in flight.
+    The tasks take them from one queue, first come, first served.
     """
 
-    name: str
     rate_per_s: float
     burst: int = 1
-    tasks: int = 1
-    operation: Operation = Operation.WRITE
-    size_bytes: int = PAGE_SIZE
-    is_async: bool = False
-    depth: int = 1
-    group: str = ""
-    after: str = ""
-    requests: int = 0
-
-    @property
-    def pages(self) -> int:
-        """Pages of each request."""
-        return self.size_bytes // PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +90,25 @@ class ReclaimLoad:
     pause_us: float = 0.0
     faulters: int = 1
     think_us: float = 100.0
+    group: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapLoad:
+    """Tasks with more memory than they may keep, which reclaim directly: each frees the room that its faults need.
+
+    A task reads `read_bytes` with a fault, what is read ahead included, and has `make_us` of its CPU before each, for
+    the pages of the last and the kernel's part. When it has read as much as a batch is, it writes one: `batch` requests
+    of `write_bytes`, asynchronously, all of which it waits for.
+    """
+
+    name: str
+    tasks: int = 1
+    batch: int = 32
+    write_bytes: int = PAGE_SIZE
+    read_bytes: int = PAGE_SIZE
+    make_us: float = 0.0
     group: str = ""
     after: str = ""
 
@@ -132,4 +146,4 @@ class ReplayLoad:
     after: str = ""
 
 
-Load = ClosedLoad | OpenLoad | ReclaimLoad | ReplayLoad
+Load = ClosedLoad | OpenLoad | ReclaimLoad | SwapLoad | ReplayLoad

@@ -8,7 +8,7 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import read_table, require
 from zramfs.simulate.flows import cpus_of_group
 from zramfs.simulate.keys import LOAD_KEYS
-from zramfs.simulate.load_kinds import ClosedLoad, Load, OpenLoad, Operation, ReclaimLoad, ReplayLoad
+from zramfs.simulate.load_kinds import ClosedLoad, Load, OpenLoad, Operation, ReclaimLoad, ReplayLoad, SwapLoad
 from zramfs.simulate.scenario import Machine
 from zramfs.simulate.traces import TRACE_FORMATS, load_trace
 from zramfs.suggestions import did_you_mean
@@ -16,7 +16,12 @@ from zramfs.suggestions import did_you_mean
 MOST_REQUESTS: Final = 1_000_000
 """Of one load in flight: 40 bytes each."""
 
-_RENAMED: Final = {"size": "size_bytes", "async": "is_async"}
+_RENAMED: Final = {
+    "size": "size_bytes",
+    "write_size": "write_bytes",
+    "read_size": "read_bytes",
+    "async": "is_async",
+}
 
 
 def read_load(where: str, value: Any, machine: Machine, folder: Path) -> Load:
@@ -43,6 +48,8 @@ def _make(where: str, kind: str, given: dict[str, Any], cpus: int, folder: Path)
         return ClosedLoad(**given)
     if kind == "reclaim":
         return _reclaim(where, given)
+    if kind == "swap":
+        return SwapLoad(**given)
     given.setdefault("tasks", cpus)
     if kind == "open":
         require(where, given, "rate_per_s")
@@ -80,6 +87,8 @@ def _require_group(where: str, group: str, machine: Machine) -> int:
 def _require_few(where: str, load: Load) -> None:
     if isinstance(load, ReclaimLoad):
         in_flight = load.reclaimers * load.batch + load.faulters
+    elif isinstance(load, SwapLoad):
+        in_flight = load.tasks * load.batch
     else:
         in_flight = load.tasks * load.depth
     if in_flight > MOST_REQUESTS:

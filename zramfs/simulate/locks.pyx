@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.heap cimport NOBODY
-from zramfs.simulate.requests cimport LOCKS, READ, Requests, Task
+from zramfs.simulate.requests cimport Requests
+from zramfs.simulate.tasks cimport LOCKS, READ, Task
 
 from zramfs.simulate.scenario import PercpuKind
 

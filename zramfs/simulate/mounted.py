@@ -17,6 +17,8 @@ from time import perf_counter_ns, thread_time_ns
 from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
+from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.neighbours import busy_neighbours
 from zramfs.units import PAGE_SIZE
 
 _MANY_PAGES: Final = 24
@@ -37,10 +39,6 @@ _REPEATS: Final = 9
 _ENOUGH_NS: Final = 25_000_000
 """How long each thing is done, each time it is measured."""
 
-_PIECE_BYTES: Final = 512
-_RANDOM_BYTES: Final = 205
-"""Of each piece, the rest of which is zeros: as fio with buffer_compress_percentage=60 fills pages."""
-
 _SPINNER: Final = """
 import os, time
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -54,19 +52,21 @@ while time.monotonic() < ends:
 class MountedCosts(NamedTuple):
     """What requests take that come to a mounted disk, in µs.
 
-    `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `copy`: each page
-    more of a write whose pages are same-filled, and only copied. `halt`: how much sooner a write is answered if
-    something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write of a page where daemon and
-    caller share one CPU, and `caller` the latter's CPU time for it.
+    `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `halt`: how much
+    sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write
+    of a page where daemon and caller share one CPU, and `caller` the latter's CPU time for it. `busy_page`: each page
+    more of a write there while all other CPUs are busy, and `busy_copy` likewise, of pages that are same-filled, and
+    only copied.
     """
 
     caller: float
     write_one: float
     write_page: float
-    copy: float
     read_page: float
     halt: float
     near: float
+    busy_page: float
+    busy_copy: float
 
 
 class Timed(NamedTuple):
@@ -81,13 +81,6 @@ class Memory(NamedTuple):
 
     pages: mmap.mmap
     same_filled: mmap.mmap
-
-
-def measured_pages(count: int) -> bytes:
-    """Return pages that all differ, and compress as those of `zramfs compare` do."""
-    make = random.Random(2).randbytes  # noqa: S311 - contents of a measurement
-    pieces = count * PAGE_SIZE // _PIECE_BYTES
-    return b"".join(make(_RANDOM_BYTES) + bytes(_PIECE_BYTES - _RANDOM_BYTES) for _ in range(pieces))
 
 
 def measure_mount(mountpoint: Path) -> MountedCosts:
@@ -117,10 +110,11 @@ def _costs_of(rounds: list[dict[str, Timed]]) -> MountedCosts:
     return MountedCosts(
         write_one=us["one"] - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
-        copy=max(0.0, us["same"] - us["same one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
         halt=max(0.0, us["bound"] - us["awake"]),
         near=us["near"] - us["none"],
+        busy_page=max(0.0, us["busy many"] - us["busy"]) / (_MANY_PAGES - 1),
+        busy_copy=max(0.0, us["same many"] - us["same"]) / (_MANY_PAGES - 1),
         caller=max(0.0, cpu_us["near"] - cpu_us["none"]),
     )
 
@@ -133,16 +127,19 @@ def _round(path: Path, memory: Memory) -> dict[str, Timed]:
             "many": _time(fd, memory.pages, _MANY_PAGES, writes=True),
             "read": _time(fd, memory.pages, 1, writes=False),
             "read many": _time(fd, memory.pages, _MANY_READ_PAGES, writes=False),
-            "same one": _time(fd, memory.same_filled, 1, writes=True),
-            "same": _time(fd, memory.same_filled, _MANY_PAGES, writes=True),
         }
-        _fill(path, memory.pages)
         with _on_one_cpu():
             timed["bound"] = _time(fd, memory.pages, 1, writes=True)
             with _awake_cpu():
                 timed["awake"] = _time(fd, memory.pages, 1, writes=True)
             with _daemon_on_this_cpu(path.parent):
                 timed["near"] = _time(fd, memory.pages, 1, writes=True)
+        with busy_neighbours(), _on_one_cpu(), _daemon_on_this_cpu(path.parent):
+            timed["busy"] = _time(fd, memory.pages, 1, writes=True)
+            timed["busy many"] = _time(fd, memory.pages, _MANY_PAGES, writes=True)
+            timed["same"] = _time(fd, memory.same_filled, 1, writes=True)
+            timed["same many"] = _time(fd, memory.same_filled, _MANY_PAGES, writes=True)
+        _fill(path, memory.pages)
     with _direct(Path(os.devnull)) as fd:
         return timed | {"none": _time(fd, memory.pages, 1, writes=True)}
 
@@ -241,6 +238,6 @@ def _direct(path: Path) -> Iterator[int]:
 @contextmanager
 def _memory() -> Iterator[Memory]:
     with mmap.mmap(-1, _BUFFER_BYTES) as pages, mmap.mmap(-1, _BUFFER_BYTES) as same_filled:
-        pages[:] = measured_pages(_BUFFER_BYTES // PAGE_SIZE)
+        pages[:] = compressible_pages(_BUFFER_BYTES // PAGE_SIZE, seed=2)
         same_filled[:] = b"\1" * _BUFFER_BYTES
         yield Memory(pages, same_filled)

@@ -16,24 +16,21 @@ from zramfs.reporting.drawing import (
     drawing,
     height_of_bars_in,
     name_bars,
-    show_latencies,
     stacked_bars,
     svg_of,
 )
+from zramfs.reporting.figures import Line, latency_figure, streams_figure
 from zramfs.simulate.break_even import DEPTH, ENGINES, PAGE_NS, BreakEven, Cell
 from zramfs.simulate.result import NOT_OURS, REQUEST_CLASSES, Result
 from zramfs.simulate.verdict import MARKS, Change, Pays
 
 _SEPARATOR: Final = " · "
-_MOST_NAMES: Final = 4
 _CPU_PARTS: Final = {
     "compressing, decompressing, storing": (HOST, ("compress", "decompress", "page")),
     "again, for a device that failed": (HOST_INSTEAD, ("redo",)),
     "for the device: submission, polling, completion": (DEVICE, ("submit", "poll", "completion")),
     "requests and wake-ups": (OTHER, ("request", "wake")),
 }
-_STREAMS: Final = {"managed": DEVICE, "percpu": HOST, "fallback": HOST_INSTEAD}
-_NAMES: Final = {"managed": "managed", "percpu": "per-CPU", "fallback": "fallback to per-CPU (queue full)"}
 _BETTER: Final = LinearSegmentedColormap.from_list("better", [HOST, "#ffffff", DEVICE])
 _MOST_TIMES: Final = 4.0
 """Better or worse: the colour of whatever is more."""
@@ -60,25 +57,16 @@ def throughput_plot(results: Sequence[Result]) -> str:
 
 
 def latency_plot(results: Sequence[Result]) -> str:
-    """For each class of requests, the share that took at least as long, both axes logarithmic."""
+    """For each class of requests, the share that took at least as long."""
     classes = [name for name in REQUEST_CLASSES if any(result.latencies[name].requests for result in results)]
-    with drawing(1, max(1, len(classes)), 4.2) as (figure, panels):
-        for name, axes in zip(classes, panels, strict=False):
-            _latency_lines(axes, results, name)
-        panels[0].set_ylabel("share of requests that took at least as long")
-        handles, labels = panels[0].get_legend_handles_labels()
-        columns = max(1, min(len(labels), _MOST_NAMES))
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=keys_of(results))
-        return svg_of(figure)
-
-
-def _latency_lines(axes: Axes, results: Sequence[Result], name: str) -> None:
-    for number, (result, colour) in enumerate(zip(results, setting_colours(len(results)), strict=True)):
-        edges_us, shares = _slower_than(result.latencies[name].bins)
-        dashes = DASHES[number % len(DASHES)]
-        axes.plot(edges_us, shares, dashes, color=colour, linewidth=1.6, label=names_of(results)[number])
-    axes.set(title=name.replace("_", " "), xlabel="latency, µs")
-    show_latencies(axes)
+    panels = {
+        name.replace("_", " "): [
+            Line(setting, *_slower_than(result.latencies[name].bins))
+            for setting, result in zip(names_of(results), results, strict=True)
+        ]
+        for name in classes
+    }
+    return latency_figure(panels, keys=keys_of(results), label="latency, µs")
 
 
 def _slower_than(bins: Sequence[tuple[float, int]]) -> tuple[list[float], list[float]]:
@@ -114,16 +102,8 @@ def _seconds_per_gib(result: Result, purposes: Sequence[str]) -> float:
 
 def streams_plot(results: Sequence[Result]) -> str:
     """Bars of the share of written pages by the stream that took them."""
-    parts = [
-        (_NAMES[kind], colour, [100 * getattr(each.pages, kind) / max(1, each.pages.written) for each in results])
-        for kind, colour in _STREAMS.items()
-    ]
-    with drawing(1, 1, height_of_bars_in(len(results))) as (figure, panels):
-        stacked_bars(panels[0], parts)
-        panels[0].set(xlabel="% of pages written", xlim=(0, 100))
-        name_bars(panels, names_of(results), keys_of(results))
-        figure.legend(loc="outside lower center", ncols=3)
-        return svg_of(figure)
+    counts = {kind: [getattr(each.pages, kind) for each in results] for kind in ("managed", "percpu", "fallback")}
+    return streams_figure(counts, names_of(results), keys=keys_of(results))
 
 
 def depth_plot(results: Sequence[Result]) -> str:

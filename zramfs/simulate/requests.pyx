@@ -5,100 +5,31 @@ A closed flow's task has as many requests as its depth, each of which is due aga
 flow's arrivals wait in one queue for tasks that have a request to spare; the one that is idle for longest is woken.
 """
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t
 
-from zramfs.simulate.cpus cimport WAKE
-from zramfs.simulate.draws cimport draw_bits, draw_exponential
+from zramfs.simulate.draws cimport draw_exponential
 from zramfs.simulate.heap cimport ARRIVAL, NOBODY, THOUGHT, schedule
 from zramfs.simulate.histogram cimport BATCHES, LatencyHistogram
+from zramfs.simulate.tasks cimport (
+    ASYNC_WRITE,
+    MOST_WAITING,
+    READ,
+    SYNC_WRITE,
+    TAKES,
+    Arrival,
+    Flow,
+    Request,
+    Task,
+    Tasks,
+)
 
 
-cdef class Requests:
-    """The tasks of `flows` (flows.Flow), with their requests; `seed` is of what is random about them."""
+cdef class Requests(Tasks):
+    """The flows' requests, from when each is due or arrives to its end."""
 
-    def __cinit__(
-        self, flows, *args, uint64_t seed, int64_t warmup_ns, int64_t end_ns, int64_t wake_ns, int servers=0, **kwargs
-    ):
-        cdef int tasks = sum(len(flow.cpus) for flow in flows) + servers
-        cdef int number
-        cdef int requests = sum(len(flow.cpus) * flow.depth for flow in flows)
-        self.kept = []
-        self.flow_count, self.task_count = len(flows), tasks
-        self.warmup_ns, self.end_ns, self.wake_ns = warmup_ns, end_ns, wake_ns
-        self.flows = <Flow *>calloc(max(self.flow_count, 1), sizeof(Flow))
-        self.tasks = <Task *>calloc(max(tasks, 1), sizeof(Task))
-        self.requests = <Request *>calloc(max(requests, 1), sizeof(Request))
-        if not (self.flows and self.tasks and self.requests):
-            raise MemoryError
+    def __cinit__(self, *args, **kwargs):
         self.latencies = [LatencyHistogram() for _ in range(3)]
         self.sync_writes, self.async_writes, self.reads = self.latencies
-        self.first_server = tasks - servers
-        self._set_up(flows, seed)
-        for number in range(self.first_server, tasks):
-            self.tasks[number].flow = self.tasks[number].request = NOBODY
-            self.tasks[number].is_asleep = True
-
-    def __dealloc__(self):
-        cdef int number
-        if self.flows:
-            for number in range(self.flow_count):
-                free(self.flows[number].waiting)
-        free(self.flows)
-        free(self.tasks)
-        free(self.requests)
-        free(self.heap.events)
-
-    def _set_up(self, flows, uint64_t seed):
-        cdef int number, task = 0, request = 0
-        cdef Flow *own
-        for number, flow in enumerate(flows):
-            own = &self.flows[number]
-            own.load, own.depth, own.burst = flow.load, flow.depth, flow.burst
-            own.pages, own.kind = flow.pages, flow.kind
-            own.is_open, own.in_batches = flow.is_open, flow.in_batches
-            own.think_ns, own.thinks_exponentially = flow.think_ns, flow.thinks_exponentially
-            own.gap_ns, own.speed, own.make_ns = flow.gap_ns, flow.speed, flow.make_ns
-            own.limit, own.after = flow.requests, flow.after
-            own.random = draw_bits(&seed)
-            own.first_idle = NOBODY
-            if own.is_open:
-                own.waiting = <Arrival *>calloc(MOST_WAITING, sizeof(Arrival))
-                if own.waiting == NULL:
-                    raise MemoryError
-            if flow.trace is not None:
-                self._set_trace(own, flow.trace)
-            for cpu in flow.cpus:
-                self._set_up_task(task, number, cpu, request)
-                task += 1
-                request += own.depth
-
-    cdef int _set_trace(self, Flow *flow, trace) except -1:
-        cdef const int64_t[::1] arrivals = trace.arrivals_ns
-        cdef const int[::1] pages = trace.pages
-        cdef const unsigned char[::1] kinds = trace.kinds
-        self.kept.append(trace)
-        flow.trace_count = len(trace)
-        if flow.trace_count:
-            flow.trace_ns, flow.trace_pages, flow.trace_kinds = &arrivals[0], &pages[0], &kinds[0]
-        return 0
-
-    cdef int _set_up_task(self, int number, int flow, int cpu, int first_request) except -1:
-        cdef Task *task = &self.tasks[number]
-        cdef int depth = self.flows[flow].depth
-        cdef int request
-        task.flow, task.cpu, task.first_request = flow, cpu, first_request
-        task.request = task.first_due = task.last_due = task.first_free = NOBODY
-        task.state = task.home = TAKES
-        task.first_ended = NOBODY
-        task.is_asleep = True
-        for request in range(first_request + depth - 1, first_request - 1, -1):
-            self.requests[request].task = number
-            self.requests[request].next_request = task.first_free
-            task.first_free = request
-        if not self.flows[flow].is_open:
-            task.first_free = NOBODY
-        return 0
 
     def begin(self):
         """Let the flows begin that are after no other."""
@@ -111,9 +42,6 @@ cdef class Requests:
             if self.flows[number].after == NOBODY:
                 self._begin_flow(0, number)
 
-    cdef int _first_cpu_of(self, int task) noexcept nogil:
-        return self.tasks[task].cpu
-
     cdef void _begin_flow(self, int64_t now_ns, int flow) noexcept nogil:
         """Let every request of a closed flow be due, or the first of an open one arrive."""
         cdef Flow *own = &self.flows[flow]
@@ -123,7 +51,9 @@ cdef class Requests:
             self._plan_arrival(now_ns, flow)
             return
         for task in range(self.task_count):
-            if self.tasks[task].flow == flow:
+            if self.tasks[task].flow == flow and own.reads_first:
+                self._be_due(now_ns, self.tasks[task].first_request)
+            elif self.tasks[task].flow == flow:
                 for request in range(self.tasks[task].first_request, self.tasks[task].first_request + own.depth):
                     self._think(now_ns, request)
 
@@ -141,14 +71,16 @@ cdef class Requests:
         cdef Task *own = &self.tasks[task]
         cdef Flow *flow = &self.flows[own.flow]
         cdef int request
+        cdef bint is_read
         if flow.is_open:
             return self._take_arrival(now_ns, task)
         request = own.first_due
         if request == NOBODY:
             return NOBODY
         own.first_due = self.requests[request].next_request
-        self.requests[request].kind = flow.kind
-        self.requests[request].pages = self.requests[request].left = flow.pages
+        is_read = own.reads_ended < flow.reads_first
+        self.requests[request].kind = READ if is_read else flow.kind
+        self.requests[request].pages = self.requests[request].left = flow.read_pages if is_read else flow.pages
         self.requests[request].parts = 1
         flow.submitted += 1
         return request
@@ -182,7 +114,6 @@ cdef class Requests:
         cdef Request *own = &self.requests[request]
         cdef Task *task = &self.tasks[own.task]
         cdef Flow *flow = &self.flows[task.flow]
-        cdef int each
         flow.ended += 1
         if self.is_measured:
             self._count_latency(now_ns, own)
@@ -196,14 +127,29 @@ cdef class Requests:
                     self._be_idle(own.task)
         elif not flow.in_batches:
             self._think(now_ns, request)
+        elif task.reads_ended < flow.reads_first:
+            self._end_read(now_ns, task, flow)
         else:
-            task.batch_ended += 1
-            if task.batch_ended == flow.depth:
-                task.batch_ended = 0
-                for each in range(task.first_request, task.first_request + flow.depth):
-                    self._think(now_ns, each)
+            self._end_of_batch(now_ns, task, flow)
         if flow.limit and flow.ended + flow.dropped == flow.limit:
             self._end_flow(now_ns, task.flow)
+
+    cdef void _end_read(self, int64_t now_ns, Task *task, const Flow *flow) noexcept nogil:
+        """The next read is due, or a batch for the room that they have taken."""
+        cdef int each
+        task.reads_ended += 1
+        for each in range(flow.depth if task.reads_ended == flow.reads_first else 1):
+            self._be_due(now_ns, task.first_request + each)
+
+    cdef void _end_of_batch(self, int64_t now_ns, Task *task, const Flow *flow) noexcept nogil:
+        """Once all of a batch have ended, the next is due, or the reads before it."""
+        cdef int each
+        task.batch_ended += 1
+        if task.batch_ended < flow.depth:
+            return
+        task.batch_ended = task.reads_ended = 0
+        for each in range(1 if flow.reads_first else flow.depth):
+            self._think(now_ns, task.first_request + each)
 
     cdef void _count_latency(self, int64_t now_ns, const Request *request) noexcept nogil:
         cdef int batch = <int>((now_ns - self.warmup_ns) * <double>BATCHES / (self.end_ns - self.warmup_ns))
@@ -295,40 +241,3 @@ cdef class Requests:
             if self.tasks[task].is_asleep and self.tasks[task].state == TAKES:
                 self.wake(now_ns, task)
                 return
-
-    # ---- tasks sleep and wake up ------------------------------------------------------------------------------------
-
-    cdef void wake(self, int64_t now_ns, int task) noexcept nogil:
-        """Let a task go on in its state, once it has a CPU and has paid for the switch."""
-        self.tasks[task].is_asleep = False
-        self.cpus.run_for(task, self.wake_ns, WAKE)
-        self.cpus.wake(now_ns, task)
-
-    cdef void sleep(self, int task, int state) noexcept nogil:
-        """Give up the CPU until somebody wakes the task; then it goes on in this state."""
-        self.tasks[task].state = state
-        self.tasks[task].is_asleep = True
-        if state == TAKES:
-            self._be_idle(task)
-        self.cpus.sleep(task)
-
-    cdef void _be_idle(self, int task) noexcept nogil:
-        """Join those whom arrivals wake, if there is a request to spare. Once is enough, also if it was woken since."""
-        cdef Task *own = &self.tasks[task]
-        cdef Flow *flow = &self.flows[own.flow]
-        if not flow.is_open or own.first_free == NOBODY or own.is_idle:
-            return
-        own.is_idle = True
-        own.next_idle = NOBODY
-        if flow.first_idle == NOBODY:
-            flow.first_idle = task
-        else:
-            self.tasks[flow.last_idle].next_idle = task
-        flow.last_idle = task
-
-    def counts(self):
-        """(load, submitted, ended, dropped) of each flow."""
-        return [
-            (self.flows[i].load, self.flows[i].submitted, self.flows[i].ended, self.flows[i].dropped)
-            for i in range(self.flow_count)
-        ]

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
 from zramfs.simulate.engine cimport Engine
-from zramfs.simulate.requests cimport Request
+from zramfs.simulate.tasks cimport Request
 
 # Requests that wait for something, linked by `next_request`.
 cdef struct RequestQueue:

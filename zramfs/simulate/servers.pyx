@@ -10,17 +10,9 @@ from libc.stdint cimport int64_t
 from zramfs.simulate.cpus cimport REQUEST, WAKE
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY
-from zramfs.simulate.requests cimport (
-    A_RUN,
-    A_SHARE,
-    LOCKS,
-    READ,
-    TAKES,
-    Request,
-    Requests,
-    Task,
-)
-from zramfs.simulate.steps cimport PERCPU, READ_SOFTWARE
+from zramfs.simulate.requests cimport Requests
+from zramfs.simulate.runs cimport PERCPU, READ_SOFTWARE
+from zramfs.simulate.tasks cimport A_RUN, A_SHARE, LOCKS, READ, TAKES, Request, Task
 
 cdef enum:
     NS_PER_US = 1000

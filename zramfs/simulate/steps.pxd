@@ -1,50 +1,20 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
-from zramfs.simulate.device cimport Run
-from zramfs.simulate.devices cimport Devices
+from zramfs.simulate.runs cimport Runs
 
 cdef enum:
     STILL_STEPS = 10000000      # at one time: nothing in the scenario takes any
 
-# Which stream took pages: `steps.page_counts` names them.
-cdef enum StreamKind:
-    PERCPU
-    MANAGED
-    POLLED                  # of those as well
-    FALLBACK
-    REDONE                  # of those of a device
-    READ_SOFTWARE
-    READ_DEVICE
-    STREAM_KINDS
-
-cdef class Steps(Devices):
+cdef class Steps(Runs):
     cdef int policy
-    cdef bint is_blocking, device_reads, is_exponential
-    cdef bint is_served                 # by a daemon's tasks, not by those that make the requests
-    cdef int percpu_run_pages, fallback_run_pages, run_pages
-    cdef double *compress_ns            # a page, by CPU
-    cdef double *decompress_ns
-    cdef double request_ns, page_ns, completion_ns
-    cdef uint64_t random
-    cdef readonly int64_t now_ns
+    cdef bint device_reads
+    cdef int percpu_run_pages, fallback_run_pages
     cdef uint64_t still                 # steps and events since time went on
-    cdef uint64_t pages[STREAM_KINDS]
 
-    cdef int64_t _service(self, double mean_ns, int pages) noexcept nogil
     cdef void _step(self, int task) noexcept nogil
     cdef bint _do_state(self, int task) noexcept nogil
     cdef bint _take(self, int task) noexcept nogil
     cdef bint _begin(self, int task) noexcept nogil
     cdef bint _choose(self, int task) noexcept nogil
-    cdef bint _submit(self, int task, int device, int pages, bint is_polled) noexcept nogil
     cdef bint _use_percpu(self, int task, int kind) noexcept nogil
     cdef bint _compress(self, int task) noexcept nogil
-    cdef bint _command(self, int task, int device) noexcept nogil
-    cdef bint _await_run(self, int task) noexcept nogil
-    cdef bint _redo(self, int task) noexcept nogil
-    cdef bint _store_run(self, int task) noexcept nogil
-    cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil
-    cdef bint _run(self, int task, int64_t ns, int purpose, int state) noexcept nogil
-    cdef int64_t _redo_ns(self, const Run *run, int cpu) noexcept nogil
-    cdef void _count_pages(self, int kind, int pages) noexcept nogil
-    cdef void _release(self, int device, int run) noexcept nogil

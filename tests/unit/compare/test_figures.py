@@ -6,7 +6,9 @@ from zramfs.compare.cpu import CpuTime
 from zramfs.compare.figures import CPU_KINDS, FIGURES, Spread, figures_of, shown_figures, spreads_of
 from zramfs.compare.fresh_mount import Snapshot, parse_counters
 from zramfs.compare.histogram import Histogram
+from zramfs.compare.swap_storm import swapped
 from zramfs.compare.workload import Served, WorkloadResult
+from zramfs.errors import CommandFailed
 
 GIB_PAGES = 1 << 18
 
@@ -63,9 +65,17 @@ def test_counters_before_the_run_do_not_count() -> None:
     assert figures["fallback_percent"] is None
 
 
-def test_workload_that_does_not_measure_itself_is_measured_by_its_pages() -> None:
-    figures = figures_of(WorkloadResult(), snapshot(at_s=1), snapshot(at_s=3, managed=500))
-    assert (figures["swap_iops"], figures["swap_mb_s"]) == (250, 250 * 4096 / 1e6)
+def test_swap_is_measured_from_the_moment_that_memory_is_full() -> None:
+    said = (
+        "managed_pages 200\npercpu_pages 100\nfallback_pages 0\ninflight 3\n\ntouched 512 pages in 2.000000 s since\n"
+    )
+    served = swapped(said, parse_counters("managed_pages 600\npercpu_pages 150\nfallback_pages 50\n"))
+    assert (served.requests_per_s, served.bytes_per_s) == (250, 250 * 4096)
+
+
+def test_swap_of_a_process_that_tells_no_time_is_not_measured() -> None:
+    with pytest.raises(CommandFailed, match="does not say how long it took"):
+        swapped("managed_pages 200\n", {})
 
 
 def test_spread_is_median_lowest_and_highest_of_the_rounds_that_have_it() -> None:

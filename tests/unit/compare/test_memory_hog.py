@@ -1,6 +1,6 @@
 from random import Random
 
-from zramfs.compare.memory_hog import PAGE_BYTES, difference, fill_and_verify, page
+from zramfs.compare.memory_hog import PAGE_BYTES, difference, fill, page, verify
 
 FILLER = Random(1).randbytes(PAGE_BYTES)
 
@@ -13,11 +13,15 @@ class Forgetful(bytearray):
 
 
 def test_memory_that_keeps_its_pages_differs_in_nothing() -> None:
-    assert fill_and_verify(bytearray(4 * PAGE_BYTES), 7, FILLER) == ""
+    memory = bytearray(4 * PAGE_BYTES)
+    fill(memory, 7, FILLER)
+    assert verify(memory, 7, FILLER) == ""
 
 
 def test_pages_that_differ_are_counted_and_told() -> None:
-    told = fill_and_verify(Forgetful(4 * PAGE_BYTES), 512, FILLER).splitlines()
+    memory = Forgetful(4 * PAGE_BYTES)
+    fill(memory, 512, FILLER)
+    told = verify(memory, 512, FILLER).splitlines()
     assert told[0] == "1 of 4 pages differ, named from 512 on:"
     assert len(told) == 2
     assert told[1].startswith("  page 513 differs at ")

@@ -26,7 +26,7 @@ def test_scenario_of_every_workload_of_the_package_has_its_loads(workload: str) 
     assert scenario["devices"] == [{"profile": "qpace"}]
     assert scenario["machine"] == {"table": "/somewhere/here.toml"}
     assert scenario["daemon"]["crew"] >= 0
-    assert [load["kind"] in ("closed", "reclaim") for load in scenario["loads"]] == [True] * len(scenario["loads"])
+    assert [load["kind"] in ("closed", "swap") for load in scenario["loads"]] == [True] * len(scenario["loads"])
 
 
 def test_scenario_has_what_the_user_gave_and_leaves_what_varies_to_the_command() -> None:

@@ -1,6 +1,7 @@
 """What is measured of this machine is a table that scenarios can name."""
 
 import os
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm
 from zramfs.simulate.machines import parse_machine
 from zramfs.simulate.mounted import MountedCosts, measure_mount
+from zramfs.simulate.neighbours import busy_neighbours
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
 
@@ -35,21 +37,39 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
     assert machine.costs.completion.basis == "assumed"
 
 
+MOUNTED = MountedCosts(
+    caller=2.0, write_one=20.0, write_page=2.25, read_page=2.0, halt=8.0, near=9.0, busy_page=3.0, busy_copy=0.5
+)
+
+
 def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
-    own = AlgorithmCosts(compress=1.0, decompress=0.5, request=0.25, page=0.75)
-    mounted = MountedCosts(caller=2.0, write_one=20.0, write_page=2.25, copy=0.5, read_page=2.0, halt=8.0, near=9.0)
-    assert as_mounted(own, mounted, wake_us=4.0) == AlgorithmCosts(
-        compress=1.0, decompress=2.0, request=2.0, page=0.75, receive=0.75, copy=0.5, halt=8.0, apart=3.0
+    own = AlgorithmCosts(compress=2.0, cached=1.75, decompress=0.5, request=0.25, page=0.75)
+    assert as_mounted(own, MOUNTED, wake_us=0.5) == AlgorithmCosts(
+        compress=2.0,
+        cached=1.75,
+        decompress=2.0,
+        request=2.0 - 0.5,
+        page=3.0 - 0.5 - 1.75,
+        receive=9.0 - 2.0 - 2.25,
+        copy=0.5,
+        halt=8.0,
+        apart=3.0,
     )
 
 
-def test_pages_of_a_mount_take_as_much_longer_as_compressing_does_while_all_cpus_are_busy() -> None:
-    own = AlgorithmCosts(compress=1.5, decompress=0.5, request=0.25, page=0.75, slowdown=1.5)
-    mounted = MountedCosts(caller=2.0, write_one=20.0, write_page=2.0, copy=0.5, read_page=2.0, halt=8.0, near=8.0)
-    costs = as_mounted(own, mounted, wake_us=2.0)
-    assert (costs.compress, costs.copy, costs.page) == (1.5, 0.75, 0.75)
-    assert costs.receive == 8.0 - 2.0 - 2.0 - 2.0
-    assert costs.apart == 20.0 - 8.0 - 8.0
+def test_what_is_left_of_a_cost_is_not_less_than_nothing() -> None:
+    own = AlgorithmCosts(compress=5.0, cached=4.0, decompress=0.5, request=0.25, page=0.75)
+    left = as_mounted(own, MOUNTED, wake_us=40.0)._asdict()
+    assert left.items() >= {"page": 0.0, "receive": 0.0, "request": 0.0}.items()
+
+
+def test_neighbours_work_on_every_other_cpu_until_they_are_not_needed() -> None:
+    with busy_neighbours():
+        neighbours = active_children()
+        cpus = [os.sched_getaffinity(each.pid or 0) for each in neighbours]
+    assert sorted(map(min, cpus)) == sorted(os.sched_getaffinity(0))[1:65]
+    assert all(len(each) == 1 for each in cpus)
+    assert not any(each.is_alive() for each in neighbours)
 
 
 def imitation(folder: Path, mm_stat: str, size_bytes: int) -> Path:

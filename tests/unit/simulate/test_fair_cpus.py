@@ -126,3 +126,24 @@ def test_settings_of_another_rule_are_refused(lines: str, message: str, tmp_path
     path.write_text(f"[scheduler]\n{lines}\n[machine]\ntable = 'cortex-a76'\n[[loads]]\nkind = 'closed'\n")
     with pytest.raises(InvalidValue, match=message):
         load_scenario(path)
+
+
+def test_a_writer_beside_a_flood_has_two_lasting_states() -> None:
+    """On the receiver's CPU it preempts that; on the other it waits. Busy CPUs are not searched for an idle one."""
+    medians_us = [
+        served(
+            ClosedLoad(name="flood", depth=8, size_bytes=1 << 20, is_async=True, make_us=330.0),
+            ClosedLoad(name="sync", make_us=2.0),
+            machine=machine(2, 3.6, 1.5, **COSTS | {"page_us": 1.0, "receive_us": 3.0}, loop_us=25.0),
+            devices=(device("mtk_hwz,page_ns=15000", is_emulated=True),),
+            streams=Streams(managed=ManagedKind.NONBLOCKING, run_pages=64, percpu_run_pages=32, fallback_run_pages=8),
+            seed=seed,
+        )
+        .latencies["sync_writes"]
+        .percentiles_us[50]
+        for seed in range(1, 25)
+    ]
+    fast, slow = [us for us in medians_us if us < 25], [us for us in medians_us if us > 50]
+    assert fast
+    assert slow
+    assert len(fast) + len(slow) == len(medians_us)

@@ -1,0 +1,57 @@
+"""Keeps the machine's other CPUs busy while something is measured on one: they share caches and memory.
+
+What they do is what a flood does there: pages are compressed that no cache of a CPU's own holds, and copied.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
+from typing import Final
+
+from zramfs.backends.registry import load_backend
+from zramfs.codec.run import RunCompressor
+from zramfs.contracts import AlgorithmParams
+from zramfs.measure.pages import compressible_pages
+from zramfs.units import PAGE_SIZE
+
+_MOST: Final = 64
+_RUN_PAGES: Final = 32
+_PAGES: Final = 2048
+_BEGIN_S: Final = 10.0
+
+
+@contextmanager
+def busy_neighbours() -> Iterator[None]:
+    """Let a process on each of this one's CPUs but the first compress and copy pages."""
+    cpus = sorted(os.sched_getaffinity(0))[1 : _MOST + 1]
+    processes = get_context("fork")
+    begun = [processes.Event() for _ in cpus]
+    neighbours = [processes.Process(target=_work, args=each, daemon=True) for each in zip(cpus, begun, strict=True)]
+    try:
+        for neighbour in neighbours:
+            neighbour.start()
+        for each in begun:
+            each.wait(_BEGIN_S)
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.join()
+
+
+def _work(cpu: int, begun: Event) -> None:
+    os.sched_setaffinity(0, {cpu})
+    backend = load_backend("lz4")
+    compressor = RunCompressor(
+        backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None)), _RUN_PAGES
+    )
+    source = compressible_pages(_PAGES, seed=3)
+    target = bytearray(len(source))
+    length = _RUN_PAGES * PAGE_SIZE
+    begun.set()
+    while True:
+        for place in range(0, len(source), length):
+            compressor.compress(source, place, _RUN_PAGES)
+            target[place : place + length] = source[place : place + length]
