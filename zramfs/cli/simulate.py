@@ -148,10 +148,15 @@ def _calibrate(path: Path, mountpoint: Path | None) -> int:
     """Measure this machine for about 5 s, and write the table; an OSError at once if it cannot be written."""
     console = Console(stderr=True, highlight=False)
     try:
-        with path.open("w", encoding="utf-8") as file, console.status("") as status:
-            file.write(calibrate(lambda what: status.update(f"measuring {what}"), mountpoint))
+        with path.open("a", encoding="utf-8") as file, console.status("") as status:
+            table = calibrate(lambda what: status.update(f"measuring {what}"), mountpoint)
+            file.truncate(0)
+            file.write(table)
     except InvalidValue as error:
         raise click.UsageError(str(error)) from error
+    finally:
+        if path.is_file() and path.stat().st_size == 0:
+            path.unlink()
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 from typing import Final
 
 from zramfs.backends.registry import load_backend
@@ -27,13 +27,14 @@ def busy_neighbours() -> Iterator[None]:
     """Let a process on each of this one's CPUs but the first compress and copy pages."""
     cpus = sorted(os.sched_getaffinity(0))[1 : _MOST + 1]
     processes = get_context("fork")
-    begun = [processes.Event() for _ in cpus]
-    neighbours = [processes.Process(target=_work, args=each, daemon=True) for each in zip(cpus, begun, strict=True)]
+    begun, tells = processes.Pipe(duplex=False)
+    neighbours = [processes.Process(target=_work, args=(cpu, tells), daemon=True) for cpu in cpus]
     try:
         for neighbour in neighbours:
             neighbour.start()
-        for each in begun:
-            each.wait(_BEGIN_S)
+        for _ in neighbours:
+            if begun.poll(_BEGIN_S):
+                begun.recv_bytes()
         yield
     finally:
         for neighbour in neighbours:
@@ -41,7 +42,7 @@ def busy_neighbours() -> Iterator[None]:
             neighbour.join()
 
 
-def _work(cpu: int, begun: Event) -> None:
+def _work(cpu: int, tells: Connection) -> None:
     os.sched_setaffinity(0, {cpu})
     backend = load_backend("lz4")
     compressor = RunCompressor(
@@ -50,7 +51,7 @@ def _work(cpu: int, begun: Event) -> None:
     source = compressible_pages(_PAGES, seed=3)
     target = bytearray(len(source))
     length = _RUN_PAGES * PAGE_SIZE
-    begun.set()
+    tells.send_bytes(b"begun")
     while True:
         for place in range(0, len(source), length):
             compressor.compress(source, place, _RUN_PAGES)
