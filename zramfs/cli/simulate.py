@@ -148,10 +148,9 @@ def _calibrate(path: Path, mountpoint: Path | None) -> int:
     """Measure this machine for about 5 s, and write the table; an OSError at once if it cannot be written."""
     console = Console(stderr=True, highlight=False)
     try:
-        with path.open("a", encoding="utf-8") as file, console.status("") as status:
+        with path.open("a"), console.status("") as status:
             table = calibrate(lambda what: status.update(f"measuring {what}"), mountpoint)
-            file.truncate(0)
-            file.write(table)
+        path.write_text(table, encoding="utf-8")
     except InvalidValue as error:
         raise click.UsageError(str(error)) from error
     finally:

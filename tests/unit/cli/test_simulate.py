@@ -132,3 +132,13 @@ def test_ctrl_c_ends_it_with_what_there_is(path: Path) -> None:
     assert process.returncode == 130
     assert json.loads(stdout)["results"][0]["is_partial"]
     assert stderr.startswith("zramfs: ended early, the result is partial: ")
+
+
+@pytest.mark.parametrize("content", [None, "an older table"])
+def test_calibration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, content: str | None) -> None:
+    table = tmp_path / "x.toml"
+    if content:
+        table.write_text(content)
+    result = simulate("--calibrate", table, "--through", tmp_path)
+    assert result.returncode == 2
+    assert (table.read_text() if table.exists() else None) == content
