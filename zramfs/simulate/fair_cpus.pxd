@@ -1,9 +1,9 @@
 from libc.stdint cimport int64_t
 
-from zramfs.simulate.fair_placement cimport FairPlacement
+from zramfs.simulate.fair_balance cimport FairBalance
 
-cdef class FairCpus(FairPlacement):
-    cdef bint *is_shared        # whether a CPU's event is no later than its next tick
+cdef class FairCpus(FairBalance):
+    cdef bint *is_shared        # whether others were ready when a CPU last chose
     cdef int64_t *tick_at_ns
 
     cdef bint _preempts(self, int64_t now_ns, int cpu, int runner) noexcept nogil

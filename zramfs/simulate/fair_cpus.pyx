@@ -20,14 +20,14 @@ from zramfs.simulate.eevdf cimport (
     note_load,
     note_run,
 )
-from zramfs.simulate.fair_placement cimport FairPlacement
+from zramfs.simulate.fair_balance cimport FairBalance
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
-cdef class FairCpus(FairPlacement):
+cdef class FairCpus(FairBalance):
     """Likewise."""
 
     def __cinit__(self, int cpus, *args, **kwargs):
@@ -97,7 +97,7 @@ cdef class FairCpus(FairPlacement):
         cdef int number = <int>(cpu - self.cpus)
         cdef int64_t ns
         cdef Runner *runner
-        if self.is_shared[number] and now_ns >= self.tick_at_ns[number] and cpu.current != NOBODY:
+        if now_ns >= self.tick_at_ns[number] and cpu.current != NOBODY:
             self._tick(now_ns, number)
         if self._is_due(cpu) or cpu.current == NOBODY:
             cpu.is_preempted = False
@@ -109,11 +109,11 @@ cdef class FairCpus(FairPlacement):
         runner = &self.runners[cpu.current]
         ns = runner.remaining_ns if not runner.poll_until_ns else max(runner.poll_until_ns - now_ns, <int64_t>0)
         self.is_shared[number] = self.ready[number] > 1 and not runner.keeps_cpu
-        if self.is_shared[number]:
+        if not runner.keeps_cpu:
             self.tick_at_ns[number] = now_ns + TICK_NS - now_ns % TICK_NS
             ns = min(ns, self.tick_at_ns[number] - now_ns)
-            if runner.is_spinning:
-                ns = min(ns, <int64_t>YIELD_NS)
+        if self.is_shared[number] and runner.is_spinning:
+            ns = min(ns, <int64_t>YIELD_NS)
         return ns
 
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil:
@@ -122,7 +122,7 @@ cdef class FairCpus(FairPlacement):
         self._note_runs(now_ns, cpu, self._tasks_of(current))
         self._note_runs(now_ns, cpu, self._groups_of(cpu))
         self._weigh(now_ns, cpu, current)
-        self._balance(now_ns, cpu)
+        self._balance(now_ns)
 
     cdef void _go_on_with(self, int64_t now_ns, int cpu) noexcept nogil:
         if self.runners[self.cpus[cpu].current].is_spinning and self.ready[cpu] > 1:

@@ -3,7 +3,6 @@ from libc.stdint cimport int64_t
 from zramfs.simulate.fair_queues cimport FairQueues
 
 cdef class FairPlacement(FairQueues):
-    cdef int *failed_balances   # of each CPU, since it last took a task
     cdef int64_t migration_cost_ns
     cdef int64_t *busy_ns       # of each CPU, since `use_at_ns`
     cdef double *use            # that, as it was lately: a share of its time
@@ -14,7 +13,5 @@ cdef class FairPlacement(FairQueues):
     cdef void be_used(self, double share) noexcept nogil
     cdef void _search(self, double use) noexcept nogil
     cdef void _note_use(self, int64_t now_ns) noexcept nogil
-    cdef void _balance(self, int64_t now_ns, int cpu) noexcept nogil
-    cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil
-    cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint is_hot_taken) noexcept nogil
+    cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot) noexcept nogil
     cdef void _move(self, int64_t now_ns, int runner, int cpu) noexcept nogil

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Where a task runs that wakes up or waits, by Linux's rules: its own CPU, its waker's, an idle one.
+"""Where a task runs that wakes up, by Linux's rules: its own CPU, its waker's, an idle one; and how it gets elsewhere.
 
-Placement at wake-up is `select_task_rq_fair`, with one cache for all CPUs; ticks and idle CPUs balance the rest.
+Placement at wake-up is `select_task_rq_fair`, with one cache for all CPUs; `fair_balance` does the rest.
 """
 
 from libc.stdint cimport int64_t
@@ -14,8 +14,7 @@ from zramfs.simulate.fair_queues cimport GROUPS, FairQueues
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
-    BUSY_BALANCE_TICKS = 8  # sd->balance_interval of two CPUs, times busy_factor: 32 ms
-    BALANCE_TRIES = 1       # cache_nice_tries, after which a task is moved that ran just now
+    USE_TICKS = 8           # after which it is looked at how busy CPUs are, if no tick of theirs has done so
     IMBALANCE_PERCENT = 108     # of the other CPU's load: (imbalance_pct - 100) / 2 more than 100
 
 cdef double FULL = 100.0 / 117.0    # imbalance_pct: CPUs that are used so much are not searched for an idle one
@@ -26,14 +25,12 @@ cdef class FairPlacement(FairQueues):
 
     def __cinit__(self, int cpus, *args, int64_t migration_cost_ns, **kwargs):
         self.migration_cost_ns = migration_cost_ns
-        self.failed_balances = <int *>calloc(cpus, sizeof(int))
         self.busy_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.use = <double *>calloc(cpus, sizeof(double))
-        if not (self.failed_balances and self.busy_ns and self.use):
+        if not (self.busy_ns and self.use):
             raise MemoryError
 
     def __dealloc__(self):
-        free(self.failed_balances)
         free(self.busy_ns)
         free(self.use)
 
@@ -50,7 +47,7 @@ cdef class FairPlacement(FairQueues):
             return target
         if self._is_idle(own):
             return own
-        if now_ns - self.use_at_ns >= BUSY_BALANCE_TICKS * TICK_NS:
+        if now_ns - self.use_at_ns >= USE_TICKS * TICK_NS:
             self._note_use(now_ns)
         for each in range(1, self.searched + 1):
             number = (target + each) % self.cpu_count
@@ -104,43 +101,14 @@ cdef class FairPlacement(FairQueues):
         there = self._groups_of(waking).load + load
         return waking if 100 * there < IMBALANCE_PERCENT * here else own
 
-    # ---- CPUs that have little to do take tasks ---------------------------------------------------------------------
-
-    cdef void _balance(self, int64_t now_ns, int cpu) noexcept nogil:
-        """At a tick, let a task go to a CPU that is idle; and now and then to one that has less to do."""
-        cdef bint is_time = (now_ns // TICK_NS) % BUSY_BALANCE_TICKS == 0
-        cdef int number
-        for number in range(self.cpu_count):
-            if self.ready[cpu] < 2:
-                return
-            if number == cpu or not (self._is_idle(number) or (is_time and self.ready[number] + 2 <= self.ready[cpu])):
-                continue
-            if not self._pull(now_ns, cpu, number, self.failed_balances[number] > BALANCE_TRIES):
-                self.failed_balances[number] += 1
-                continue
-            self.failed_balances[number] = 0
-            if self.cpus[number].current == NOBODY and self.cpus[number].working == NOBODY:
-                self.resume(now_ns, number)
-
-    cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil:
-        """A CPU that becomes idle takes a task that waits for another (`sched_balance_newidle`).
-
-        Where none waits, that is balance, and what has failed before is forgotten (`nr_balance_failed`).
-        """
-        cdef bint is_balanced = True
-        cdef int number
-        for number in range(self.cpu_count):
-            if number == cpu or self.ready[number] <= 1:
-                continue
-            is_balanced = False
-            if self._pull(now_ns, number, cpu, False):
-                return True
-        if is_balanced:
-            self.failed_balances[cpu] = 0
-        return False
+    # ---- it is taken by another CPU -----------------------------------------------------------------------------------
 
     cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot) noexcept nogil:
-        """Move a task that waits, and has not run for a while (`task_hot`), unless that does not matter any more."""
+        """Move a task that waits, and has not run for a while (`task_hot`), unless that does not matter any more.
+
+        Of several the one that was listed first (`detach_tasks`).
+        """
+        cdef int chosen = NOBODY
         cdef int group, each
         for group in range(GROUPS):
             each = self.queues[from_cpu * GROUPS + group].first
@@ -149,11 +117,13 @@ cdef class FairPlacement(FairQueues):
                     each != self.cpus[from_cpu].current
                     and not self.entities[each].is_delayed
                     and (takes_hot or now_ns - self.ran_at_ns[each] >= self.migration_cost_ns)
+                    and (chosen == NOBODY or self.listed_at_ns[each] < self.listed_at_ns[chosen])
                 ):
-                    self._move(now_ns, each, to_cpu)
-                    return True
+                    chosen = each
                 each = self.entities[each].next
-        return False
+        if chosen != NOBODY:
+            self._move(now_ns, chosen, to_cpu)
+        return chosen != NOBODY
 
     cdef void _move(self, int64_t now_ns, int runner, int cpu) noexcept nogil:
         cdef Entity *own = &self.entities[runner]

@@ -13,6 +13,8 @@ cdef class FairQueues(Cpus):
     cdef Queue *queues
     cdef int *ready             # tasks that are, by CPU
     cdef int64_t *ran_at_ns     # when each runner last had a CPU
+    cdef int64_t *listed_at_ns  # when each last joined, or got its CPU
+    cdef bint is_overloaded     # a CPU has had two tasks and more since it was last looked whether one has
     cdef int64_t slice_ns, bulk_slice_ns
 
     cdef Queue *_tasks_of(self, int runner) noexcept nogil

@@ -36,7 +36,8 @@ cdef class FairQueues(Cpus):
         self.queues = <Queue *>calloc(cpus * (GROUPS + 1), sizeof(Queue))
         self.ready = <int *>calloc(cpus, sizeof(int))
         self.ran_at_ns = <int64_t *>calloc(max(runners, 1), sizeof(int64_t))
-        if not (self.entities and self.queues and self.ready and self.ran_at_ns):
+        self.listed_at_ns = <int64_t *>calloc(max(runners, 1), sizeof(int64_t))
+        if not (self.entities and self.queues and self.ready and self.ran_at_ns and self.listed_at_ns):
             raise MemoryError
         for number in range(runners + cpus * GROUPS):
             self.entities[number].weight = 1
@@ -48,6 +49,7 @@ cdef class FairQueues(Cpus):
         free(self.queues)
         free(self.ready)
         free(self.ran_at_ns)
+        free(self.listed_at_ns)
 
     cdef Queue *_tasks_of(self, int runner) noexcept nogil:
         return &self.queues[self.runners[runner].cpu * GROUPS + self.runners[runner].group]
@@ -67,6 +69,8 @@ cdef class FairQueues(Cpus):
         cdef Queue *groups = self._groups_of(cpu)
         cdef int group = self._group_of(runner)
         self.ready[cpu] += 1
+        self.is_overloaded |= self.ready[cpu] > 1
+        self.listed_at_ns[runner] = now_ns
         note_load(tasks, now_ns, 1)
         if self.entities[runner].is_queued:
             self._rejoin(tasks, runner)
@@ -215,6 +219,7 @@ cdef class FairQueues(Cpus):
             protect(groups, self.entities, group)
         if tasks.current != runner:
             tasks.current = runner
+            self.listed_at_ns[runner] = self.clock_ns
             self.entities[runner].unnoted_ns = 0
             protect(tasks, self.entities, runner)
 
