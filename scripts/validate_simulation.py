@@ -5,9 +5,6 @@ round is one run of each policy, and a calibration as `zramfs simulate --calibra
 what is simulated has the medians of all rounds' costs, and tasks that begin on other CPUs with each seed. Prints a
 table: measured, with its lowest and highest round, simulated, likewise of all seeds, and the difference of the medians.
 
-Where rounds are in two states, medians of a writer that differ twofold and more, each state has rows of its own, with
-how many rounds were in it, and the nearest of the states that seeds lead to beside it.
-
 Give it an otherwise idle machine for about two minutes a workload. Needs root, as `compare` does. With `--keep FOLDER`
 rounds are measured and kept there, and nothing is simulated; with `--again FOLDER` those are simulated, and none is
 measured.
@@ -21,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +33,7 @@ ACCELERATOR = "mtk_hwz,page_ns=15000"
 SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
 ROUNDS = 5
-SEEDS = 9
+SEEDS = 15
 """Simulations of a round: the CPUs that tasks are on when it begins are drawn by the seed."""
 
 RUNTIME = "1"
@@ -61,7 +57,6 @@ COMPARED = [
 ]
 RATE, MEDIAN = "requests/s", "p50 us"
 BOUNDS = {RATE: 15, MEDIAN: 25}
-STATES_APART = 2.0
 FIO_LOADS = {
     'size = "4K"': ("4k", "--ioengine=psync", "--sync=1"),
     'size = "1M"': ("1m", "--ioengine=libaio", "--iodepth=8"),
@@ -84,12 +79,11 @@ class Round(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A figure of one policy in one state, in each round and with each seed."""
+    """A figure of one policy, in each round and with each seed."""
 
     policy: str
     kind: str
     what: str
-    state: str
     measured: list[float]
     simulated: list[float]
 
@@ -179,47 +173,14 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def rows(rounds: Sequence[Round], simulated: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[Row]:
-    """Yield throughput and median of each kind of request, for each policy and state."""
+    """Yield throughput and median of each kind of request, for each policy."""
     for number, results in enumerate(zip(*simulated, strict=True)):
         policy = results[0]["scenario"]["varied"]["policy"]
-        measured = [each.figures[number] for each in rounds]
-        for state, found, computed in in_states(measured, [figures_of(each) for each in results]):
-            for kind in (*CLASSES, "swap"):
-                for what, key in ((RATE, f"{kind}_iops"), (MEDIAN, f"{kind}_p50_us")):
-                    if key in found[0]:
-                        values = [each[key] for each in found], [each[key] for each in computed]
-                        yield Row(policy, kind, what, state, *values)
-
-
-Figures = Sequence[dict[str, float]]
-
-
-def in_states(measured: Figures, computed: Figures) -> Iterator[tuple[str, Figures, Figures]]:
-    """Yield each state of the synchronous writer that rounds were in, and the nearest one that seeds led to."""
-    key = "sync_p50_us"
-    if key not in measured[0]:
-        yield "", measured, computed
-        return
-    found, reached = states_by(measured, key), states_by(computed, key)
-    for state in found:
-        nearest = min(reached, key=lambda each: abs(middle(each, key) - middle(state, key)))
-        said = f"{len(state)} of {len(measured)} rounds, {len(nearest)} of {len(computed)} seeds"
-        yield "" if len(found) == len(reached) == 1 else said, state, nearest
-
-
-def middle(figures: Figures, key: str) -> float:
-    return statistics.median(each[key] for each in figures)
-
-
-def states_by(figures: Figures, key: str) -> list[list[dict[str, float]]]:
-    """Divide figures where one is twice as large as the next smaller, and more."""
-    ordered = sorted(figures, key=lambda each: each[key])
-    states = [[ordered[0]]]
-    for before, each in pairwise(ordered):
-        if each[key] >= STATES_APART * before[key]:
-            states.append([])
-        states[-1].append(each)
-    return states
+        found, computed = [each.figures[number] for each in rounds], [figures_of(each) for each in results]
+        for kind in (*CLASSES, "swap"):
+            for what, key in ((RATE, f"{kind}_iops"), (MEDIAN, f"{kind}_p50_us")):
+                if key in found[0]:
+                    yield Row(policy, kind, what, [each[key] for each in found], [each[key] for each in computed])
 
 
 def show(workload: str, folder: Path) -> None:
@@ -230,7 +191,7 @@ def show(workload: str, folder: Path) -> None:
     for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, makes)):
         verdict = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
         print(
-            f"| {workload} | {row.policy}{f' ({row.state})' if row.state else ''} | {row.kind} {row.what} |"
+            f"| {workload} | {row.policy} | {row.kind} {row.what} |"
             f" {shown(row.measured)} | {shown(row.simulated)} | {verdict}{row.difference_percent:+.0f} %{verdict} |",
             flush=True,
         )

@@ -29,12 +29,16 @@ cdef struct Entity:
     bint is_queued
     bint is_delayed         # it sleeps, and stays queued until it is eligible (DELAY_DEQUEUE)
 
+# Of a queue (`struct sched_avg`).
+cdef struct Load:
+    double ready            # the weight of what is ready, or runs
+    double lately           # that, as it was lately
+    int64_t at_ns
+
 cdef struct Queue:
     int first, count
     int current             # of its entities the one that runs, or NOBODY
-    double weight           # of all that are ready
-    double load             # that, as it was lately
-    int64_t load_at_ns
+    Load load
 
 cdef inline double average_of(const Queue *queue, const Entity *entities) noexcept nogil:
     """The virtual time of an entity whose share of the CPU has been right. There is one in the queue."""
@@ -131,11 +135,12 @@ cdef inline void leave(Queue *queue, Entity *entities, int leaving) noexcept nog
     if queue.current == leaving:
         queue.current = NOBODY
 
-cdef inline void note_load(Queue *queue, int64_t now_ns, double change) noexcept nogil:
-    """The weight of what is ready changes."""
+cdef inline double note_load(Load *load, int64_t now_ns, double change) noexcept nogil:
+    """The weight of what is ready changes; what it was lately."""
     cdef double rest
-    if now_ns > queue.load_at_ns:
-        rest = exp((queue.load_at_ns - now_ns) / LOAD_DECAY_NS)
-        queue.load = queue.load * rest + queue.weight * (1 - rest)
-        queue.load_at_ns = now_ns
-    queue.weight += change
+    if now_ns > load.at_ns:
+        rest = exp((load.at_ns - now_ns) / LOAD_DECAY_NS)
+        load.lately = load.lately * rest + load.ready * (1 - rest)
+        load.at_ns = now_ns
+    load.ready += change
+    return load.lately

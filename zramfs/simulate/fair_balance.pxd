@@ -17,9 +17,12 @@ cdef class FairBalance(FairPlacement):
     cdef uint64_t random
     cdef int64_t last_tick
 
-    cdef int _busiest(self, int cpu) noexcept nogil
     cdef void _balance(self, int64_t now_ns) noexcept nogil
     cdef int64_t _ticks_between(self, int cpu) noexcept nogil
     cdef bint _balance_at_tick(self, int64_t now_ns, int cpu) noexcept nogil
+    cdef int _busiest(self, int cpu) noexcept nogil
+    cdef int _most_loaded(self, int64_t now_ns, int cpu) noexcept nogil
+    cdef bint _has_spare(self, int64_t now_ns, int cpu) noexcept nogil
+    cdef double _missing_load(self, int64_t now_ns, int from_cpu, int to_cpu) noexcept nogil
     cdef bint _pull_any(self, int64_t now_ns, int cpu) noexcept nogil
     cdef void _note_call(self, int64_t now_ns, int cpu, int successes) noexcept nogil

@@ -9,8 +9,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.draws cimport draw_bits
-from zramfs.simulate.eevdf cimport TICK_NS
-from zramfs.simulate.fair_placement cimport FairPlacement
+from zramfs.simulate.eevdf cimport TICK_NS, note_load
+from zramfs.simulate.fair_placement cimport ANY_LOAD, FULL, FairPlacement
+from zramfs.simulate.fair_queues cimport GROUPS
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
@@ -20,6 +21,8 @@ cdef enum:
     BALANCE_TRIES = 1           # cache_nice_tries, after which a task is taken that ran just now
     CALLS = 1024                # after which it is known anew how many succeed (`update_newidle_stats`)
     RATE_SHIFT = 22             # 1024 calls in 4 s: all of them look (NI_RATE)
+
+cdef double LEAST_LOAD = 1.0 / 1024     # the kernel's loads are whole numbers, and a task of weight 1 has 1024
 
 
 cdef class FairBalance(FairPlacement):
@@ -37,15 +40,6 @@ cdef class FairBalance(FairPlacement):
     def __dealloc__(self):
         free(self.balances)
 
-    cdef int _busiest(self, int cpu) noexcept nogil:
-        """The other CPU with the most tasks that are ready, if one has more than it can run; else NOBODY."""
-        cdef int busiest = NOBODY
-        cdef int number
-        for number in range(self.cpu_count):
-            if number != cpu and self.ready[number] > (1 if busiest == NOBODY else self.ready[busiest]):
-                busiest = number
-        return busiest
-
     # ---- at a tick --------------------------------------------------------------------------------------------------
 
     cdef void _balance(self, int64_t now_ns) noexcept nogil:
@@ -54,23 +48,20 @@ cdef class FairBalance(FairPlacement):
         Idle CPUs look each time, or nearly, busy ones now and then.
         """
         cdef int64_t tick = now_ns // TICK_NS
-        cdef bint has_looked = False
         cdef int number
         if tick == self.last_tick:
             return
+        self._note_use(now_ns)
         for number in range(self.cpu_count):
             if tick > self.last_tick + 1:  # all were idle meanwhile, and saw that
                 self.balances[number].failed = 0
             if tick - self.balances[number].last_tick < self._ticks_between(number):
                 continue
             self.balances[number].last_tick = tick
-            has_looked = True
             if self._balance_at_tick(now_ns, number) and self.cpus[number].current == NOBODY:
                 if self.cpus[number].working == NOBODY:
                     self.resume(now_ns, number)
         self.last_tick = tick
-        if has_looked:
-            self._note_use(now_ns)
 
     cdef int64_t _ticks_between(self, int cpu) noexcept nogil:
         """How long a CPU waits until it looks again (`get_sd_balance_interval`)."""
@@ -81,21 +72,79 @@ cdef class FairBalance(FairPlacement):
         return max(<int64_t>1, min(ns * BUSY_FACTOR, most_ns) // TICK_NS - 1)
 
     cdef bint _balance_at_tick(self, int64_t now_ns, int cpu) noexcept nogil:
-        """Take half of what the busiest CPU has more than this one (`sched_balance_rq`)."""
+        """Take tasks: an idle CPU half of those that are elsewhere, a busy one as much load as it has too little.
+
+        Source: `sched_balance_rq`, and `calculate_imbalance`.
+        """
         cdef Balance *own = &self.balances[cpu]
-        cdef int source = self._busiest(cpu)
-        cdef int left = (self.ready[source] - self.ready[cpu]) // 2 if source != NOBODY else 0
+        cdef double load = 0
+        cdef int left = 0
+        cdef int source, chosen
         cdef bint has_moved = False
-        if left <= 0:
+        if self._is_idle(cpu):
+            source = self._busiest(cpu)
+            left = self.ready[source] // 2 if source != NOBODY else 0
+        else:
+            source = self._most_loaded(now_ns, cpu)
+            load = self._missing_load(now_ns, source, cpu) if source != NOBODY else 0
+        if left == 0 and load <= 0:
             own.failed = 0
             own.interval_ms = 2 * self.cpu_count
             return False
         own.interval_ms = self.cpu_count
-        while left and self._pull(now_ns, source, cpu, own.failed > BALANCE_TRIES):
+        while left or load > 0:
+            chosen = self._pull(
+                now_ns, source, cpu, own.failed > BALANCE_TRIES, ANY_LOAD if left else load * (1 << min(own.failed, 30))
+            )
+            if chosen == NOBODY:
+                break
             has_moved = True
-            left -= 1
+            if left:
+                left -= 1
+            else:
+                load -= max(self._load_of(now_ns, chosen), LEAST_LOAD)
         own.failed = 0 if has_moved else own.failed + 1
         return has_moved
+
+    cdef int _busiest(self, int cpu) noexcept nogil:
+        """The other CPU with the most tasks that are ready, if one has more than it can run; else NOBODY."""
+        cdef int busiest = NOBODY
+        cdef int number
+        for number in range(self.cpu_count):
+            if number != cpu and self.ready[number] > (1 if busiest == NOBODY else self.ready[busiest]):
+                busiest = number
+        return busiest
+
+    cdef int _most_loaded(self, int64_t now_ns, int cpu) noexcept nogil:
+        """The other CPU with the most load of those with more than they can do; else NOBODY."""
+        cdef int loaded = NOBODY
+        cdef int number
+        for number in range(self.cpu_count):
+            if number == cpu or self.ready[number] < 2 or self._has_spare(now_ns, number):
+                continue
+            if loaded == NOBODY or self._cpu_load(now_ns, number) > self._cpu_load(now_ns, loaded):
+                loaded = number
+        return loaded
+
+    cdef bint _has_spare(self, int64_t now_ns, int cpu) noexcept nogil:
+        """Whether a CPU could do more than it has to (`group_has_capacity`)."""
+        cdef double waiting = 0
+        cdef int group
+        for group in range(GROUPS):
+            waiting += note_load(&self.queues[cpu * GROUPS + group].load, now_ns, 0)
+        return self.ready[cpu] == 0 or (self.use[cpu] < FULL and waiting <= 1 / FULL)
+
+    cdef double _missing_load(self, int64_t now_ns, int from_cpu, int to_cpu) noexcept nogil:
+        """What a CPU that is busy should have of another one's load for both to come nearer to the average."""
+        cdef double here = self._cpu_load(now_ns, to_cpu)
+        cdef double there = self._cpu_load(now_ns, from_cpu)
+        cdef double average = 0
+        cdef int number
+        if self._has_spare(now_ns, to_cpu) or (self.ready[to_cpu] > 1 and there * FULL <= here):
+            return 0
+        for number in range(self.cpu_count):
+            average += self._cpu_load(now_ns, number) / self.cpu_count
+        return min(there - average, average - here)
 
     # ---- when it becomes idle ---------------------------------------------------------------------------------------
 
@@ -117,7 +166,9 @@ cdef class FairBalance(FairPlacement):
                 return False
             weight = (CALLS + weight // 2) // weight
         source = self._busiest(cpu)
-        has_moved = source != NOBODY and self._pull(now_ns, source, cpu, own.failed > BALANCE_TRIES)
+        has_moved = (
+            source != NOBODY and self._pull(now_ns, source, cpu, own.failed > BALANCE_TRIES, ANY_LOAD) != NOBODY
+        )
         self.is_overloaded = source != NOBODY
         if source == NOBODY or has_moved:
             own.failed = 0

@@ -167,7 +167,7 @@ cdef class FairCpus(FairBalance):
         self.ready[cpu] -= 1
         self.cpus[cpu].current = NOBODY
         self.runners[runner].is_spinning = False
-        note_load(tasks, self.clock_ns, -1)
+        note_load(&tasks.load, self.clock_ns, -1)
         note_run(&self.entities[runner])
         note_run(&self.entities[self._group_of(runner)])
         tasks.current = NOBODY

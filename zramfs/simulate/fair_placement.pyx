@@ -17,8 +17,6 @@ cdef enum:
     USE_TICKS = 8           # after which it is looked at how busy CPUs are, if no tick of theirs has done so
     IMBALANCE_PERCENT = 108     # of the other CPU's load: (imbalance_pct - 100) / 2 more than 100
 
-cdef double FULL = 100.0 / 117.0    # imbalance_pct: CPUs that are used so much are not searched for an idle one
-
 
 cdef class FairPlacement(FairQueues):
     """Likewise; who ran during the last `migration_cost_ns` is not taken by a CPU that becomes idle."""
@@ -90,23 +88,27 @@ cdef class FairPlacement(FairQueues):
         """The task's own CPU, or that of whoever wakes it, if there is less load with the task than here without."""
         cdef int own = self.runners[runner].cpu
         cdef int waking = self.active
-        cdef double here, there, load
+        cdef double load
         if waking == NOBODY or waking == own or self._is_idle(own):
             return own
-        note_load(self._groups_of(own), now_ns, 0)
-        note_load(self._groups_of(waking), now_ns, 0)
-        note_load(self._tasks_of(runner), now_ns, 0)
-        load = self.entities[self._group_of(runner)].weight * min(1.0, self._tasks_of(runner).load)
-        here = self._groups_of(own).load - load
-        there = self._groups_of(waking).load + load
-        return waking if 100 * there < IMBALANCE_PERCENT * here else own
+        load = self._load_of(now_ns, runner)
+        if 100 * (self._cpu_load(now_ns, waking) + load) < IMBALANCE_PERCENT * (self._cpu_load(now_ns, own) - load):
+            return waking
+        return own
+
+    cdef double _cpu_load(self, int64_t now_ns, int cpu) noexcept nogil:
+        return note_load(&self._groups_of(cpu).load, now_ns, 0)
+
+    cdef double _load_of(self, int64_t now_ns, int runner) noexcept nogil:
+        """A task's part of its CPU's load (`task_h_load`): that of its group, at most that of one task."""
+        return self.entities[self._group_of(runner)].weight * min(1.0, note_load(&self._tasks_of(runner).load, now_ns, 0))
 
     # ---- it is taken by another CPU -----------------------------------------------------------------------------------
 
-    cdef bint _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot) noexcept nogil:
+    cdef int _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot, double most_load) noexcept nogil:
         """Move a task that waits, and has not run for a while (`task_hot`), unless that does not matter any more.
 
-        Of several the one that was listed first (`detach_tasks`).
+        Of several that have at most so much load the one that was listed first (`detach_tasks`). NOBODY if there is none.
         """
         cdef int chosen = NOBODY
         cdef int group, each
@@ -118,18 +120,19 @@ cdef class FairPlacement(FairQueues):
                     and not self.entities[each].is_delayed
                     and (takes_hot or now_ns - self.ran_at_ns[each] >= self.migration_cost_ns)
                     and (chosen == NOBODY or self.listed_at_ns[each] < self.listed_at_ns[chosen])
+                    and (most_load == ANY_LOAD or self._load_of(now_ns, each) <= most_load)
                 ):
                     chosen = each
                 each = self.entities[each].next
         if chosen != NOBODY:
             self._move(now_ns, chosen, to_cpu)
-        return chosen != NOBODY
+        return chosen
 
     cdef void _move(self, int64_t now_ns, int runner, int cpu) noexcept nogil:
         cdef Entity *own = &self.entities[runner]
         cdef double left_ns = own.deadline - own.vruntime
         self.ready[self.runners[runner].cpu] -= 1
-        note_load(self._tasks_of(runner), now_ns, -1)
+        note_load(&self._tasks_of(runner).load, now_ns, -1)
         self._remove(self.runners[runner].cpu, runner)
         self.runners[runner].cpu = cpu
         self._join(now_ns, cpu, runner)

@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free
 from zramfs.simulate.cpus cimport Cpu, Cpus
 from zramfs.simulate.eevdf cimport (
     Entity,
+    Load,
     Queue,
     average_of,
     choose,
@@ -71,7 +72,7 @@ cdef class FairQueues(Cpus):
         self.ready[cpu] += 1
         self.is_overloaded |= self.ready[cpu] > 1
         self.listed_at_ns[runner] = now_ns
-        note_load(tasks, now_ns, 1)
+        note_load(&tasks.load, now_ns, 1)
         if self.entities[runner].is_queued:
             self._rejoin(tasks, runner)
         else:
@@ -85,11 +86,11 @@ cdef class FairQueues(Cpus):
             self._weigh(now_ns, cpu, runner)
             place(groups, self.entities, group)
             join(groups, self.entities, group, 0)
-            note_load(groups, now_ns, self.entities[group].weight)
+            note_load(&groups.load, now_ns, self.entities[group].weight)
         else:
             if self.entities[group].is_delayed:
                 self._rejoin(groups, group)
-                note_load(groups, now_ns, self.entities[group].weight)
+                note_load(&groups.load, now_ns, self.entities[group].weight)
             self._weigh(now_ns, cpu, runner)
 
     cdef void _rejoin(self, Queue *queue, int entity) noexcept nogil:
@@ -111,14 +112,15 @@ cdef class FairQueues(Cpus):
         cdef int place_of = self.runners[runner].group
         cdef Queue *groups = self._groups_of(cpu)
         cdef Entity *own = &self.entities[group]
+        cdef Load *own_load
         cdef double here, total, weight, average
         cdef int number
         total = 0
         for number in range(self.cpu_count):
-            note_load(&self.queues[number * GROUPS + place_of], now_ns, 0)
-            total += self.queues[number * GROUPS + place_of].load
-        here = max(self.queues[cpu * GROUPS + place_of].weight, self.queues[cpu * GROUPS + place_of].load)
-        total += here - self.queues[cpu * GROUPS + place_of].load
+            total += note_load(&self.queues[number * GROUPS + place_of].load, now_ns, 0)
+        own_load = &self.queues[cpu * GROUPS + place_of].load
+        here = max(own_load.ready, own_load.lately)
+        total += here - own_load.lately
         weight = max(0.002, min(1.0, here / total)) if total > 0 else 1.0
         if own.is_queued and weight != own.weight:
             if groups.count > 1:  # its lag stays, as do what is left of its slice and protection (`reweight_eevdf`)
@@ -128,7 +130,7 @@ cdef class FairQueues(Cpus):
                 own.vruntime = average - (average - own.vruntime) * own.weight / weight
                 own.deadline += own.vruntime
                 own.protected_until += own.vruntime
-            note_load(groups, now_ns, 0 if own.is_delayed else weight - own.weight)
+            note_load(&groups.load, now_ns, 0 if own.is_delayed else weight - own.weight)
         own.weight = weight
 
     # ---- and go -----------------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ cdef class FairQueues(Cpus):
         if tasks.count:
             self.entities[group].slice_ns = least_slice(tasks, self.entities)
             return
-        note_load(groups, self.clock_ns, -self.entities[group].weight)
+        note_load(&groups.load, self.clock_ns, -self.entities[group].weight)
         average = average_of(groups, self.entities)
         if is_eligible(average, &self.entities[group]):
             self.entities[group].lag = lag_of(average, &self.entities[group])

@@ -55,6 +55,20 @@ def test_no_cpu_is_idle_while_tasks_wait(tasks: int, cpus: int) -> None:
     assert busy(tasks, cpus).written_pages_per_s == pytest.approx(cpus * 1e5, rel=0.02)
 
 
+def test_tasks_that_cpus_cannot_share_alike_change_places() -> None:
+    # Three on two CPUs: whoever was alone would have half of all.
+    result = run(
+        scenario(
+            *(ClosedLoad(name=name) for name in ("one", "other", "third")),
+            machine=machine(2, 10.0),
+            scheduler=FAIR,
+            duration_us=4_000_000.0,
+        )
+    )
+    shares = [load.ended / sum(each.ended for each in result.loads) for load in result.loads]
+    assert max(shares) < 0.4
+
+
 def test_tasks_of_a_cpu_have_equal_shares_of_it() -> None:
     result = run(
         scenario(
