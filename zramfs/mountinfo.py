@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,20 @@ class MountedFilesystem:
 def read_mounts() -> list[MountedFilesystem]:
     """Return the mounts of our namespace; one that lies over another comes behind it."""
     return parse_mounts(_MOUNTINFO.read_bytes())
+
+
+def seen_by(device: str) -> tuple[int, Path] | None:
+    """Return a process in whose namespace the file system of this major:minor is mounted, and where; None if none is.
+
+    Of processes that we may not look at nothing is known.
+    """
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                for mount in parse_mounts((process / "mountinfo").read_bytes()):
+                    if mount.device == device:
+                        return int(process.name), mount.point
+    return None
 
 
 def read_anew(fd: int) -> bytes:

@@ -45,6 +45,19 @@ def test_mount_ends_with_its_parent(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
+def test_umount_names_who_has_the_mount_in_another_namespace(mount: Mount) -> None:
+    mounted = mount()
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as copied:
+        assert copied.stdout is not None
+        copied.stdout.readline()
+        said = zramfs("umount", mounted.path)
+        copied.kill()
+    assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+    assert f"process {copied.pid} has it in another mount namespace, at {mounted.path}" in said.stderr
+    assert not is_mounted(mounted.path)
+
+
 def test_pid_file_is_there_as_long_as_the_mount(mount: Mount, tmp_path: Path) -> None:
     noted = tmp_path / "pid"
     noted.write_text("4194304\n")  # of a daemon that was killed: no process can have this number

@@ -15,9 +15,11 @@ from zramfs.cli.loops import loops_of
 from zramfs.cli.mounted import MountedZramfs
 from zramfs.cli.parameters import mountpoint_argument
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
+from zramfs.mountinfo import seen_by
 from zramfs.mountpoint import Mount, absolute
 from zramfs.unmounting import unmount, unmount_as_root
 
+_DAEMON_SOON_MS: Final = 2_000
 _DAEMON_END_MS: Final = 60_000
 
 _PASSING_USERS_S: Final = 1.0
@@ -67,6 +69,13 @@ def _unmount_and_wait(mounted: MountedZramfs, pid: int) -> None:
         return
     poll = select.poll()
     poll.register(daemon_fd, select.POLLIN)
+    if poll.poll(_DAEMON_SOON_MS):
+        return
+    if elsewhere := seen_by(mount.device):
+        raise MountFailed(
+            f"{mount.path} is unmounted here, but process {elsewhere[0]} has it in another mount namespace, at"
+            f" {elsewhere[1]}: its daemon (process {pid}) ends with that one"
+        )
     if not poll.poll(_DAEMON_END_MS):
         raise MountFailed(f"{mount.path} is unmounted, but its daemon (process {pid}) does not end")
 
