@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport NOT_COUNTED, Cpu, Cpus, Runner
+from zramfs.simulate.draws cimport draw_bits
 from zramfs.simulate.eevdf cimport (
     TICK_NS,
     Entity,
@@ -24,6 +25,7 @@ from zramfs.simulate.fair_balance cimport FairBalance
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
+    LATE_NS = 40000         # by which a tick comes late, at most: a virtual machine's, as traces of one show
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
@@ -110,7 +112,9 @@ cdef class FairCpus(FairBalance):
         ns = runner.remaining_ns if not runner.poll_until_ns else max(runner.poll_until_ns - now_ns, <int64_t>0)
         self.is_shared[number] = self.ready[number] > 1 and not runner.keeps_cpu
         if not runner.keeps_cpu:
-            self.tick_at_ns[number] = now_ns + TICK_NS - now_ns % TICK_NS
+            if now_ns >= self.tick_at_ns[number]:
+                self.tick_at_ns[number] = now_ns + TICK_NS - now_ns % TICK_NS
+                self.tick_at_ns[number] += <int64_t>(draw_bits(&self.random) % LATE_NS)
             ns = min(ns, self.tick_at_ns[number] - now_ns)
         if self.is_shared[number] and runner.is_spinning:
             ns = min(ns, <int64_t>YIELD_NS)
