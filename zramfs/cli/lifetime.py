@@ -1,6 +1,7 @@
 """The first and the last moment of a verb's process: what Python does there for programs that live longer is left out.
 
-Of the 145 ms of CPU time that a `status` took, the collector had 16, and clearing memory at the end 30.
+Of the 206 ms of CPU time that a `status` takes otherwise (median of 25, AMD EPYC, Python 3.11), the collector has 16,
+and clearing memory at the end 30.
 """
 
 import atexit
