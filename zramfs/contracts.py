@@ -34,6 +34,9 @@ class Accelerator(Protocol):
     def settings(self) -> Mapping[str, str]:
         """What it is and how it is set, by name; `profile` among them."""
 
+    def setting(self, key: str) -> str:
+        """One of them."""
+
     def can_set(self, key: str) -> bool:
         """Whether a setting may be changed at any time."""
 

@@ -5,6 +5,8 @@ from typing import Final
 
 _DEVICE_NAME: Final = re.compile(r"zram(0|[1-9][0-9]{0,6})", re.ASCII)
 _MINORS: Final = 1 << 20  # MINORBITS
+_WHITE: Final = {ord("\n"): None, ord("\t"): None}
+"""What steers a terminal nowhere, though it is not printable."""
 
 
 def is_device_name(text: str) -> bool:
@@ -15,7 +17,7 @@ def is_device_name(text: str) -> bool:
 
 def printable(text: str) -> str:
     """Write letters that would steer a terminal, or are no characters, as escapes; lines stay lines."""
-    if text.isprintable():
+    if text.translate(_WHITE).isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text)
 

@@ -1,10 +1,9 @@
 """The kernel's mm_stat and io_stat, under its names: the device fills them in, verbs and the library read them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class MmStat:
+class MmStat(NamedTuple):
     """Sizes in bytes, and from `same_pages` on counts of pages of 4096 bytes; the fields are in the file's order."""
 
     orig_data_size: int
@@ -18,8 +17,7 @@ class MmStat:
     huge_pages_since: int
 
 
-@dataclass(frozen=True, slots=True)
-class IoStat:
+class IoStat(NamedTuple):
     """Requests that failed, and pages that a discard or swap has freed."""
 
     failed_reads: int

@@ -5,9 +5,9 @@ that has it, and therefore too large by an eighth at the most.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Final, Self
+from types import MappingProxyType
+from typing import Final, NamedTuple, Self
 
 OPERATIONS: Final = ("read", "write", "discard")
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
@@ -15,11 +15,10 @@ PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "max"
 _NS_PER_US: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Latencies:
+class Latencies(NamedTuple):
     """Requests of one operation: {latency in ns that they stayed below: how many}, rising."""
 
-    counts: Mapping[int, int] = field(default_factory=dict)
+    counts: Mapping[int, int] = MappingProxyType({})
     total_ns: int = 0
     """How long all of them took, added up."""
 

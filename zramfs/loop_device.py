@@ -7,9 +7,8 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from zramfs.block_device import opened
 from zramfs.errors import CommandFailed
@@ -50,16 +49,14 @@ _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 _BLOCK_DEVICES: Final = Path("/sys/block")
 
 
-@dataclass(frozen=True, slots=True)
-class BackingFile:
+class BackingFile(NamedTuple):
     """The file of a loop device: its file system's st_dev, and its inode."""
 
     device: int
     inode: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopShape:
+class LoopShape(NamedTuple):
     """How a loop device shows its file: from `offset_bytes` on, in sectors of 512 bytes to a page."""
 
     is_read_only: bool = False
@@ -75,15 +72,15 @@ class LoopShape:
 _WHOLE: Final = LoopShape()
 
 
-@dataclass(frozen=True, slots=True)
 class LoopDevices:
     """All loop devices, by number. `folder` is where their nodes are."""
 
-    folder: Path = Path("/dev")
+    def __init__(self, folder: Path = Path("/dev")) -> None:
+        self._folder = folder
 
     def path(self, number: int) -> Path:
         """Return the node of a loop device."""
-        return self.folder / f"loop{number}"
+        return self._folder / f"loop{number}"
 
     def attach(self, file_fd: int, name: str, *, prefer: int | None = None, shape: LoopShape = _WHOLE) -> int:
         """Bind a free loop device to an open file, with direct I/O; return its number.
@@ -225,7 +222,7 @@ class LoopDevices:
 
     def _free_number(self) -> int:
         try:
-            with opened(self.folder / "loop-control", os.O_RDWR) as fd:
+            with opened(self._folder / "loop-control", os.O_RDWR) as fd:
                 return fcntl.ioctl(fd, _CTL_GET_FREE)
         except PermissionError as error:
             raise CommandFailed("loop devices need root; the block file can be used without one") from error

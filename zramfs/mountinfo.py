@@ -4,9 +4,8 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 FILESYSTEM_TYPE: Final = "fuse.zramfs"
 """A zramfs, as mountinfo calls it."""
@@ -15,8 +14,7 @@ _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _READ_BYTES: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class MountedFilesystem:
+class MountedFilesystem(NamedTuple):
     """A line of mountinfo. `device` is major:minor of its files' st_dev; `options` are those of the file system.
 
     `root` is which of its folders or files shows at `point`: `/`, unless it is a bind mount of another one.
@@ -89,6 +87,8 @@ def unescape(field: bytes) -> Path:
 
 
 def _unescaped(field: bytes) -> str:
+    if b"\\" not in field:  # nearly always
+        return os.fsdecode(field)
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), field))
 
 

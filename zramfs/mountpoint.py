@@ -2,16 +2,14 @@
 
 import errno
 import os
-import shlex
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from zramfs.errors import MountDoesNotAnswer, MountIsDead, NotMounted
 from zramfs.mountinfo import FILESYSTEM_TYPE, MountedFilesystem, read_mounts
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """The mount at a place. `device` is its file system's major:minor, which no other living one has.
 
     The owner is who mounted it, as the kernel noted it; 0 where the file system has none.
@@ -78,14 +76,20 @@ def find_ours(path: Path) -> Mount:
 def require_living(mount: Mount) -> None:
     """Raise MountIsDead if the daemon of a zramfs has ended. The daemon is asked, which may hang."""
     if is_dead(mount.path):
-        command = shlex.join(["zramfs", "umount", str(mount.path)])
+        command = _command_line("zramfs", "umount", str(mount.path))
         raise MountIsDead(f"the zramfs at {mount.path} is dead: its daemon ended; clean up with: {command}")
 
 
 def no_answer(path: Path) -> MountDoesNotAnswer:
     """Say that the daemon of the zramfs at `path` is hung, and what to do."""
-    command = shlex.join(["zramfs", "umount", "--lazy", str(path)])
+    command = _command_line("zramfs", "umount", "--lazy", str(path))
     return MountDoesNotAnswer(f"the daemon of {path} does not answer: end it, or take its mount away with: {command}")
+
+
+def _command_line(*words: str) -> str:
+    from shlex import join  # noqa: PLC0415 - only what goes wrong needs it
+
+    return join(words)
 
 
 def is_dead(path: Path) -> bool:

@@ -13,8 +13,8 @@ BytesLike = bytes | bytearray | memoryview
 
 _SUFFIX_SHIFT: Final = {"K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _U64_MASK: Final = (1 << 64) - 1
-_LEADING_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
-_WHOLE_SIZE: Final = re.compile(r"([0-9]+)([KMGTPE]?)", re.IGNORECASE)
+_LEADING_NUMBER: Final = r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*"
+_WHOLE_SIZE: Final = r"([0-9]+)([KMGTPEkmgtpe]?)"
 
 
 def memparse(text: str) -> int | None:
@@ -23,7 +23,7 @@ def memparse(text: str) -> int | None:
     The base is C's (``0x`` and a leading ``0`` count), one of K M G T P E may follow, and anything after
     that is ignored.
     """
-    number = _LEADING_NUMBER.match(text)
+    number = re.match(_LEADING_NUMBER, text)
     if number is None:
         return None
     value = c_integer(number.group())
@@ -40,7 +40,7 @@ def c_integer(digits: str) -> int:
 
 def parse_size(text: str) -> int:
     """Read a size typed by a person, in bytes; unlike `memparse`, junk is a ValueError, not ignored."""
-    whole = _WHOLE_SIZE.fullmatch(text.strip())
+    whole = re.fullmatch(_WHOLE_SIZE, text.strip())
     if whole is None:
         raise ValueError(f"{text!r} is not a size: give a number with K, M, G, T, P or E, such as 512M")
     return int(whole.group(1)) << _SUFFIX_SHIFT.get(whole.group(2).upper(), 0)

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 from mounts import MIB, Mounted, is_mounted, prepared
 
-from zramfs.cli.main import zramfs
+from zramfs.cli.program import zramfs
 from zramfs.units import memparse
 
 Mount = Callable[..., Mounted]

@@ -1,5 +1,4 @@
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_another_mount_in_the_place_of_the_one_meant_stays() -> None:
     found = find_mount(Path("/proc"))
     assert found is not None
     with pytest.raises(MountFailed, match="another mount now"):
-        unmount_as_root(replace(found, identifier=0))
+        unmount_as_root(found._replace(identifier=0))
 
 
 def test_link_to_a_mount_point_is_followed_and_a_mount_point_not_looked_at(tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ def test_automount_point_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "seen").touch()
     with pytest.raises(MountFailed, match="is not empty"):
         prepare_mountpoint(tmp_path)
-    autofs = replace(mountinfo.read_mounts()[0], point=tmp_path, kind="autofs")
+    autofs = mountinfo.read_mounts()[0]._replace(point=tmp_path, kind="autofs")
     monkeypatch.setattr("zramfs.mountpoint.read_mounts", lambda: [autofs])
     prepare_mountpoint(tmp_path)
 

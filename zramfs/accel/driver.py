@@ -57,9 +57,18 @@ class EmulatedAccelerator:
 
     def settings(self) -> Mapping[str, str]:
         """Return the profile's name, its values as they are in force here, and whether the device is there."""
-        values = {key: str(setting.value) for key, setting in self._profile.settings.items()}
-        state = _STATES[self._is_online]
-        return {"profile": self._profile.name, "state": state, **values, "workers": str(self.workers)}
+        return {key: self.setting(key) for key in ("profile", "state", *self._profile.settings, "workers")}
+
+    def setting(self, key: str) -> str:
+        """Return one of them: each has a file, and whoever reads all of these is to pay for each once."""
+        match key:
+            case "profile":
+                return self._profile.name
+            case "state":
+                return _STATES[self._is_online]
+            case "workers":
+                return str(self.workers)
+        return str(self._profile.settings[key].value)
 
     def can_set(self, key: str) -> bool:
         """Tell whether a setting may be changed while the device works."""

@@ -136,6 +136,7 @@ class _LentAccelerator:
         self._admit = admit
         self._attached: StreamManager | None = None
         self.settings = accelerator.settings
+        self.setting = accelerator.setting
         self.can_set = accelerator.can_set
         self.set = accelerator.set
         self.abandon = accelerator.abandon

@@ -1,8 +1,7 @@
 """The columns of `zramfs status -o`: zramctl's names with zramctl's meanings, and ours."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import click
 
@@ -15,8 +14,7 @@ _ABSENT: Final = "-"
 Kind = Literal["bytes", "count", "ratio", "text"]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column: what it shows of a device of a mount (`report`), and how. `value` may find nothing to show."""
 
     name: str

@@ -1,83 +1,16 @@
-"""The `zramfs` command: every error is one line on stderr, with exit code 1, or 2 for bad usage."""
+"""The `zramfs` command, as a process: loading and ending take most of the time of a short verb (`lifetime`)."""
 
 import sys
-from importlib import import_module
-from typing import Final
 
-import click
-
-from zramfs import __version__
-from zramfs.cli.mount_helper import is_call_of_mount, translate
-from zramfs.cli.verb_names import ALIASES, VERBS, VerbGroup, explain_usage
-from zramfs.errors import ZramError
-from zramfs.foreign import printable
-from zramfs.libraries import explain_import_error
-
-_FAILED: Final = 1
-_BAD_USAGE: Final = 2
-_INTERRUPTED: Final = 130
-
-
-class _Verbs(VerbGroup):
-    """Imports only the verb that is used: mounting needs trio and pyfuse3, others start in a third of the time."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the verbs in the order in which one meets them."""
-        del ctx
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the verb's file, which has a command of the same name."""
-        del ctx
-        name = ALIASES.get(cmd_name, cmd_name)
-        if name not in VERBS:
-            return None
-        command: click.Command = getattr(import_module(f"zramfs.cli.{name}"), name)
-        return command
-
-
-@click.group(
-    cls=_Verbs,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    no_args_is_help=False,
-)
-@click.version_option(__version__, prog_name="zramfs")
-def zramfs() -> None:
-    """Mount compressed RAM disks: zram in user space."""
+from zramfs.cli.lifetime import end, load_what_stays
 
 
 def main() -> None:
-    """Run a verb, and turn what it raises into a line and an exit code."""
-    sys.exit(_run())
+    """Run a verb to the end of the process."""
+    load_what_stays()
+    from zramfs.cli.program import run  # noqa: PLC0415 - this is the loading
 
-
-def _run() -> int:
-    try:
-        arguments = translate(sys.argv[1:]) if is_call_of_mount(sys.argv[1:], sys.argv[0]) else None
-        return int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "zramfs"
-        return _complain(f"{where}: {explain_usage(error)} (see: {where} --help)", _BAD_USAGE)
-    except click.Abort:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        return _FAILED
-    except (ZramError, ImportError, OSError) as error:
-        return _complain(f"zramfs: {_explain(error)}", _FAILED)
-
-
-def _explain(error: ZramError | ImportError | OSError) -> str:
-    if isinstance(error, ImportError):
-        return explain_import_error(error)
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-    return str(error)
-
-
-def _complain(text: str, exit_code: int) -> int:
-    """Print one line, which steers no terminal: a mount may be somebody else's."""
-    print(printable(" ".join(text.split())), file=sys.stderr)
-    return exit_code
+    end(run(sys.argv[0], sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What a mount tells of itself, read from its files: what `status --json` prints, and `top` and `metrics` use."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +12,6 @@ from zramfs.latencies import OPERATIONS, Latencies, parse_latencies
 from zramfs.mountinfo import read_mounts
 from zramfs.units import SECTOR_SIZE
 
-_MM_STAT: Final = tuple(field.name for field in fields(MmStat))
-_IO_STAT: Final = tuple(field.name for field in fields(IoStat))
 _ACCEL_SETTINGS: Final = ("profile", "queue_depth")
 _BD_STAT: Final = ("bd_count", "bd_reads", "bd_writes")
 _IO_STAT_FIELDS: Final = (0, 1, 3)  # the third number is a literal 0
@@ -58,7 +55,7 @@ def _read_all(mounted: MountedZramfs, *, in_full: bool) -> dict[str, Any]:
 def _read_device(mounted: MountedZramfs, name: str, *, in_full: bool) -> dict[str, Any]:
     io_stat = mounted.attribute(name, "io_stat").split()
     algorithms = [_read_algorithm(line) for line in mounted.attribute(name, "algorithm_stat").splitlines()]
-    memory = dict(zip(_MM_STAT, map(int, mounted.attribute(name, "mm_stat").split()), strict=True))
+    memory = dict(zip(MmStat._fields, map(int, mounted.attribute(name, "mm_stat").split()), strict=True))
     return {
         "name": name,
         "path": str(mounted.mount.path / name),
@@ -71,7 +68,7 @@ def _read_device(mounted: MountedZramfs, name: str, *, in_full: bool) -> dict[st
         "mm_stat": memory,
         "mem_limit_stat": key_values(mounted.attribute(name, "mem_limit_stat")),
         "bd_stat": dict(zip(_BD_STAT, map(int, mounted.attribute(name, "bd_stat").split()), strict=True)),
-        "io_stat": {key: int(io_stat[field]) for key, field in zip(_IO_STAT, _IO_STAT_FIELDS, strict=True)},
+        "io_stat": {key: int(io_stat[field]) for key, field in zip(IoStat._fields, _IO_STAT_FIELDS, strict=True)},
         "streams": {
             "policy": _chosen(mounted.attribute(name, "stream_policy")),
             **key_values(mounted.attribute(name, "stream_stat")),

@@ -34,7 +34,7 @@ class AcceleratorAttributes:
 
 def _setting(accelerator: Accelerator, key: str) -> Attribute:
     def show() -> str:
-        return f"{accelerator.settings()[key]}\n"
+        return f"{accelerator.setting(key)}\n"
 
     if not accelerator.can_set(key):
         return Attribute(mode=READ_ONLY, show=show)

@@ -1,7 +1,5 @@
 """The memory of a device: its limit, its peak, its statistics, and compaction."""
 
-from dataclasses import astuple
-
 from zramfs.contracts import Attribute, ControlTree
 from zramfs.control.modes import READ_ONLY, READ_WRITE, WRITE_ONLY
 from zramfs.control.values import key_value_lines, require_zero
@@ -30,7 +28,7 @@ class MemoryAttributes:
 
     def show_mm_stat(self) -> str:
         """mm_stat_show: nine numbers, eight wide."""
-        return " ".join(f"{value:8d}" for value in astuple(self._device.statistics.mm_stat())) + "\n"
+        return " ".join(f"{value:8d}" for value in self._device.statistics.mm_stat()) + "\n"
 
     async def store_mem_limit(self, text: str) -> None:
         """mem_limit_store: a size as memparse reads it, 0 for no limit, in any state."""

@@ -1,15 +1,12 @@
 """What a disk holds and has done, typed: the numbers of `zramfs status --json` under the same names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 from zramfs.kernel_stats import IoStat, MmStat
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-_Kind = TypeVar("_Kind", bound="DataclassInstance")
+_Kind = TypeVar("_Kind")
 
 Numbers = Mapping[str, float | str]
 """Figures by name, where the accelerator or the transport says which there are."""
@@ -109,4 +106,4 @@ def _algorithm(report: Mapping[str, Any]) -> AlgorithmStatus:
 
 
 def _made(kind: type[_Kind], report: Mapping[str, Any]) -> _Kind:
-    return kind(**{each.name: report[each.name] for each in fields(kind) if each.name in report})
+    return kind(**{name: report[name] for name in kind.__annotations__ if name in report})

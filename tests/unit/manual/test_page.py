@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from zramfs.cli.main import zramfs
+from zramfs.cli.program import zramfs
 from zramfs.manual.page import pages
 
 DAY = date(2026, 11, 27)
