@@ -46,14 +46,14 @@ def test_bash_completes(line: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("/tmp/", [r"/tmp/a\ b", r"/tmp/\\", "/tmp/c,d"]),
-        ('"/tmp/', ["/tmp/a b", "/tmp/\\", "/tmp/c,d"]),
-        ("'/tmp/", ["/tmp/a b", "/tmp/\\", "/tmp/c,d"]),
+        ("/mnt/", [r"/mnt/a\ b", r"/mnt/\\", "/mnt/c,d"]),
+        ('"/mnt/', ["/mnt/a b", "/mnt/\\", "/mnt/c,d"]),
+        ("'/mnt/", ["/mnt/a b", "/mnt/\\", "/mnt/c,d"]),
     ],
 )
 def test_bash_gets_mount_points_as_it_reads_them(word: str, expected: list[str], tmp_path: Path) -> None:
     answer = tmp_path / "answer"
-    answer.write_text("#!/bin/sh\nprintf 'plain,%s\\n' '/tmp/a b' '/tmp/\\' /tmp/c,d")
+    answer.write_text("#!/bin/sh\nprintf 'plain,%s\\n' '/mnt/a b' '/mnt/\\' /mnt/c,d")
     answer.chmod(0o700)
     program = (
         'eval "$(zramfs completion bash)"; COMP_WORDS=(zramfs status "$2"); COMP_CWORD=2; '
