@@ -42,7 +42,9 @@ def prepare_mountpoint(path: Path) -> None:
 def require_fuse() -> None:
     """Check that this system can mount; MountFailed says what it lacks."""
     if not _FUSE_DEVICE.exists():
-        raise MountFailed(f"{_FUSE_DEVICE} is missing: load the kernel's module with: modprobe fuse")
+        raise MountFailed(
+            f"{_FUSE_DEVICE} is missing: load the kernel's module with: modprobe fuse (a container: --device /dev/fuse)"
+        )
     if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):
         raise MountFailed(f"no permission to use {_FUSE_DEVICE}: run as root, or join the group that may")
     if shutil.which("fusermount3") is None:

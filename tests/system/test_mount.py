@@ -84,6 +84,15 @@ def test_mount_says_what_is_missing_without_dev_fuse(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a capability to lose")
+def test_mount_says_what_a_container_lacks(tmp_path: Path) -> None:
+    command = ["setpriv", "--bounding-set=-sys_admin", ZRAMFS, "mount", tmp_path, "--log-file", "/dev/null"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    says = "fusermount3: mount failed: Operation not permitted: that needs CAP_SYS_ADMIN"
+    assert done.returncode == 1
+    assert done.stderr == f"zramfs: cannot mount at {tmp_path}: {says} (a container: --cap-add SYS_ADMIN)\n"
+
+
 def test_mount_says_when_it_has_no_permission() -> None:
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/nonexistent"]
     if subprocess.run([*as_nobody, ZRAMFS, "--version"], capture_output=True, check=False).returncode:

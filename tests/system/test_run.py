@@ -140,6 +140,15 @@ def test_command_ends_with_a_daemon_that_dies() -> None:
     assert done.stderr == "zramfs: the daemon of the mount has died, and the command is ended with it\n"
 
 
+def test_command_that_fails_as_the_daemon_dies_does_not_hide_that() -> None:
+    """Its parent, the keeper, sees both at once."""
+    done = run_shell(
+        "kill -STOP $PPID; kill -KILL $(cat $ZRAMFS_DIR/sys/fs/zramfs/pid); (sleep 0.5; kill -CONT $PPID) & exit 3"
+    )
+    assert done.returncode == 1
+    assert done.stderr == "zramfs: the daemon of the mount has died; the command has ended with 3\n"
+
+
 KILLED = ["run", "keeper", "daemon", "command"]
 
 

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from zramfs.cli import system_log
 from zramfs.cli.daemon_log import DaemonLog
 from zramfs.cli.log_file import LogFile, default_log_file
 from zramfs.cli.system_log import JournalLog, SystemLog, require_journal, require_system_log
@@ -24,7 +23,7 @@ def open_log(log_to: str | None, mountpoint: Path, *, is_foreground: bool) -> Da
 def _open_chosen(log_to: str, mountpoint: Path) -> DaemonLog:
     if log_to == "syslog":
         require_system_log()
-        return SystemLog(is_asked_for=True)
+        return SystemLog(mountpoint, is_asked_for=True)
     if log_to == "journal":
         require_journal()
         return JournalLog(mountpoint)
@@ -42,7 +41,14 @@ def _open_default(mountpoint: Path) -> DaemonLog:
         return LogFile(path, is_disposable=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the user's home
         reason = error.strerror if isinstance(error, OSError) else error
-    log_to = "the daemon logs to the system's log" if system_log.SYSTEM_LOG.exists() else "nor is there a system's log"
     where = f" to {path}" if path else ""
-    print(f"zramfs: warning: cannot log{where}: {reason}; {log_to} (--log-file chooses a place)", file=sys.stderr)
-    return SystemLog()
+    print(f"zramfs: warning: cannot log{where}: {reason}; {_instead()} (--log-file chooses a place)", file=sys.stderr)
+    return SystemLog(mountpoint)
+
+
+def _instead() -> str:
+    try:
+        require_system_log()
+    except MountFailed:
+        return "nor is there a system's log"
+    return "the daemon logs to the system's log"

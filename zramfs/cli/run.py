@@ -37,6 +37,7 @@ from zramfs.supervise.front import Front
 from zramfs.supervise.remains import release_loops, unmount_what_is_on, users_of
 from zramfs.unmounting import unmount
 
+_DEATH_SHOWS_S: Final = 0.1
 _DAEMON_END_S: Final = 12.0
 """How long a daemon may take for its end: a signal ends it within 10 s."""
 
@@ -136,7 +137,10 @@ def _serve(
 
 
 def _await_end(pid: int, leash_fd: int, serving: DaemonProcess) -> int:
-    """Return the command's exit code when it has ended, or the leash is let go; CommandFailed if the daemon dies."""
+    """Return the command's exit code when it has ended, or the leash is let go; CommandFailed if the daemon dies.
+
+    A command that meets the end of its mount may end, and fail, before the daemon's process has ended.
+    """
     poll = select.poll()
     command_fd = os.pidfd_open(pid)
     for fd in (command_fd, leash_fd, serving.fd):
@@ -144,7 +148,10 @@ def _await_end(pid: int, leash_fd: int, serving: DaemonProcess) -> int:
     while True:
         readable = {fd for fd, _ in poll.poll()}
         if command_fd in readable:
-            return processes.exit_code(os.waitpid(pid, 0)[1])
+            code = processes.exit_code(os.waitpid(pid, 0)[1])
+            if serving.has_ended(within_s=_DEATH_SHOWS_S if code else 0) and not serving.ended_well():
+                raise CommandFailed(f"the daemon of the mount has died; the command has ended with {code}")
+            return code
         if leash_fd in readable:
             return 128 + signal.SIGKILL
         if not serving.ended_well():

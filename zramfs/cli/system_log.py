@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,11 @@ from zramfs.errors import MountFailed
 
 SYSTEM_LOG: Final = Path("/dev/log")
 _JOURNAL: Final = Path("/run/systemd/journal/socket")
+_DATAGRAMS: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
 _FACILITY_DAEMON: Final = 3 << 3
 _SEVERITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG: Final = 7
+_UNTIMED: Final = logging.Formatter("%(name)s: %(message)s")  # either log has time and severity of its own
 
 
 class SystemLog(DaemonLog):
@@ -24,22 +25,23 @@ class SystemLog(DaemonLog):
 
     place = "the system's log"
 
-    def __init__(self, *, is_asked_for: bool = False) -> None:
+    def __init__(self, mountpoint: Path, *, is_asked_for: bool = False) -> None:
         super().__init__()
+        self._mountpoint = mountpoint
         self._is_asked_for = is_asked_for
         self._error = StandardError()
         self.fd = self._error.fd
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line."""
-        text = self.format(record)
         if record.levelno >= logging.WARNING and not self._is_asked_for:
-            self._error.write(text)
-        self._send(record, text)
+            self._error.write(self.format(record))
+        self._send(record)
 
-    def _send(self, record: logging.LogRecord, text: str) -> None:
+    def _send(self, record: logging.LogRecord) -> None:
         priority = _FACILITY_DAEMON | _severity(record.levelno)
-        _send_at_once(SYSTEM_LOG, f"<{priority}>zramfs[{os.getpid()}]: {text}".encode(errors="backslashreplace"))
+        line = f"<{priority}>zramfs[{os.getpid()}]: {self._mountpoint}: {_UNTIMED.format(record)}"
+        _send_at_once(SYSTEM_LOG, line.encode(errors="backslashreplace"))
 
     def take_standard_streams(self) -> None:
         """Keep the starter's standard error only."""
@@ -60,13 +62,11 @@ class JournalLog(SystemLog):
     place = "the journal"
 
     def __init__(self, mountpoint: Path) -> None:
-        super().__init__(is_asked_for=True)
-        self._mountpoint = mountpoint
+        super().__init__(mountpoint, is_asked_for=True)
 
-    def _send(self, record: logging.LogRecord, text: str) -> None:
-        del text  # the journal knows the time itself
+    def _send(self, record: logging.LogRecord) -> None:
         fields = {
-            "MESSAGE": logging.Formatter("%(name)s: %(message)s").format(record),
+            "MESSAGE": _UNTIMED.format(record),
             "PRIORITY": str(_severity(record.levelno)),
             "SYSLOG_IDENTIFIER": "zramfs",
             "ZRAMFS_MOUNTPOINT": str(self._mountpoint),
@@ -81,28 +81,26 @@ def _journal_field(name: str, value: str) -> bytes:
 
 
 def _send_at_once(place: Path, datagram: bytes) -> None:
-    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as log:
+    with suppress(OSError), socket.socket(socket.AF_UNIX, _DATAGRAMS) as log:
         log.sendto(datagram, str(place))
 
 
 def require_system_log() -> None:
-    """Raise MountFailed if there is no system's log."""
-    _require_socket(SYSTEM_LOG, "the system's log")
+    """Raise MountFailed if nobody receives what is sent to the system's log."""
+    _require_receiver(SYSTEM_LOG, "the system's log")
 
 
 def require_journal() -> None:
-    """Raise MountFailed if there is no journal."""
-    _require_socket(_JOURNAL, "systemd's journal")
+    """Raise MountFailed if nobody receives what is sent to the journal."""
+    _require_receiver(_JOURNAL, "systemd's journal")
 
 
-def _require_socket(path: Path, name: str) -> None:
+def _require_receiver(place: Path, name: str) -> None:
     try:
-        is_there = stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
-        is_there = False
-    if not is_there:
-        raise MountFailed(f"{name} is not there to log to: {path} is no socket")
+        with socket.socket(socket.AF_UNIX, _DATAGRAMS) as log:
+            log.connect(str(place))
+    except OSError as error:
+        raise MountFailed(f"{name} is not there to log to: {place}: {error.strerror}") from error
 
 
 def _severity(level: int) -> int:

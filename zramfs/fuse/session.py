@@ -1,5 +1,6 @@
 """The life of a mount: from pyfuse3's set-up to the unmount, whoever asks for it."""
 
+import errno
 import logging
 import os
 import select
@@ -151,11 +152,17 @@ def _mount(filesystem: ZramFilesystem, mountpoint: Path, *, allow_other: bool) -
         try:
             pyfuse3.init(filesystem, str(mountpoint), options)
         except RuntimeError as error:
-            raise MountFailed(f"cannot mount at {mountpoint}: {last_words() or error}") from error
+            raise MountFailed(f"cannot mount at {mountpoint}: {_with_remedy(last_words() or str(error))}") from error
     mount = find_mount_at(mountpoint)
     if mount is None:
         raise MountFailed(f"{mountpoint} was unmounted as soon as it was mounted")
     return mount
+
+
+def _with_remedy(reason: str) -> str:
+    """Say what lets mount(2) succeed where it is not permitted."""
+    is_remediable = reason.endswith(os.strerror(errno.EPERM))
+    return f"{reason}: that needs CAP_SYS_ADMIN (a container: --cap-add SYS_ADMIN)" if is_remediable else reason
 
 
 async def _end_on_signal(endings: AsyncIterable[str], end: Callable[[], Awaitable[None]]) -> None:

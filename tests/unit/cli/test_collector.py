@@ -16,6 +16,7 @@ PAGE = ROOT / "docs/metrics.md"
 
 TEXT = generate_latest(registry_of(lambda: [a_report(), a_dead_report()])).decode()
 FAMILIES = {family.name: family for family in text_string_to_metric_families(TEXT)}
+DRAWN = json.loads(DASHBOARD.read_text())
 SAMPLES = [sample for family in FAMILIES.values() for sample in family.samples]
 
 
@@ -64,6 +65,12 @@ def test_every_metric_has_a_line_in_the_page_and_no_other_has() -> None:
     }
 
 
+def test_alerts_of_the_page_ask_for_metrics_that_there_are() -> None:
+    names = {name for rule in re.findall(r"expr: (.*)", PAGE.read_text()) for name in re.findall(r"zramfs_\w+", rule)}
+    assert names
+    assert names <= {sample.name for sample in SAMPLES}
+
+
 def queries(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         yield from (value for key, value in node.items() if key == "expr")
@@ -72,7 +79,7 @@ def queries(node: Any) -> Iterator[str]:
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
-    expressions = list(queries(json.loads(DASHBOARD.read_text())))
+    expressions = list(queries(DRAWN))
     names = {name for expression in expressions for name in re.findall(r"\bzramfs_\w+", expression)}
     assert len(expressions) >= 8
     assert names <= {sample.name for sample in SAMPLES}
@@ -80,7 +87,32 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
 
 def test_labels_of_the_dashboard_are_those_of_its_metrics() -> None:
     labels = {sample.name: set(sample.labels) for sample in SAMPLES}
-    for expression in queries(json.loads(DASHBOARD.read_text())):
+    for expression in queries(DRAWN):
         asked = set(re.findall(r"(\w+)=~?\"", expression)) | set(re.findall(r"by \(([\w, ]+)\)", expression))
         for name in re.findall(r"\bzramfs_\w+", expression):
-            assert {word for group in asked for word in group.split(", ")} <= labels[name]
+            assert {word for group in asked for word in group.split(", ")} <= labels[name] | {"instance"}
+
+
+def test_the_dashboard_keeps_machines_apart() -> None:
+    """Two machines may have a mount at the same place: a sum over them is nobody's."""
+    for panel in DRAWN["panels"]:
+        for target in panel["targets"]:
+            assert 'instance=~"$instance"' in target["expr"]
+            assert "sum" not in target["expr"]
+            assert "{{instance}}" in target["legendFormat"]
+
+
+def test_panels_of_the_dashboard_have_places_and_sources_of_their_own() -> None:
+    panels = DRAWN["panels"]
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
+    askers = [*panels, *(target for panel in panels for target in panel["targets"])]
+    askers += [each for each in DRAWN["templating"]["list"] if each["type"] == "query"]
+    assert all(each["datasource"] == {"type": "prometheus", "uid": "${source}"} for each in askers)

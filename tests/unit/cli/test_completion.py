@@ -43,6 +43,26 @@ def test_bash_completes(line: str, expected: list[str]) -> None:
     assert completed(line) == expected
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("/mnt/", [r"/mnt/a\ b", r"/mnt/\\", "/mnt/c,d"]),
+        ('"/mnt/', ["/mnt/a b", "/mnt/\\", "/mnt/c,d"]),
+        ("'/mnt/", ["/mnt/a b", "/mnt/\\", "/mnt/c,d"]),
+    ],
+)
+def test_bash_gets_mount_points_as_it_reads_them(word: str, expected: list[str], tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    answer.write_text("#!/bin/sh\nprintf 'plain,%s\\n' '/mnt/a b' '/mnt/\\' /mnt/c,d")
+    answer.chmod(0o700)
+    program = (
+        'eval "$(zramfs completion bash)"; COMP_WORDS=(zramfs status "$2"); COMP_CWORD=2; '
+        '_zramfs_completion "$1"; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    said = subprocess.check_output(["bash", "-c", program, "bash", answer, word], text=True, env=ENVIRONMENT)
+    assert said.splitlines() == expected
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_script_is_one_that_its_shell_reads(shell: str, tmp_path: Path) -> None:
     if shutil.which(shell) is None:

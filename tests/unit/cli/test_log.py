@@ -152,22 +152,36 @@ def test_user_without_a_home_logs_to_the_system_log(
     assert "cannot log: Could not determine home directory.;" in capsys.readouterr().err
 
 
-def test_system_log_gets_lines_with_their_severity(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_log_gets_lines_with_their_severity_and_mount_point(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(home / "log"))
         server.settimeout(5)
         monkeypatch.setattr(system_log, "SYSTEM_LOG", home / "log")
-        write(SystemLog(), logging.INFO, "mounts")
-        assert server.recv(1000) == f"<30>zramfs[{os.getpid()}]: mounts".encode()
+        system = open_log("syslog", Path("/mnt/a b"), is_foreground=False)
+        write(system, logging.INFO, "mounts")
+        assert server.recv(1000) == f"<30>zramfs[{os.getpid()}]: /mnt/a b: zramfs: mounts".encode()
+
+
+@pytest.mark.parametrize("name", ["syslog", "journal"])
+def test_system_log_that_nobody_receives_any_more_is_refused(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_log, "SYSTEM_LOG", home / "log")
+    monkeypatch.setattr(system_log, "_JOURNAL", home / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(home / "log"))
+        open_log(name, Path("/m"), is_foreground=False)
+    with pytest.raises(MountFailed, match=r"is not there to log to: .*/log: Connection refused"):
+        open_log(name, Path("/m"), is_foreground=False)
 
 
 def test_system_log_that_is_not_there_or_full_is_no_hindrance(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(SystemLog(), logging.INFO, "to nobody")
+    write(SystemLog(Path("/m")), logging.INFO, "to nobody")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(home / "log"))
         monkeypatch.setattr(system_log, "SYSTEM_LOG", home / "log")
         for _ in range(1000):
-            write(SystemLog(), logging.INFO, "to one who does not listen")
+            write(SystemLog(Path("/m")), logging.INFO, "to one who does not listen")
 
 
 def test_terminal_with_less_room_than_a_line_takes_does_not_hold_up_the_daemon() -> None:
