@@ -105,7 +105,7 @@ def test_use_of_a_mount_is_a_note_of_an_exception_that_ends_it() -> None:
     [
         ({"size": "much"}, zramfs.BadUsage, "Invalid value for size: 'much' is not a size"),
         ({"size": "1M", "mem_limit": "-1"}, zramfs.BadUsage, "Invalid value for mem_limit"),
-        ({"size": "1M", "algorithm": "none such"}, zramfs.BadUsage, "no algorithm 'none such': there is "),
+        ({"size": "1M", "algorithm": "none such"}, zramfs.BadUsage, "no algorithm 'none such': there are "),
         ({"size": "1M", "path": "/nowhere"}, zramfs.MountFailed, "/nowhere does not exist: create it with"),
     ],
 )

@@ -7,6 +7,7 @@ from zramfs.backends.promises import describe
 from zramfs.contracts import Backend
 from zramfs.errors import InvalidValue, LibraryMissing
 from zramfs.libraries import explain_import_error
+from zramfs.suggestions import did_you_mean
 
 ENTRY_POINT_GROUP: Final = "zramfs.backends"
 
@@ -26,7 +27,7 @@ def load_backend(name: str) -> Backend:
     """
     announced = entry_points(group=ENTRY_POINT_GROUP, name=name)
     if not announced:
-        raise InvalidValue(f"no algorithm {name!r}: there is {', '.join(backend_names())}")
+        raise InvalidValue(f"no algorithm {name!r}: {did_you_mean(name, backend_names())}")
     try:
         backend = next(iter(announced)).load()
     except ImportError as error:

@@ -53,7 +53,11 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        arguments = translate(sys.argv[1:]) if is_call_of_mount(sys.argv[1:], sys.argv[0]) else None
+        arguments = sys.argv[1:]
+        if is_call_of_mount(arguments, sys.argv[0]):
+            arguments = translate(arguments)
+            if not arguments:
+                return 0
         return int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"

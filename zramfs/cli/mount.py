@@ -17,7 +17,7 @@ from zramfs.cli.daemonize import occupy_standard_fds, start_daemon
 from zramfs.cli.listening import MetricsAddress, open_listener
 from zramfs.cli.log import open_log
 from zramfs.cli.notify import notify
-from zramfs.cli.parameters import mountpoint_argument
+from zramfs.cli.parameters import FilePath, Parsed, mountpoint_argument, parse_name
 from zramfs.cli.parent import Parent
 from zramfs.cli.pid_file import PidFile
 from zramfs.cli.signals import DaemonSignals
@@ -85,12 +85,13 @@ _OPTIONS: Final = (
         "--log-file",
         "log_to",
         metavar="syslog|journal|FILE",
+        type=Parsed("text", parse_name),
         help="Where the daemon logs; SIGHUP opens a file anew.",
     ),
     click.option(
         "--trace",
         "trace_file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="Write a line of JSON for each request to this file.",
     ),
     click.option(
@@ -115,7 +116,7 @@ def mount_options(verb: Callable[..., Any]) -> Callable[..., Any]:
 @mount_options
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal, until unmounted or interrupted.")
 @click.option("--exit-with-parent", is_flag=True, help="Unmount when the process ends that called this.")
-@click.option("--pid-file", type=click.Path(path_type=Path, dir_okay=False), help="A file for the daemon's process id.")
+@click.option("--pid-file", type=FilePath(dir_okay=False), help="A file for the daemon's process id.")
 def mount(
     mountpoint: Path,
     log_to: str | None,

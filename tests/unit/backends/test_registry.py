@@ -28,8 +28,10 @@ def test_algorithms_are_in_the_kernels_order_and_others_follow(monkeypatch: pyte
 
 
 def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InvalidValue, match=r"no algorithm 'lzma': there is .*lz4"):
-        registry.load_backend("lzma")
+    with pytest.raises(InvalidValue, match=r"no algorithm 'nope': there are lzo-rle, .*lz4"):
+        registry.load_backend("nope")
+    with pytest.raises(InvalidValue, match=r"no algorithm 'zsdt': did you mean zstd\? There are lzo-rle, "):
+        registry.load_backend("zsdt")
 
 
 def test_a_backend_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
