@@ -1,7 +1,10 @@
 """The `zramfs` command: every error is one line on stderr, with exit code 1, or 2 for bad usage."""
 
+import os
+import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import click
@@ -48,7 +51,20 @@ def zramfs() -> None:
 
 def main() -> None:
     """Run a verb, and turn what it raises into a line and an exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # while it is ignored, nobody hears how a child has ended
+    _replace_closed_streams()
     sys.exit(_run())
+
+
+def _replace_closed_streams() -> None:
+    """Open /dev/null wherever the caller has closed one of 0, 1 and 2: what is opened next must not land there.
+
+    Python has None for such a stream, which print() takes for standard output.
+    """
+    null = Path(os.devnull)
+    sys.stdin = sys.stdin or null.open()
+    sys.stdout = sys.stdout or null.open("w")
+    sys.stderr = sys.stderr or null.open("w")
 
 
 def _run() -> int:
@@ -74,8 +90,24 @@ def _explain(error: ZramError | ImportError | OSError) -> str:
     if isinstance(error, ImportError):
         return explain_import_error(error)
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+        return _explain_os_error(error)
     return str(error)
+
+
+def _explain_os_error(error: OSError) -> str:
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        return "the working directory has been removed: go to another one"
+    return error.strerror or str(error)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _complain(text: str, exit_code: int) -> int:

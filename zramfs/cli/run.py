@@ -22,7 +22,7 @@ import click
 from zramfs import kernel
 from zramfs.cli import daemon
 from zramfs.cli.complaints import complain, complained_about
-from zramfs.cli.daemonize import DaemonProcess, occupy_standard_fds, start_daemon
+from zramfs.cli.daemonize import DaemonProcess, start_daemon
 from zramfs.cli.log import open_log
 from zramfs.cli.mount import make_request, mount_options, serve_mount
 from zramfs.cli.parent import Parent
@@ -61,7 +61,6 @@ def run(command: tuple[str, ...], log_to: str | None, **options: Any) -> int:
 
     For example: zramfs run --size 1G -- sh -c 'mkfs.ext4 -q $ZRAMFS_FILE'
     """
-    occupy_standard_fds()
     require_fuse()
     place = Path(tempfile.gettempdir()).resolve() / f"zramfs-{secrets.token_hex(8)}"
     request = make_request(place, **options)

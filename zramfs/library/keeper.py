@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     program_pid, mountpoint, is_temporary, *options = arguments
     for number in _NOT_OURS:
         signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the program may ignore it: how verbs end would be lost
     with suppress(ProcessLookupError, BrokenPipeError):
         program_fd = _open_program(int(program_pid))
         report = _mount(Path(mountpoint), options)
