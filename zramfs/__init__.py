@@ -50,4 +50,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """Name what is public, imported or not."""
-    return sorted({*globals(), *__all__})
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

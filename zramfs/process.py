@@ -1,14 +1,15 @@
-"""The daemon's own process: its memory, and its safety while it holds swap. Level 0."""
+"""The daemon's own process: its memory, its open files, and its safety while it holds swap. Level 0."""
 
 import ctypes
 import errno
 import logging
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from zramfs.errors import ZramError
+from zramfs.errors import MountFailed, ZramError
 
 _log: Final = logging.getLogger(__name__)
 
@@ -30,6 +31,19 @@ def rss_bytes() -> int:
     """Resident memory of this process, in bytes: in kB, the kernel tells it whatever its page size is."""
     resident_kib = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
     return int(resident_kib) * 1024
+
+
+def allow_open_files(count: int) -> None:
+    """Have this process be allowed so many open files; MountFailed if that is more than its hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= count:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(count, hard)))
+    except ValueError as error:
+        raise MountFailed(
+            f"{hard} files may be open, and the daemon needs {count}: raise the limit (ulimit -n)"
+        ) from error
 
 
 class SwapGuard:

@@ -4,6 +4,7 @@ A verb that asks a mount forks, and may wait for one that hangs: neither is to h
 """
 
 import re
+import signal
 import subprocess
 import sys
 from typing import Final
@@ -30,6 +31,8 @@ def try_verb(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def run_verb(*arguments: str) -> str:
     """Run a verb to its end and return what it prints; CommandFailed has its line of error, BadUsage if it is that."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        raise CommandFailed(f"the program ignores SIGCHLD, and could not hear whether zramfs {arguments[0]} has worked")
     result = try_verb(*arguments)
     if result.returncode:
         kind = BadUsage if result.returncode == _BAD_USAGE else CommandFailed

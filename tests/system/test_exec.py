@@ -204,6 +204,7 @@ def test_nobody_else_sees_the_devices(mount: Mount) -> None:
         (["sh", "-c", "kill -TERM $$"], 143),
         (["no-such-command"], 127),
         (["/etc/passwd"], 126),
+        ([""], 127),
     ],
 )
 def test_exit_code_is_the_commands(mount: Mount, command: list[str], exit_code: int) -> None:

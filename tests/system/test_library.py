@@ -41,6 +41,8 @@ def test_disk_is_there_within_and_gone_afterwards() -> None:
     assert is_zombie(pid)
     with pytest.raises(zramfs.NotMounted, match="no zramfs is mounted"):
         disk.status()
+    with pytest.raises(zramfs.NotMounted, match="no zramfs is mounted"):
+        disk.device("zram1")
 
 
 def test_disk_is_mounted_at_a_folder_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +68,7 @@ def test_attributes_have_the_errnos_of_the_daemon() -> None:
             with pytest.raises(OSError, match=os.strerror(number)) as raised:
                 attributes[name] = value
             assert raised.value.errno == number
+            assert str(raised.value.filename) == str(disk.path / "sys/block/zram0" / name)
         with pytest.raises(KeyError):
             attributes["accel"]
 
@@ -79,7 +82,7 @@ def test_exception_within_ends_the_mount_and_passes() -> None:
 def test_mount_in_use_ends_and_says_who_uses_it() -> None:
     left_open = []
     with (
-        pytest.raises(zramfs.MountFailed, match="is busy: a program has a file of it open"),
+        pytest.raises(zramfs.MountFailed, match=rf"is busy: it is used by {os.getpid()} \(\S+\)$"),
         zramfs.mount(size="4M") as disk,
     ):
         left_open.append(disk.block_file.open("rb"))
@@ -105,7 +108,9 @@ def test_use_of_a_mount_is_a_note_of_an_exception_that_ends_it() -> None:
     [
         ({"size": "much"}, zramfs.BadUsage, "Invalid value for size: 'much' is not a size"),
         ({"size": "1M", "mem_limit": "-1"}, zramfs.BadUsage, "Invalid value for mem_limit"),
-        ({"size": "1M", "algorithm": "none such"}, zramfs.BadUsage, "no algorithm 'none such': there is "),
+        ({"size": "1M", "algorithm": "none such"}, zramfs.BadUsage, "no algorithm 'none such': there are "),
+        ({"size": "1M\0"}, zramfs.BadUsage, "embedded null byte"),
+        ({"size": "1M", "path": ""}, zramfs.BadUsage, "path is empty"),
         ({"size": "1M", "path": "/nowhere"}, zramfs.MountFailed, "/nowhere does not exist: create it with"),
     ],
 )

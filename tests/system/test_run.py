@@ -68,6 +68,7 @@ def test_command_has_a_block_file_in_a_private_folder(place: Path) -> None:
         (["sh", "-c", "kill -KILL $$"], 137),
         (["/nowhere/program"], 127),
         (["/etc/passwd"], 126),
+        ([""], 127),
     ],
 )
 def test_exit_code_is_the_commands(command: list[str], exit_code: int) -> None:

@@ -16,6 +16,8 @@ MOST_BROKEN: Final = 8
 
 _MOST_CHARACTERS: Final = 300
 
+_NOT_OF_A_PACKAGE: Final = ("zramfs.", "importlib.")
+
 
 def is_ours(thing: object) -> bool:
     """Whether the class of a thing is one of zramfs's."""
@@ -38,10 +40,10 @@ def describe(error: BaseException) -> str:
 
 
 def _origin(traceback: "TracebackType | None") -> str:
-    """Return file and line of the innermost frame that is not zramfs's; empty if there is none."""
+    """Return file and line of the innermost frame that is neither zramfs's nor the import system's; empty without."""
     origin = ""
     while traceback is not None:
-        if not str(traceback.tb_frame.f_globals.get("__name__")).startswith("zramfs."):
+        if not str(traceback.tb_frame.f_globals.get("__name__")).startswith(_NOT_OF_A_PACKAGE):
             origin = f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return origin

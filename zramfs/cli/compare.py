@@ -15,7 +15,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from zramfs.cli.parameters import Parsed, json_option
+from zramfs.cli.parameters import FilePath, Parsed, Seconds, json_option
 from zramfs.cli.values import SIZE
 from zramfs.compare.fio import FioWorkload
 from zramfs.compare.machine import describe_machine, describe_versions, require_memory
@@ -69,19 +69,19 @@ _WORKLOAD: Final = Parsed("name|file.fio", _workload)
     "--runtime",
     "runtime_s",
     metavar="SECONDS",
-    type=click.FloatRange(0.1, 86400),
+    type=Seconds(0.1, 86400),
     default=5.0,
     show_default=True,
     help="How long a run is measured.",
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="Also write a page with the table, plots, the machine and the commands.",
 )
 @click.option(
     "--scenario",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="Also write what is compared as a scenario for zramfs simulate, and beside it the table of this machine, "
     "which is measured for 10 s; done anyway, in temporary files, where this machine cannot emulate the device.",
 )

@@ -146,13 +146,6 @@ class _Caller:
         return True
 
 
-def occupy_standard_fds() -> None:
-    """Open /dev/null wherever the caller has closed one of 0, 1 and 2: what is opened next must not land there."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(fd)
-
-
 def _detach(log: DaemonLog, kept_fds: Collection[int]) -> None:
     """Leave the caller's folder and files: whoever reads its pipes must see their end."""
     os.chdir("/")

@@ -13,7 +13,7 @@ from zramfs.cli.asking import ask_living
 from zramfs.cli.fitting import Heading, fitting_list, terminal_width
 from zramfs.cli.loops import left_loops, loops_of
 from zramfs.cli.mounted import MountedZramfs
-from zramfs.cli.parameters import Parsed, device_option, json_option, mountpoint_argument
+from zramfs.cli.parameters import FilePath, Parsed, device_option, json_option, mountpoint_argument
 from zramfs.cli.trust import require_trusted_owner
 from zramfs.cli.verb_names import VerbGroup
 from zramfs.errors import (
@@ -63,7 +63,7 @@ def attach(mountpoint: Path, device: str, sector_bytes: str, offset: int, *, rea
 
 
 @loop.command("list", short_help="List the loop devices over block files.")
-@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+@click.argument("mountpoint", type=FilePath(), required=False)
 @json_option
 def list_(mountpoint: Path | None, *, as_json: bool) -> None:
     """List the loop devices over block files, those of MOUNTPOINT or all. The daemons are not asked.

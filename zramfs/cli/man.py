@@ -9,6 +9,7 @@ import click
 
 from zramfs import __version__
 from zramfs.cli.completing import complete_verb
+from zramfs.cli.parameters import FilePath
 from zramfs.cli.verb_names import VERBS, unknown_verb
 from zramfs.errors import CommandFailed
 from zramfs.manual.page import page_name, pages
@@ -20,7 +21,7 @@ from zramfs.manual.page import page_name, pages
     "--write",
     "folder",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(file_okay=False),
     help="Write all pages into this folder, for man(1) to find them.",
 )
 @click.pass_context

@@ -13,11 +13,11 @@ from zramfs.abi import ABIS, NEWEST
 from zramfs.accel.profile import Profile
 from zramfs.cli import daemon
 from zramfs.cli.daemon_log import DaemonLog
-from zramfs.cli.daemonize import occupy_standard_fds, start_daemon
+from zramfs.cli.daemonize import start_daemon
 from zramfs.cli.listening import MetricsAddress, open_listener
 from zramfs.cli.log import open_log
 from zramfs.cli.notify import notify
-from zramfs.cli.parameters import mountpoint_argument
+from zramfs.cli.parameters import FilePath, Parsed, mountpoint_argument, parse_name
 from zramfs.cli.parent import Parent
 from zramfs.cli.pid_file import PidFile
 from zramfs.cli.signals import DaemonSignals
@@ -27,8 +27,13 @@ from zramfs.errors import MountFailed
 from zramfs.fuse import companion
 from zramfs.mountable import prepare_mountpoint
 from zramfs.outputs import open_output
+from zramfs.process import allow_open_files
 from zramfs.receive.choice import URING, choose_transport
 from zramfs.units import format_bytes
+
+_OPEN_FILES: Final = 64
+_OPEN_FILES_OF_A_DEVICE: Final = 4
+"""The daemon has 19 open on two CPUs, and three more for each device; whoever opens attributes needs some."""
 
 _OPTIONS: Final = (
     click.option("--size", type=SIZE, help="Size of each device, such as 1G; without it they start uninitialised."),
@@ -85,12 +90,13 @@ _OPTIONS: Final = (
         "--log-file",
         "log_to",
         metavar="syslog|journal|FILE",
+        type=Parsed("text", parse_name),
         help="Where the daemon logs; SIGHUP opens a file anew.",
     ),
     click.option(
         "--trace",
         "trace_file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="Write a line of JSON for each request to this file.",
     ),
     click.option(
@@ -115,7 +121,7 @@ def mount_options(verb: Callable[..., Any]) -> Callable[..., Any]:
 @mount_options
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal, until unmounted or interrupted.")
 @click.option("--exit-with-parent", is_flag=True, help="Unmount when the process ends that called this.")
-@click.option("--pid-file", type=click.Path(path_type=Path, dir_okay=False), help="A file for the daemon's process id.")
+@click.option("--pid-file", type=FilePath(dir_okay=False), help="A file for the daemon's process id.")
 def mount(
     mountpoint: Path,
     log_to: str | None,
@@ -129,7 +135,6 @@ def mount(
 
     Returns as soon as MOUNTPOINT/zram0 answers I/O, and leaves a daemon. What is stored is gone once it is unmounted.
     """
-    occupy_standard_fds()
     parent = Parent.of_this_process() if exit_with_parent else None
     prepare_mountpoint(mountpoint)
     noted = PidFile(pid_file) if pid_file else None
@@ -204,6 +209,7 @@ def serve_mount(
 ) -> None:
     """Be the daemon, until the mount has ended."""
     log.start()
+    allow_open_files(_OPEN_FILES + _OPEN_FILES_OF_A_DEVICE * request.device_count)
     if pid_file is None:
         trio.run(daemon.run, request, signals, on_ready, parent)
         return

@@ -14,9 +14,9 @@ from zramfs.suggestions import did_you_mean
 
 _OURS: Final = (
     *("size", "algorithm", "zram_abi", "mem_limit", "devices", "accel", "stream_policy", "transport", "busy_poll"),
-    *("log", "trace", "pid_file"),
+    *("log", "trace", "metrics", "pid_file"),
 )
-_OUR_FLAGS: Final = ("allow_other", "read_only")
+_OUR_FLAGS: Final = {"allow_other": "--allow-other", "read_only": "--read-only", "ro": "--read-only"}
 
 _OF_THE_SYSTEM: Final = frozenset(
     {
@@ -37,7 +37,10 @@ def is_call_of_mount(arguments: Sequence[str], program: str) -> bool:
 
 
 def translate(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of `zramfs` for those that mount(8) gives; InvalidValue if they cannot be."""
+    """Return the arguments of `zramfs` for those that mount(8) gives, none if it only pretends to mount.
+
+    InvalidValue if they cannot be translated.
+    """
     words: list[str] = []
     options = ""
     is_faked = False
@@ -54,22 +57,20 @@ def translate(arguments: Sequence[str]) -> list[str]:
     if len(words) != 2:
         raise InvalidValue("mount.fuse.zramfs takes a source, whose name does not matter, and a directory")
     translated = list(_translate_options(filter(None, options.split(","))))
-    return ["help", "mount"] if is_faked else ["mount", *translated, "--", words[1]]
+    return [] if is_faked else ["mount", *translated, "--", words[1]]
 
 
 def _translate_options(options: Iterator[str]) -> Iterator[str]:
     for option in options:
         key, has_value, value = option.partition("=")
         name = key.replace("-", "_")
-        if name == "ro":
-            yield "--read-only"
-        elif name in _OUR_FLAGS and not has_value:
-            yield _verbs_option(name)
-        elif name in _OURS and has_value:
-            yield f"{_verbs_option(name)}={value.replace(':', ',') if name == 'accel' else value}"
+        if name in _OUR_FLAGS:
+            if has_value:
+                raise InvalidValue(f"option {key} of a mount takes no value")
+            yield _OUR_FLAGS[name]
+        elif name in _OURS:
+            if not has_value:
+                raise InvalidValue(f"option {key} of a mount needs a value: {key}=…")
+            yield f"--{name.replace('_', '-')}={value.replace(':', ',') if name == 'accel' else value}"
         elif option not in _OF_THE_SYSTEM and not key.startswith(("x-", "X-", "comment")):
-            raise InvalidValue(f"no option {option!r} of a mount: {did_you_mean(name, (*_OURS, *_OUR_FLAGS, 'ro'))}")
-
-
-def _verbs_option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+            raise InvalidValue(f"no option {option!r} of a mount: {did_you_mean(name, (*_OURS, *_OUR_FLAGS))}")

@@ -1,10 +1,11 @@
 """Arguments that several verbs take. Nothing heavy is imported here: `values` has what needs backends and profiles."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -52,15 +53,51 @@ def _complete(kind: str, *asked: Any) -> "list[CompletionItem]":
     return items
 
 
+def parse_name(text: str) -> str:
+    """Read the name of a file. An empty one, such as that of a variable which is not set, is none."""
+    if not text:
+        raise InvalidValue("the name is empty")
+    return text
+
+
+_NAME: Final = Parsed("name", parse_name)
+
+
+class FilePath(click.Path):
+    """The name of a file or folder; Path would take an empty one for the working directory."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read text."""
+        return super().convert(_NAME.convert(value, param, ctx), param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A time within a range; click's own lets NaN pass."""
+
+    def __init__(self, least_s: float, most_s: float) -> None:
+        super().__init__(least_s, most_s)
+        self._range = f"{least_s:g}<=x<={most_s:g}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read text."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{seconds} is not in the range {self._range}.", param, ctx)
+        return seconds
+
+
 mountpoint_argument = click.argument(
     "mountpoint",
-    type=click.Path(path_type=Path, exists=False, resolve_path=False),
+    type=FilePath(),
     shell_complete=partial(_complete, "mountpoint"),
 )
 optional_mountpoint_argument = click.argument(
     "mountpoint",
     required=False,
-    type=click.Path(path_type=Path, exists=False, resolve_path=False),
+    type=FilePath(),
     shell_complete=partial(_complete, "mountpoint"),
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import click
@@ -51,7 +52,11 @@ def run(program: str, given: list[str]) -> int:
     """Run a verb, turn what it raises into a line, and return the exit code."""
     try:
         arguments = translate(given) if is_call_of_mount(given, program) else given
-        return int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
+        if not arguments and given:  # mount(8) only pretends to mount
+            return 0
+        exit_code = int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
         return _complain(f"{where}: {explain_usage(error)} (see: {where} --help)", _BAD_USAGE)
@@ -69,8 +74,24 @@ def _explain(error: ZramError | ImportError | OSError) -> str:
 
         return explain_import_error(error)
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+        return _explain_os_error(error)
     return str(error)
+
+
+def _explain_os_error(error: OSError) -> str:
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        return "the working directory has been removed: go to another one"
+    return error.strerror or str(error)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _complain(text: str, exit_code: int) -> int:

@@ -22,7 +22,7 @@ import click
 from zramfs import kernel
 from zramfs.cli import daemon
 from zramfs.cli.complaints import complain, complained_about
-from zramfs.cli.daemonize import DaemonProcess, occupy_standard_fds, start_daemon
+from zramfs.cli.daemonize import DaemonProcess, start_daemon
 from zramfs.cli.log import open_log
 from zramfs.cli.mount import make_request, mount_options, serve_mount
 from zramfs.cli.parent import Parent
@@ -34,14 +34,12 @@ from zramfs.mountable import require_fuse
 from zramfs.mountpoint import find_mount_at
 from zramfs.supervise import errand, processes
 from zramfs.supervise.front import Front
-from zramfs.supervise.remains import release_loops, unmount_what_is_on, users_of
+from zramfs.supervise.remains import name_users, release_loops, unmount_what_is_on
 from zramfs.unmounting import unmount
 
 _DEATH_SHOWS_S: Final = 0.1
 _DAEMON_END_S: Final = 12.0
 """How long a daemon may take for its end: a signal ends it within 10 s."""
-
-_MOST_NAMED: Final = 5
 
 _FOLDER_VARIABLE: Final = "ZRAMFS_DIR"
 
@@ -62,7 +60,6 @@ def run(command: tuple[str, ...], log_to: str | None, **options: Any) -> int:
 
     For example: zramfs run --size 1G -- sh -c 'mkfs.ext4 -q $ZRAMFS_FILE'
     """
-    occupy_standard_fds()
     require_fuse()
     place = Path(tempfile.gettempdir()).resolve() / f"zramfs-{secrets.token_hex(8)}"
     request = make_request(place, **options)
@@ -164,7 +161,7 @@ def _await_end(pid: int, leash_fd: int, serving: DaemonProcess) -> int:
 
 def _end_command(place: Path, serving: DaemonProcess) -> None:
     """End what is left of the command, and say so if it used the mount."""
-    if users := _users(place):
+    if users := name_users(place):
         complain(f"warning: the command has left processes that use the mount, which ends: {users}")
     if not processes.end_descendants(partial(_kill_once, serving), spared={serving.pid}):
         complain("warning: processes of the command are still there: no signal of ours ends them")
@@ -216,9 +213,3 @@ def _release_loops(place: Path) -> None:
     loops = LoopDevices()
     unmount_what_is_on(loops, place, device)
     release_loops(loops, place, device)
-
-
-def _users(place: Path) -> str:
-    users = list(users_of(place))
-    more = f" and {len(users) - _MOST_NAMED} more" if len(users) > _MOST_NAMED else ""
-    return ", ".join(users[:_MOST_NAMED]) + more

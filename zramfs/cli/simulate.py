@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from zramfs import __version__
-from zramfs.cli.parameters import Parsed, json_option
+from zramfs.cli.parameters import FilePath, Parsed, json_option
 from zramfs.errors import InvalidValue
 from zramfs.reporting.page import require_report_libraries
 from zramfs.simulate.break_even import BreakEven, axes_of, break_even_as_json, find_break_even
@@ -35,7 +35,7 @@ _INTERRUPTED: Final = 130
 
 
 @click.command(short_help="Simulate streams and devices of any machine.")
-@click.argument("scenario", type=click.Path(path_type=Path), required=False)
+@click.argument("scenario", type=FilePath(), required=False)
 @click.option(
     "--vary",
     "variations",
@@ -52,20 +52,20 @@ _INTERRUPTED: Final = 130
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="Also write a page with the figures, plots, the scenario and every number's basis.",
 )
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), help="Of all that is random, instead of the scenario's.")
 @click.option(
     "--calibrate",
     "table",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="Measure this machine instead, and write its table, which a scenario can name.",
 )
 @click.option(
     "--through",
     "mountpoint",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="With --calibrate: measure requests by FUSE, on zram0 of a fresh mount, which is overwritten.",
 )
 @json_option

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from zramfs.cli.overview import mounts_of_this_user, read_overview
-from zramfs.cli.parameters import optional_mountpoint_argument
+from zramfs.cli.parameters import Seconds, optional_mountpoint_argument
 from zramfs.cli.rates import rates_of
 from zramfs.cli.top_view import screen_lines
 from zramfs.errors import MountFailed, NotMounted
@@ -36,7 +36,7 @@ _END_KEYS: Final = (b"q", b"Q", b"\x04")
     "--interval",
     "interval_s",
     metavar="SECONDS",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     default=1.0,
     show_default=True,
     help="Time from one look to the next.",

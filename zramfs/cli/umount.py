@@ -17,6 +17,7 @@ from zramfs.cli.parameters import mountpoint_argument
 from zramfs.errors import MountFailed, MountIsDead, NotMounted
 from zramfs.mountinfo import seen_by
 from zramfs.mountpoint import Mount, absolute
+from zramfs.supervise.remains import name_users
 from zramfs.unmounting import unmount, unmount_as_root
 
 _DAEMON_SOON_MS: Final = 2_000
@@ -97,7 +98,7 @@ def _unmount_unless_in_use(mounted: MountedZramfs) -> None:
             if not user and time.monotonic() < end_s:
                 time.sleep(_BETWEEN_TRIES_S)
                 continue
-            raise MountFailed(f"{mount.path} is busy: {user or _UNKNOWN_USER}") from error
+            raise MountFailed(f"{mount.path} is busy: {user or _named_users(mount)}") from error
         return
 
 
@@ -117,6 +118,12 @@ def _open_daemon(mount: Mount, pid: int) -> int | None:
     except (OSError, OverflowError):
         return None
     return daemon_fd if is_owners else None
+
+
+def _named_users(mount: Mount) -> str:
+    """Say who has files of it open, where the system tells us."""
+    users = name_users(mount.path)
+    return f"it is used by {users}" if users else _UNKNOWN_USER
 
 
 def _known_user(mounted: MountedZramfs) -> str:

@@ -10,6 +10,7 @@ from zramfs.device.device import ZramDevice
 from zramfs.device.recompression import Recompression
 from zramfs.errors import InvalidValue, NotInitialised
 from zramfs.pool.size_classes import HUGE_CLASS_BYTES
+from zramfs.suggestions import did_you_mean
 
 _U32_MAX: Final = (1 << 32) - 1
 _U64_MAX: Final = (1 << 64) - 1
@@ -42,7 +43,7 @@ class RecompressAttributes:
         mode = words.get("type", "")
         abi = self._device.settings.abi
         if abi.checks_recompress_type and "type" in words and mode not in _MODES:
-            raise InvalidValue(f"{mode!r} is not a type of recompression: there is {', '.join(_MODES)}")
+            raise InvalidValue(f"{mode!r} is not a type of recompression: {did_you_mean(mode, _MODES)}")
         priorities = _one_priority if abi.recompresses_by_one else _priorities
         first, end = priorities(self._device.settings.secondaries, chosen, words.get("algo"))
         await self._device.upkeep.recompress(

@@ -8,6 +8,7 @@ from zramfs.control.values import parse_bool, parse_parameters, parse_path, pars
 from zramfs.device.device import ZramDevice
 from zramfs.device.writeback import Selection
 from zramfs.errors import InvalidValue, NoBackingDevice, NotInitialised, ValueOutOfRange
+from zramfs.suggestions import did_you_mean
 from zramfs.units import PAGE_SIZE
 
 _U32_MAX: Final = (1 << 32) - 1
@@ -115,7 +116,7 @@ def _selections(text: str, page_count: int) -> list[Selection]:
 
 def _selection_of_mode(mode: str, first: int, end: int) -> Selection:
     if mode not in _MODES:
-        raise InvalidValue(f"{mode!r} is not a mode of writeback: there is {', '.join(_MODES)}")
+        raise InvalidValue(f"{mode!r} is not a mode of writeback: {did_you_mean(mode, _MODES)}")
     return Selection(first, end, **_MODES[mode])
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +28,13 @@ class Attributes(MutableMapping[str, str]):
     def __getitem__(self, name: str) -> str:
         """Read an attribute."""
         fd = self._open(name, os.O_RDONLY)
-        with os.fdopen(fd, "rb", buffering=0) as file:
+        with os.fdopen(fd, "rb", buffering=0) as file, self._named(name):
             return file.read().decode(errors="backslashreplace").removesuffix("\n")
 
     def __setitem__(self, name: str, value: str | int) -> None:
         """Write an attribute, as `echo VALUE > NAME` does."""
         fd = self._open(name, os.O_WRONLY)
-        with os.fdopen(fd, "wb", buffering=0) as file:
+        with os.fdopen(fd, "wb", buffering=0) as file, self._named(name):
             file.write(os.fsencode(f"{value}\n"))
 
     def __delitem__(self, name: str) -> None:
@@ -69,6 +70,15 @@ class Attributes(MutableMapping[str, str]):
             os.close(fd)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
         return fd
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """Say in an OSError of a read or a write which file it is of, as open does."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(self._folder / name)
+            raise
 
     @staticmethod
     def _is_below(name: str) -> bool:

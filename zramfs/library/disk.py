@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.cli.mounted import MountedZramfs
-from zramfs.errors import InvalidValue, ZramError
+from zramfs.errors import InvalidValue, NotMounted, ZramError
 from zramfs.foreign import is_device_name
 from zramfs.library.attributes import Attributes
 from zramfs.library.status import DeviceStatus, Status
@@ -85,6 +85,8 @@ class Disk:
 
     def device(self, name: str) -> Device:
         """Return a device of the mount by its name, such as zram1; InvalidValue if it has none of this name."""
+        if not (self.path / "sys/block").is_dir():
+            raise NotMounted(f"no zramfs is mounted at {self.path}")
         if not is_device_name(name) or not (self.path / "sys/block" / name).is_dir():
             raise InvalidValue(f"{self.path} has no device {name!r}")
         return Device(self.path, name)

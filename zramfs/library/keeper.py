@@ -9,12 +9,19 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from zramfs.errors import CommandFailed
 from zramfs.foreign import is_device_name
+from zramfs.loop_device import LoopDevices
+from zramfs.mountpoint import find_mount_at
+from zramfs.supervise import errand
+from zramfs.supervise.remains import unmount_what_is_on
 from zramfs.verbs import line_of_error, try_verb
 
 _NOT_OURS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,6 +29,9 @@ _NOT_OURS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DAEMON_END_MS: Final = 15_000
 """SIGTERM ends a daemon within 10 s."""
+
+_FILE_SYSTEMS_END_S: Final = 15.0
+"""How long file systems may write what they have not written yet, to a daemon that may be hung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ def main(arguments: list[str]) -> int:
     program_pid, mountpoint, is_temporary, *options = arguments
     for number in _NOT_OURS:
         signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the program may ignore it: how verbs end would be lost
     with suppress(ProcessLookupError, BrokenPipeError):
         program_fd = _open_program(int(program_pid))
         report = _mount(Path(mountpoint), options)
@@ -45,7 +56,7 @@ def main(arguments: list[str]) -> int:
             with suppress(BrokenPipeError):
                 _say(report)
                 _await_end(program_fd)
-            report = end_mount(Path(mountpoint), daemon_pid)
+            report = end_mount(Path(mountpoint), daemon_pid, _end_file_systems)
         if is_temporary == "1":
             remove(Path(mountpoint))
         _say(report)
@@ -93,17 +104,35 @@ def remove(folder: Path) -> None:
         folder.rmdir()
 
 
-def end_mount(mountpoint: Path, daemon_pid: int) -> Report:
-    """End a mount, also one that is in use; the report then has who used it."""
+def end_mount(mountpoint: Path, daemon_pid: int, end_file_systems: Callable[[Path], None] | None = None) -> Report:
+    """End a mount, also one that is in use; the report then has who used it.
+
+    `end_file_systems` forks, which a program with threads must not.
+    """
     first = try_verb("umount", "--if-mounted", str(mountpoint))
     if first.returncode == 0:
         return Report(0, "")
     report = Report(first.returncode, line_of_error(first))
+    if end_file_systems is not None:
+        end_file_systems(mountpoint)
     _end_uses(mountpoint)
     if try_verb("umount", "--if-mounted", str(mountpoint)).returncode:
         _end_daemon(daemon_pid)
         try_verb("umount", "--lazy", "--if-mounted", str(mountpoint))
     return report
+
+
+def _end_file_systems(mountpoint: Path) -> None:
+    """Unmount what a program has mounted from loop devices over the mount; only root can have."""
+    if os.geteuid() == 0:
+        with suppress(OSError, CommandFailed):
+            errand.do(partial(_unmount_file_systems, mountpoint), within_s=_FILE_SYSTEMS_END_S)
+
+
+def _unmount_file_systems(mountpoint: Path) -> None:
+    mount = find_mount_at(mountpoint)
+    if mount is not None:
+        unmount_what_is_on(LoopDevices(), mount.path, mount.device_number)
 
 
 def _end_uses(mountpoint: Path) -> None:

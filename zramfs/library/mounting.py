@@ -48,8 +48,9 @@ def mount(
     """Mount a compressed disk for as long as the `with` lasts.
 
     `path` is an empty folder; without it the mount is in a temporary one. The other arguments are the options of
-    `zramfs mount`, and have its defaults: without `size` the devices have none until it is written to
-    `disk.attributes["disksize"]`.
+    `zramfs mount`, and have its defaults: `size` and `mem_limit` are bytes, or text such as "1G"; `accel` is a profile
+    with changes, such as "qpace,queue_depth=64", or "none"; `busy_poll` is in µs; `log_file` and `trace` are files.
+    Without `size` the devices have none until it is written to `disk.attributes["disksize"]`.
 
     The mount ends with the `with`, also by an exception, and with the program, also if it is killed. MountFailed says
     why there is no mount, or, at the end, who still used it: it has ended all the same. BadUsage is for an argument
@@ -89,6 +90,8 @@ class _Kept:
     """A mount, and the keeper that has made it."""
 
     def __init__(self, path: str | os.PathLike[str] | None, options: Sequence[str]) -> None:
+        if path == "":
+            raise BadUsage("the path is empty")
         self._is_temporary = path is None
         self.path = Path(tempfile.mkdtemp(prefix="zramfs-")) if path is None else Path(path).absolute()
         self._program_pid = os.getpid()
@@ -110,9 +113,11 @@ class _Kept:
                 start_new_session=True,
                 text=True,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if self._is_temporary:
                 remove(self.path)
+            if isinstance(error, ValueError):
+                raise BadUsage(str(error)) from error  # a NUL
             raise MountFailed(f"cannot start {sys.executable}, to keep the mount: {error.strerror}") from error
 
     def _await_mount(self) -> None:

@@ -51,6 +51,9 @@ def _become(
     except OSError as error:
         print(f"zramfs: {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
+    except ValueError:
+        print("zramfs: the name of the command is empty", file=sys.stderr, flush=True)
+        os._exit(_NOT_FOUND)
 
 
 def start_server(serve: Callable[[], None], fds: Collection[int]) -> int:

@@ -1,13 +1,17 @@
 """What a command has left on a mount that it used: processes with open files, file systems, loop devices, swap."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from zramfs import kernel
 from zramfs.block_device import discard_swap_area
 from zramfs.loop_device import MAJOR, LoopDevices
 from zramfs.mountinfo import read_mounts
+
+_MOST_NAMED: Final = 5
 
 
 def release_loops(loops: LoopDevices, mountpoint: Path, device: int, known: Iterable[int] = ()) -> None:
@@ -33,13 +37,19 @@ def unmount_what_is_on(loops: LoopDevices, mountpoint: Path, device: int) -> lis
     return found
 
 
-def users_of(mountpoint: Path) -> Iterator[str]:
-    """Find processes that have files of a mount open, or a folder of it as theirs, by what /proc tells us of them.
+def name_users(mountpoint: Path) -> str:
+    """Name processes that have files of a mount open, or a folder of it as theirs, by what /proc tells us of them.
 
-    The mount is not asked. Each is told as `1234 (name)`.
+    The mount is not asked. Each is told as `1234 (name)`, and no more than five are.
     """
+    users = list(_users_of(mountpoint))
+    more = f" and {len(users) - _MOST_NAMED} more" if len(users) > _MOST_NAMED else ""
+    return ", ".join(users[:_MOST_NAMED]) + more
+
+
+def _users_of(mountpoint: Path) -> Iterator[str]:
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
             with suppress(OSError):
                 if any(path.is_relative_to(mountpoint) for path in _places_of(entry)):
                     yield f"{entry.name} ({(entry / 'comm').read_text().strip()})"

@@ -31,6 +31,10 @@ def test_public_names_are_listed_and_there(name: str) -> None:
     assert getattr(zramfs, name).__doc__
 
 
+def test_a_newcomer_is_shown_public_names_only() -> None:
+    assert [name for name in dir(zramfs) if not name.startswith("__")] == zramfs.__all__
+
+
 def test_other_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="'zramfs' has no attribute 'no_such_name'"):
         zramfs.no_such_name  # noqa: B018
