@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import read_table, require, require_distinct
-from zramfs.simulate.keys import COST_KEYS, GROUP_KEYS, MACHINE_KEYS
+from zramfs.simulate.keys import COST_KEYS, GROUP_KEYS, MACHINE_KEYS, MOST_CPUS
 from zramfs.simulate.machines import load_machine
 from zramfs.simulate.scenario import Cost, CpuGroup, Machine
 
@@ -34,7 +34,8 @@ def _without_costs(value: Any, folder: Path, algorithm: str) -> Machine:
         return machine
     if len(machine.groups) > 1:
         raise InvalidValue("machine.cpus: there are several groups of CPUs: give the count of each")
-    return replace(machine, groups=(replace(machine.groups[0], count=given["cpus"]),))
+    group = replace(machine.groups[0], count=given["cpus"])
+    return replace(machine, groups=(group,), summary=f"{group.count} CPUs, each as of this table: {machine.summary}")
 
 
 def _named(key: str, name: str, folder: Path) -> Machine:
@@ -60,6 +61,8 @@ def _compose(value: Any, base: Machine | None, folder: Path, algorithm: str) -> 
         group = replace(like.groups[0], name=name, count=given["count"])
         made.append((_with_times(group, _own_costs(given, _BY_THE_SCENARIO), algorithm), like))
     require_distinct("machine.groups", [group.name for group, _ in made])
+    if (cpus := sum(group.count for group, _ in made)) > MOST_CPUS:
+        raise InvalidValue(f"machine.groups: {cpus:,} CPUs are too many: there may be {MOST_CPUS:,}")
     names = " + ".join(f"{group.count} {like.name}" for group, like in made)
     costs = (base or made[0][1]).costs
     return Machine(name=names, summary=names, groups=tuple(group for group, _ in made), costs=costs)

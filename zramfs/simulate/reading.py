@@ -60,6 +60,8 @@ def load_grid(path: Path | str, variations: Sequence[Variation], *, seed: int | 
         return [read_scenario(path, varied, values) for varied, values in vary(table, variations)]
     except InvalidValue as error:
         raise InvalidValue(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise InvalidValue(f"{path}: its tables or lists are nested too deeply") from error
 
 
 def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str, str], ...] = ()) -> Scenario:

@@ -47,6 +47,15 @@ operation = "read"
 group = "big"
 """
 
+MANY_CPUS = """
+[[machine.groups]]
+like = "cortex-a76"
+count = 4096
+[[machine.groups]]
+like = "cortex-a55"
+count = 1
+"""
+
 SMALL = """
 [machine]
 table = "ryzen-7950x"
@@ -161,7 +170,9 @@ def test_a_bad_key_gets_one_line_with_file_and_key(change: str, message: str, tm
         ('profile = "iaa"', 'profile = "iaa"\noffline_ms = [[-5, 2]]', "devices.0.offline_ms: it must be at least 0"),
         ('kind = "closed"', "", "loads.0: kind is missing"),
         ('kind = "closed"', 'kind = "close"', "loads.0.kind: not 'close': did you mean closed?"),
+        ('kind = "closed"', 'kind = ["closed"]', "loads.0.kind: not ['closed']: did you mean closed?"),
         ('kind = "closed"', 'kind = "open"', "loads.0: rate_per_s is missing"),
+        ('table = "ryzen-7950x"', MANY_CPUS, "machine.groups: 4,097 CPUs are too many: there may be 4,096"),
         ('kind = "closed"', 'kind = "closed"\nthink_us = -1', "loads.0.think_us: it must be at least 0"),
         ('kind = "closed"', 'kind = "closed"\ntasks = 0', "loads.0.tasks: it must be 1 to 65,536, not 0"),
         ('kind = "closed"', 'kind = "closed"\ntasks = 60000\ndepth = 4000', "loads.0: 240,000,000 requests in flight"),
@@ -185,6 +196,14 @@ def test_a_scenario_that_cannot_be_gets_one_line(before: str, after: str, messag
         load_scenario(path)
     assert str(error.value).startswith(f"{path}: {message}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("nested", ["[" * 5000, "{a = " * 5000, "[" * 700 + "]" * 700])
+def test_what_is_nested_too_deeply_gets_one_line(nested: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f"summary = {nested}\n{SMALL}")
+    with pytest.raises(InvalidValue) as error:
+        load_scenario(path)
+    assert str(error.value) == f"{path}: its tables or lists are nested too deeply"
 
 
 def test_managed_streams_alone_need_a_device(tmp_path: Path) -> None:
