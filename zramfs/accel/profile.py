@@ -130,6 +130,8 @@ def parse_profile(name: str, text: str) -> Profile:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidValue(f"profile {name}: {error}") from error
+    except RecursionError as error:
+        raise InvalidValue(f"profile {name}: its tables or lists are nested too deeply") from error
     summary = table.pop("summary", "a profile without a summary")
     if not isinstance(summary, str):
         raise InvalidValue(f"profile {name}: the summary is not a text, but {summary}")

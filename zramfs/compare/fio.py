@@ -12,7 +12,7 @@ from typing import Any, Final
 from zramfs.compare.fresh_mount import FreshMount
 from zramfs.compare.histogram import Histogram
 from zramfs.compare.programs import Interruption, run_workload, shown
-from zramfs.compare.workload import ASYNC, READ, SYNC, Plan, Served, WorkloadResult
+from zramfs.compare.workload import ASYNC, READ, SYNC, Made, Plan, Served, WorkloadResult
 from zramfs.errors import CommandFailed, InvalidValue
 from zramfs.measure.fio import BASICS, file_name, milliseconds, read_report
 
@@ -84,7 +84,18 @@ def parse_result(text: str) -> WorkloadResult:
     served = _served_by_kind(jobs, defaults)
     if not served:
         raise CommandFailed("fio completed no request in its time: give it more --runtime")
-    return WorkloadResult(served=served, read_bytes=sum(job["read"]["io_bytes"] for job in jobs))
+    read_bytes = sum(job["read"]["io_bytes"] for job in jobs)
+    return WorkloadResult(served=served, read_bytes=read_bytes, made=_made_by_job(jobs))
+
+
+def _made_by_job(jobs: list[dict[str, Any]]) -> dict[str, Made]:
+    """Return what requests took fio itself, by a job's name: `usr_cpu` is a share of its measured time, in percent."""
+    made: dict[str, Made] = {}
+    for job in jobs:
+        if requests := job["read"]["total_ios"] + job["write"]["total_ios"]:
+            name, user_s = job["jobname"], job["usr_cpu"] / 100 * job["job_runtime"] / 1000
+            made[name] = made.get(name, Made(0, 0.0)) + Made(requests, user_s)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

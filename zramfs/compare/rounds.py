@@ -1,6 +1,6 @@
 """The comparison itself: round by round, every setting in turn, each on a fresh mount."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +11,7 @@ from zramfs.compare.histogram import Histogram
 from zramfs.compare.observation import Observation, observe
 from zramfs.compare.programs import Interruption
 from zramfs.compare.settings import Setting
-from zramfs.compare.workload import KINDS, Plan, Workload
+from zramfs.compare.workload import KINDS, Made, Plan, Workload
 from zramfs.errors import CommandFailed
 
 Progress = Callable[[str], None]
@@ -22,11 +22,15 @@ MOUNT_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One workload on one mount: its figures by key, its latencies, and the commands as they were typed."""
+    """One workload on one mount: its figures by key, its latencies, and the commands as they were typed.
+
+    `made` is what requests took those who made them, by job.
+    """
 
     figures: dict[str, float | None]
     latencies: dict[str, Histogram]
     commands: list[str]
+    made: Mapping[str, Made] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def measure(workload: Workload, setting: Setting, plan: Plan, interruption: Inte
         result = workload.run(mount, plan, interruption)
         figures = figures_of(result, before, mount.snapshot())
     latencies = {kind: served.latencies for kind, served in result.served.items() if served.latencies}
-    return Run(figures=figures, latencies=latencies, commands=mount.commands)
+    return Run(figures=figures, latencies=latencies, commands=mount.commands, made=result.made)
 
 
 @contextmanager

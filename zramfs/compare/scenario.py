@@ -6,15 +6,16 @@ Its machine is this one, measured by `zramfs simulate --calibrate`, and its requ
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from zramfs.accel.profile import NO_ACCELERATOR
 from zramfs.compare.fresh_mount import fresh_mount
-from zramfs.compare.rounds import Comparison
+from zramfs.compare.rounds import Comparison, Row
 from zramfs.compare.settings import Setting
-from zramfs.compare.workload import SWAP_STORM, builtin_job_names
+from zramfs.compare.workload import SWAP_STORM, Made, builtin_job_names
 
 _MACHINE_SIZE: Final = "512M"
 _GIVEN: Final = "given"
@@ -50,9 +51,28 @@ def scenario_of(comparison: Comparison, table: Path) -> str | None:
     with_device = [row.setting for row in comparison.rows if row.setting.profile is not None]
     if not with_device or name not in (*builtin_job_names(), SWAP_STORM):
         return None
-    loads = resources.files("zramfs.compare").joinpath("workloads", f"{name}.toml").read_text()
+    loads = _loads(name, comparison.measured)
     summary = f'summary = "zramfs compare --workload {name}"\n'
     return "\n".join((summary, _machine(table), _STREAMS, _device(with_device[0]), loads))
+
+
+def _loads(workload: str, measured: Sequence[Row]) -> str:
+    """Return a workload's loads, and what requests took those who made them, where that was measured."""
+    text = resources.files("zramfs.compare").joinpath("workloads", f"{workload}.toml").read_text()
+    for name in dict.fromkeys(name for row in measured for run in row.runs for name in run.made):
+        line = f"name = {json.dumps(name)}\n"
+        text = text.replace(line, f"{line}{_make(name, measured)}\n")
+    return text
+
+
+def _make(name: str, measured: Sequence[Row]) -> str:
+    """Return a job's time for a request over all runs, and how far settings are apart."""
+    by_setting = [[run.made[name] for run in row.runs if name in run.made] for row in measured]
+    sums = [sum(made, Made(0, 0.0)) for made in by_setting if made]
+    total, apart = sum(sums, Made(0, 0.0)), sorted(each.us for each in sums)
+    of_settings = f", {apart[0]:.1f} to {apart[-1]:.1f} us under single settings" if len(apart) > 1 else ""
+    of_all = f"{total.user_s:.2f} s for {total.requests:,} requests{of_settings}"
+    return f"make_us = {total.us:.2f}    # measured in these runs: fio's CPU time in user mode, {of_all}"
 
 
 def _machine(table: Path) -> str:

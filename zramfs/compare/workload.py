@@ -46,12 +46,29 @@ class Served:
     latencies: Histogram | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Requests that a job made, and the CPU time in user mode that it took for them: filling their pages, above all."""
+
+    requests: int
+    user_s: float
+
+    @property
+    def us(self) -> float:
+        """What a request took."""
+        return 1e6 * self.user_s / self.requests
+
+    def __add__(self, other: "Made") -> "Made":
+        return Made(self.requests + other.requests, self.user_s + other.user_s)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadResult:
-    """What the requests of each kind got."""
+    """What the requests of each kind got, and what they took those who made them, by job, where that is measured."""
 
     served: Mapping[str, Served] = field(default_factory=dict)
     read_bytes: int = 0
+    made: Mapping[str, Made] = field(default_factory=dict)
 
 
 class Workload(Protocol):

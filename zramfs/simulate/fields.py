@@ -1,6 +1,7 @@
 """Reads values of a scenario's tables, strictly: what is wrong is said in one line, with the key."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -117,3 +118,9 @@ def require(where: str, given: Mapping[str, T], *names: str) -> None:
     for name in names:
         if name not in given:
             raise InvalidValue(f"{where}: {name} is missing")
+
+
+def require_distinct(key: str, names: Sequence[str]) -> None:
+    """Raise an InvalidValue if two names are the same."""
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise InvalidValue(f"{key}: two have the name {repeated[0]!r}: give each its own")

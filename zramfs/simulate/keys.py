@@ -144,3 +144,14 @@ LOAD_KEYS: Final[Mapping[str, Mapping[str, Parse]]] = {
     },
 }
 """The keys of each kind of load."""
+
+LISTED_KEYS: Final = frozenset(("groups", "offline_ms"))
+"""Those whose values are lists."""
+
+WORD_KEYS: Final = frozenset(
+    key
+    for keys in (TOP_KEYS, MACHINE_KEYS, GROUP_KEYS, COST_KEYS, DEVICE_KEYS, *LOAD_KEYS.values())
+    for key, parse in keys.items()
+    if parse is text
+)
+"""Those whose values are text, whatever they look like: there is an algorithm 842."""

@@ -29,7 +29,7 @@ def read_load(where: str, value: Any, machine: Machine, folder: Path) -> Load:
     if not isinstance(value, dict) or "kind" not in value:
         raise InvalidValue(f"{where}: kind is missing: it is {', '.join(LOAD_KEYS)}")
     kind = value["kind"]
-    if kind not in LOAD_KEYS:
+    if not isinstance(kind, str) or kind not in LOAD_KEYS:
         raise InvalidValue(f"{where}.kind: not {kind!r}: {did_you_mean(str(kind), LOAD_KEYS)}")
     given = read_table(where, value, LOAD_KEYS[kind])
     given.pop("kind")

@@ -55,6 +55,8 @@ def parse_toml(content: str) -> dict[str, Any]:
         return tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise InvalidValue(str(error)) from error
+    except RecursionError as error:
+        raise InvalidValue("its tables or lists are nested too deeply") from error
 
 
 def parse_machine(name: str, content: str) -> Machine:

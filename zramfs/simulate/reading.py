@@ -1,8 +1,6 @@
 """Makes a Scenario of TOML. What is wrong is one InvalidValue, with the file and the key."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,13 +8,11 @@ from zramfs.accel.profile import Profile, load_profile
 from zramfs.accel.settings import SETTINGS
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
-from zramfs.simulate.fields import read_table, require
+from zramfs.simulate.composing import read_machine, require_algorithm
+from zramfs.simulate.fields import read_table, require, require_distinct
 from zramfs.simulate.keys import (
-    COST_KEYS,
     DAEMON_KEYS,
     DEVICE_KEYS,
-    GROUP_KEYS,
-    MACHINE_KEYS,
     MOST_DEVICES,
     SCENARIO_KEYS,
     SCHEDULER_KEYS,
@@ -24,10 +20,8 @@ from zramfs.simulate.keys import (
 )
 from zramfs.simulate.load_kinds import Distribution, Load, ReplayLoad
 from zramfs.simulate.loads import read_load, require_order
-from zramfs.simulate.machines import load_machine, parse_toml, read_text
+from zramfs.simulate.machines import parse_toml, read_text
 from zramfs.simulate.scenario import (
-    Cost,
-    CpuGroup,
     Daemon,
     Device,
     Machine,
@@ -66,6 +60,8 @@ def load_grid(path: Path | str, variations: Sequence[Variation], *, seed: int | 
         return [read_scenario(path, varied, values) for varied, values in vary(table, variations)]
     except InvalidValue as error:
         raise InvalidValue(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise InvalidValue(f"{path}: its tables or lists are nested too deeply") from error
 
 
 def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str, str], ...] = ()) -> Scenario:
@@ -73,11 +69,11 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
     given = read_table("", dict(table), SCENARIO_KEYS)
     require("the scenario", given, "machine", "loads")
     algorithm = given.get("algorithm", "lz4")
-    machine = _with_costs(_read_machine(given["machine"], path.parent), given.get("costs", {}), algorithm)
+    machine = read_machine(given["machine"], given.get("costs", {}), path.parent, algorithm)
     streams = Streams(**read_table("streams", given.get("streams", {}), STREAM_KEYS))
     devices = _read_devices(given.get("devices", []), path.parent)
     loads = _read_loads(given["loads"], machine, path.parent)
-    _require_algorithm(machine, algorithm)
+    require_algorithm(machine, algorithm)
     daemon = Daemon(**read_table("daemon", given["daemon"], DAEMON_KEYS)) if "daemon" in given else None
     _require_devices(streams, devices, machine)
     _require_daemon(daemon, streams, devices)
@@ -123,78 +119,6 @@ def _read_scheduler(value: Any) -> Scheduler:
     return Scheduler(**given)
 
 
-# ---- the machine -----------------------------------------------------------------------------------------------------
-
-
-def _read_machine(value: Any, folder: Path) -> Machine:
-    given = read_table("machine", value, MACHINE_KEYS)
-    if "groups" not in given:
-        require("machine", given, "table")
-    machine = _named("machine.table", given["table"], folder) if "table" in given else None
-    if "groups" in given:
-        machine = _compose(given["groups"], machine, folder)
-    assert machine is not None  # noqa: S101 - one of the two is required
-    if "cpus" not in given:
-        return machine
-    if len(machine.groups) > 1:
-        raise InvalidValue("machine.cpus: there are several groups of CPUs: give the count of each")
-    return replace(machine, groups=(replace(machine.groups[0], count=given["cpus"]),))
-
-
-def _named(key: str, name: str, folder: Path) -> Machine:
-    try:
-        return load_machine(name, folder)
-    except InvalidValue as error:
-        raise InvalidValue(f"{key}: {error}") from error
-
-
-def _compose(value: Any, base: Machine | None, folder: Path) -> Machine:
-    """Make a machine of groups that are each like a table's; its other costs are those of the base, or of the first."""
-    if not isinstance(value, list) or not value:
-        raise InvalidValue("machine.groups: it must be one or more [[machine.groups]] tables")
-    made: list[tuple[CpuGroup, Machine]] = []
-    for number, each in enumerate(value):
-        where = f"machine.groups.{number}"
-        given = read_table(where, each, GROUP_KEYS)
-        require(where, given, "count", "like")
-        like = _named(f"{where}.like", given["like"], folder)
-        if len(like.groups) > 1:
-            raise InvalidValue(f"{where}.like: {like.name} has several groups")
-        name = given.get("name", like.name)
-        made.append((replace(like.groups[0], name=name, count=given["count"]), like))
-    _require_distinct("machine.groups", [group.name for group, _ in made])
-    names = " + ".join(f"{group.count} {like.name}" for group, like in made)
-    costs = (base or made[0][1]).costs
-    return Machine(name=names, summary=names, groups=tuple(group for group, _ in made), costs=costs)
-
-
-def _with_costs(machine: Machine, value: Any, algorithm: str) -> Machine:
-    """Put the scenario's own costs in the place of the table's."""
-    given = read_table("costs", value, COST_KEYS)
-    source = given.pop("source", "by the scenario")
-    own = {key.removesuffix("_us"): Cost(us, "given", source) for key, us in given.items()}
-    groups = tuple(
-        replace(
-            group,
-            compress={**group.compress, **({algorithm: own["compress"]} if "compress" in own else {})},
-            decompress={**group.decompress, **({algorithm: own["decompress"]} if "decompress" in own else {})},
-        )
-        for group in machine.groups
-    )
-    others = {name: cost for name, cost in own.items() if name not in ("compress", "decompress")}
-    return replace(machine, groups=groups, costs=replace(machine.costs, **others))
-
-
-def _require_algorithm(machine: Machine, algorithm: str) -> None:
-    for group in machine.groups:
-        both = sorted(group.compress.keys() & group.decompress.keys())
-        if algorithm not in both:
-            raise InvalidValue(
-                f"algorithm: {machine.name} has no times of {algorithm!r}: there are {', '.join(both)},"
-                " or give costs.compress_us and costs.decompress_us"
-            )
-
-
 # ---- devices ---------------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +130,7 @@ def _read_devices(value: Any, folder: Path) -> tuple[Device, ...]:
     ]
     if len(devices) > MOST_DEVICES:
         raise InvalidValue(f"devices: {len(devices)} are too many: there may be {MOST_DEVICES}")
-    _require_distinct("devices", [device.name for device in devices])
+    require_distinct("devices", [device.name for device in devices])
     return tuple(devices)
 
 
@@ -283,12 +207,7 @@ def _read_loads(value: Any, machine: Machine, folder: Path) -> tuple[Load, ...]:
     if not isinstance(value, list) or not value:
         raise InvalidValue("loads: they must be one or more [[loads]] tables")
     loads = tuple(read_load(f"loads.{number}", each, machine, folder) for number, each in enumerate(value))
-    _require_distinct("loads", [load.name for load in loads])
+    require_distinct("loads", [load.name for load in loads])
     for number, load in enumerate(loads):
         require_order(f"loads.{number}.after", load, loads)
     return loads
-
-
-def _require_distinct(key: str, names: Sequence[str]) -> None:
-    if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise InvalidValue(f"{key}: two have the name {repeated[0]!r}: give each its own")

@@ -8,6 +8,7 @@ import json
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import index
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +20,8 @@ from zramfs.units import PAGE_SIZE, SECTOR_SIZE
 _NS_PER_US: Final = 1000
 _NS_PER_S: Final = 1_000_000_000
 _MOST_BYTES: Final = 1 << 30
+_MOST_NS: Final = 1 << 62
+"""Before and after 0, so that two times are less than 2^63 ns apart."""
 
 
 class _Entry(NamedTuple):
@@ -31,7 +34,7 @@ class _Entry(NamedTuple):
 
 
 _Line = Callable[[str], _Entry | None]
-"""Makes a request of a line, or None if it is none; ValueError or KeyError for junk."""
+"""Makes a request of a line, or None if it is none; ValueError, KeyError and their like for junk."""
 
 
 def load_trace(path: Path, name: str = "auto") -> Trace:
@@ -39,7 +42,7 @@ def load_trace(path: Path, name: str = "auto") -> Trace:
     entries: list[_Entry] = []
     skipped = 0
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8-sig") as file:
             lines = iter(file)
             first = next(lines, "")
             chosen = _guess(first) if name == "auto" else name
@@ -82,8 +85,10 @@ def _entries(name: str, first: str, lines: Iterator[str]) -> Iterator[_Entry | N
             continue
         try:
             entry = parse(line)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidValue(f"line {number} is none of {name}: {line.strip()[:80]!r}") from error
+        if entry is not None and abs(entry.at_ns) > _MOST_NS:
+            raise InvalidValue(f"line {number}: its time is more than {_MOST_NS / _NS_PER_S:.2g} s")
         if entry is not None and not (0 < entry.size_bytes <= _MOST_BYTES and entry.offset_bytes >= 0):
             raise InvalidValue(f"line {number}: {entry.size_bytes} bytes from {entry.offset_bytes}")
         yield entry
@@ -116,7 +121,8 @@ def _zramfs(first: str) -> _Line:
         if "lost" in record or record["op"] == "discard":
             return None
         kind = kinds[record["op"], record["async"]]
-        return _Entry(round(record["arrival_us"] * _NS_PER_US), 0, record["bytes"], kind) if record["bytes"] else None
+        size_bytes = index(record["bytes"])
+        return _Entry(round(record["arrival_us"] * _NS_PER_US), 0, size_bytes, kind) if size_bytes else None
 
     return parse
 

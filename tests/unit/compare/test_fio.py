@@ -21,10 +21,21 @@ def done(requests: int, *, each_bytes: int = 4096, runtime_ms: int = 1000, laten
     }
 
 
-def job(*, group: int = 0, error: int = 0, options: dict[str, str] | None = None, **directions: Any) -> dict[str, Any]:
+def job(
+    *,
+    name: str = "job",
+    group: int = 0,
+    error: int = 0,
+    usr_cpu: float = 0.0,
+    options: dict[str, str] | None = None,
+    **directions: Any,
+) -> dict[str, Any]:
     return {
+        "jobname": name,
         "groupid": group,
         "error": error,
+        "usr_cpu": usr_cpu,
+        "job_runtime": 1000,
         "job options": options or {},
         "write": IDLE,
         "read": IDLE,
@@ -51,6 +62,20 @@ def test_result_counts_reads_apart_from_their_jobs_writes() -> None:
     result = parse_result(output(job(options={"sync": "1"}, write=done(1), read=done(30))))
     assert (result.served["sync"].requests_per_s, result.served["read"].requests_per_s) == (1, 30)
     assert result.read_bytes == 30 * 4096
+
+
+def test_result_has_what_requests_took_each_job_that_made_some() -> None:
+    jobs = (
+        job(name="flood", usr_cpu=20.0, write=done(100)),
+        job(name="flood", usr_cpu=10.0, write=done(50), read=done(50)),
+        job(name="sync", usr_cpu=2.5, write=done(10_000)),
+        job(name="idle", usr_cpu=1.0),
+    )
+    made = parse_result(output(*jobs)).made
+    assert {name: (each.requests, each.us) for name, each in made.items()} == {
+        "flood": (200, pytest.approx(1500.0)),
+        "sync": (10_000, pytest.approx(2.5)),
+    }
 
 
 def test_result_of_jobs_that_ran_at_once_takes_the_longest_ones_time() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from zramfs.compare.fio import FioWorkload
-from zramfs.compare.rounds import Comparison
+from zramfs.compare.rounds import Comparison, Run
 from zramfs.compare.scenario import scenario_of, simulate_line
 from zramfs.compare.settings import POLICIES, Variation, combine
-from zramfs.compare.workload import SWAP_STORM, Plan, builtin_job_names
+from zramfs.compare.workload import SWAP_STORM, Made, Plan, builtin_job_names
 
 TABLE = Path("/somewhere/here.toml")
 PLAN = Plan(size_bytes=1 << 20, runtime_s=1)
@@ -63,3 +63,16 @@ def test_command_varies_what_was_compared_but_for_no_device() -> None:
 def test_load_of_the_users_own_has_no_scenario() -> None:
     assert scenario_of(comparison("qpace", workload="own.fio"), TABLE) is None
     assert scenario_of(comparison("none"), TABLE) is None
+
+
+def test_scenario_has_what_requests_took_in_all_runs_and_says_how_far_settings_are_apart() -> None:
+    made = comparison("qpace", Variation("policy", ("percpu", "auto")))
+    for row, user_s in zip(made.rows, ((0.25, 0.15), (0.8,)), strict=True):
+        row.runs.extend(Run(figures={}, latencies={}, commands=[], made={"flood": Made(1000, each)}) for each in user_s)
+    text = scenario_of(made, TABLE)
+    assert text is not None
+    assert {load["name"]: load.get("make_us") for load in tomllib.loads(text)["loads"]} == {
+        "flood": 400.0,
+        "sync": None,
+    }
+    assert "1.20 s for 3,000 requests, 200.0 to 800.0 us under single settings" in text

@@ -9,6 +9,7 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate import load_grid, load_scenario
 from zramfs.simulate.load_kinds import ClosedLoad, OpenLoad, ReclaimLoad
 from zramfs.simulate.machines import load_machine, machine_names
+from zramfs.simulate.scenario import Daemon
 from zramfs.simulate.vary import parse_variation
 
 PHONE = """
@@ -44,6 +45,15 @@ name = "app"
 rate_per_s = 1000
 operation = "read"
 group = "big"
+"""
+
+MANY_CPUS = """
+[[machine.groups]]
+like = "cortex-a76"
+count = 4096
+[[machine.groups]]
+like = "cortex-a55"
+count = 1
 """
 
 SMALL = """
@@ -160,7 +170,9 @@ def test_a_bad_key_gets_one_line_with_file_and_key(change: str, message: str, tm
         ('profile = "iaa"', 'profile = "iaa"\noffline_ms = [[-5, 2]]', "devices.0.offline_ms: it must be at least 0"),
         ('kind = "closed"', "", "loads.0: kind is missing"),
         ('kind = "closed"', 'kind = "close"', "loads.0.kind: not 'close': did you mean closed?"),
+        ('kind = "closed"', 'kind = ["closed"]', "loads.0.kind: not ['closed']: did you mean closed?"),
         ('kind = "closed"', 'kind = "open"', "loads.0: rate_per_s is missing"),
+        ('table = "ryzen-7950x"', MANY_CPUS, "machine.groups: 4,097 CPUs are too many: there may be 4,096"),
         ('kind = "closed"', 'kind = "closed"\nthink_us = -1', "loads.0.think_us: it must be at least 0"),
         ('kind = "closed"', 'kind = "closed"\ntasks = 0', "loads.0.tasks: it must be 1 to 65,536, not 0"),
         ('kind = "closed"', 'kind = "closed"\ntasks = 60000\ndepth = 4000', "loads.0: 240,000,000 requests in flight"),
@@ -184,6 +196,14 @@ def test_a_scenario_that_cannot_be_gets_one_line(before: str, after: str, messag
         load_scenario(path)
     assert str(error.value).startswith(f"{path}: {message}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("nested", ["[" * 5000, "{a = " * 5000, "[" * 700 + "]" * 700])
+def test_what_is_nested_too_deeply_gets_one_line(nested: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f"summary = {nested}\n{SMALL}")
+    with pytest.raises(InvalidValue) as error:
+        load_scenario(path)
+    assert str(error.value) == f"{path}: its tables or lists are nested too deeply"
 
 
 def test_managed_streams_alone_need_a_device(tmp_path: Path) -> None:
@@ -226,6 +246,12 @@ def test_a_load_is_varied_by_its_name(tmp_path: Path) -> None:
         ("name=a,b", "--vary name: there are several: devices.name, loads.name"),
         ("policy=auto,manged", "streams.policy: not 'manged': did you mean managed?"),
         ("depth=0", "loads.0.depth: it must be 1 to 4,096, not 0"),
+        ("algorithm=842", "algorithm: ryzen-7950x has no times of '842'"),
+        ("daemon.crew=1", "--vary daemon.crew: the scenario has no [daemon]"),
+        ("crew=1", "--vary crew: the scenario has no [daemon]"),
+        ("machine.groups.big.count=1", "--vary machine.groups.big.count: the scenario has no [[machine.groups]]"),
+        ("costs=1", "--vary costs: it is a table, and its keys can vary, such as costs.compress_us"),
+        ("devices.offline_ms=1", "--vary devices.offline_ms: it is a list, and only numbers and words can vary"),
     ],
 )
 def test_a_bad_variation_gets_one_line(text: str, message: str, tmp_path: Path) -> None:
@@ -233,6 +259,71 @@ def test_a_bad_variation_gets_one_line(text: str, message: str, tmp_path: Path) 
     with pytest.raises(InvalidValue) as error:
         load_grid(path, [parse_variation(text)])
     assert str(error.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("key", ["page_ns", "devices.page_ns", "devices.iaa.page_ns"])
+def test_no_key_adds_a_device(key: str, tmp_path: Path) -> None:
+    content = SMALL.replace('[[devices]]\nprofile = "iaa"\ncount = 2\n', "")
+    with pytest.raises(InvalidValue, match=rf"--vary {key}: the scenario has no \[\[devices\]\]"):
+        load_grid(written(tmp_path, content), [parse_variation(f"{key}=1")])
+
+
+@pytest.mark.parametrize("path", ["loads.1.depth", "loads.other.depth"])
+def test_a_load_is_varied_by_its_number_as_messages_have_it(path: str, tmp_path: Path) -> None:
+    content = SMALL + '[[loads]]\nkind = "closed"\nname = "other"\n'
+    grid = load_grid(written(tmp_path, content), [parse_variation(f"{path}=2,3")])
+    assert [[load.depth for load in each.loads if isinstance(load, ClosedLoad)] for each in grid] == [[1, 2], [1, 3]]
+
+
+def test_a_daemon_is_varied(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALL + "[streams]\nmanaged = 'nonblocking'\n[daemon]\ncrew = 1\n")
+    grid = load_grid(path, [parse_variation("crew=0,3"), parse_variation("daemon.slice_us=20")])
+    assert [each.daemon for each in grid] == [Daemon(crew=crew, slice_us=20.0) for crew in (0, 3)]
+
+
+def test_what_a_daemon_and_the_scheduler_have_is_varied_by_its_path(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALL + "[streams]\nmanaged = 'nonblocking'\n[daemon]\n[scheduler]\nrule = 'eevdf'\n")
+    with pytest.raises(
+        InvalidValue, match=r"--vary slice_us: there are several: scheduler\.slice_us, daemon\.slice_us"
+    ):
+        load_grid(path, [parse_variation("slice_us=1")])
+    (scenario,) = load_grid(path, [parse_variation("scheduler.slice_us=700")])
+    assert (scenario.scheduler.slice_us, scenario.daemon) == (700.0, Daemon())
+
+
+def test_groups_of_cpus_are_varied_by_name_and_together(tmp_path: Path) -> None:
+    path = written(tmp_path, PHONE)
+    by_name = load_grid(path, [parse_variation("machine.groups.big.count=1,2")])
+    assert [[group.count for group in each.machine.groups] for each in by_name] == [[1, 4], [2, 4]]
+    (together,) = load_grid(path, [parse_variation("machine.groups.like=cortex-a76")])
+    assert together.machine.name == "4 cortex-a76 + 4 cortex-a76"
+
+
+def test_groups_of_cpus_have_times_of_their_own(tmp_path: Path) -> None:
+    (scenario,) = load_grid(written(tmp_path, PHONE), [parse_variation("machine.groups.big.compress_us=9")])
+    costs = [group.compress["lz4"] for group in scenario.machine.groups]
+    assert [(cost.us, cost.basis) for cost in costs] == [(9.0, "given"), (41.4, "published")]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("policy=auto", "streams.policy=percpu"), "--vary streams.policy: --vary policy sets streams.policy as well"),
+        (("depth=1,2", "loads.0.depth=3"), "--vary loads.0.depth: --vary depth sets loads.0.depth as well"),
+    ],
+)
+def test_two_keys_do_not_set_the_same_value(keys: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    path = written(tmp_path, SMALL)
+    with pytest.raises(InvalidValue) as error:
+        load_grid(path, [parse_variation(key) for key in keys])
+    assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize("content", ["machine = 5\n", "devices = [1, {profile = 'ideal'}]\nmachine = 5\nloads = 3\n"])
+@pytest.mark.parametrize("key", ["cpus=1", "page_ns=3", "depth=2", "daemon.crew=1"])
+def test_tables_that_are_none_are_one_line_where_their_keys_vary(content: str, key: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue):
+        load_grid(written(tmp_path, content), [parse_variation(key)])
 
 
 @pytest.mark.parametrize("text", ["policy", "=auto", "policy=", "policy=auto,", "policy=auto,auto"])

@@ -95,6 +95,28 @@ def test_a_bad_line_is_named(content: str, name: str, message: str, tmp_path: Pa
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0.1,0,4096,w\ninf,0,4096,w\n", "line 2 is none of csv"),
+        ("0.1,0,4096,w\n1e300,0,4096,w\n", "line 2 is none of csv"),
+        ("0.1,0,4096,w\n1e15,0,4096,w\n", r"line 2: its time is more than 4\.6e\+09 s"),
+        ("fio version 2 iolog\n/x wait 99999999999999999999 0\n/x read 0 4096\n", "line 3: its time is more than"),
+        ('{"op":"read","async":false,"bytes":"4096","arrival_us":1}\n', "line 1 is none of zramfs"),
+        ('{"op":"read","async":false,"bytes":4096.5,"arrival_us":1}\n', "line 1 is none of zramfs"),
+        ('{"op":"read","async":false,"bytes":4096,"arrival_us":1e400}\n', "line 1 is none of zramfs"),
+        ('{"op":' + "[" * 100_000 + "\n", "line 1 is none of zramfs"),
+    ],
+)
+def test_numbers_that_no_recording_has_are_one_line(content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        load_trace(written(tmp_path, content))
+
+
+def test_a_byte_order_mark_is_no_heading(tmp_path: Path) -> None:
+    assert len(load_trace(written(tmp_path, "\ufeff" + "0.1,0,4096,w\n0.2,0,4096,r\n"))) == 2
+
+
 def test_a_binary_file_is_no_recording(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     path.write_bytes(b"\x80\xff\x00" * 100)
