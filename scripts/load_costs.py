@@ -1,4 +1,4 @@
-"""What a load of `zramfs compare` takes by itself, as simulations need to know: fio, and the storm's process."""
+"""What the process of a swap storm takes by itself, as simulations need to know."""
 
 import os
 import re
@@ -22,17 +22,6 @@ def output_of(*command: str) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
     return done.stdout
-
-
-def fio_us(disk: Path, block: str, *options: str) -> float:
-    """CPU time in user mode that fio takes for a request of this size on a mounted disk: filling its pages, above all.
-
-    Its null engine takes less: what fills a buffer again that another CPU has read has to get it back from there.
-    """
-    filled = ["--buffer_compress_percentage=60", "--rw=write", "--size=64M", f"--bs={block}", "--direct=1"]
-    timed = ["--time_based", "--runtime=400ms", "--output-format=json", f"--filename={file_name(disk)}"]
-    job = read_report(output_of(*BASICS, "--name=load", *timed, *filled, *options))["jobs"][0]
-    return float(job["usr_cpu"]) / 100 / float(job["write"]["iops"]) * 1e6
 
 
 def storm_us() -> float:

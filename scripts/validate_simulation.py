@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from load_costs import fio_us, output_of, storm_us
+from load_costs import output_of, storm_us
 
 from zramfs.compare.workload import SWAP_STORM
 from zramfs.simulate.calibrate import as_mounted, measure_algorithm
@@ -57,25 +57,19 @@ COMPARED = [
 ]
 RATE, MEDIAN = "requests/s", "p50 us"
 BOUNDS = {RATE: 15, MEDIAN: 25}
-FIO_LOADS = {
-    'size = "4K"': ("4k", "--ioengine=psync", "--sync=1"),
-    'size = "1M"': ("1m", "--ioengine=libaio", "--iodepth=8"),
-}
-"""By a line of the scenario: how fio makes such requests."""
-
-READ_AHEAD_PAGES = 8
-"""Of the storm's reads, in its scenario."""
+STORM_READ, READ_AHEAD_PAGES = '\nread_size = "32K"\n', 8
+"""What the storm reads at a time, in its scenario."""
 
 
 class Round(NamedTuple):
-    """A figure by key for each setting; µs of this machine by table and name; µs by a line of the scenario.
+    """A figure by key for each setting; µs of this machine by table and name; and what the storm's process takes.
 
-    The last is what the load itself takes to make a request: fio, or the storm's process.
+    The last is in µs for each of its reads, 0 where there is no storm. What fio takes is in the scenario.
     """
 
     figures: list[dict[str, float]]
     costs: dict[str, float]
-    makes: dict[str, float]
+    storm_us: float
 
 
 class Row(NamedTuple):
@@ -106,10 +100,7 @@ def measure(workload: str, folder: Path) -> Round:
     figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
     with mounted(folder) as mountpoint:
         costs = calibrate(mountpoint)
-        makes = {line: fio_us(mountpoint / "zram0", *words) for line, words in FIO_LOADS.items()}
-    if workload == SWAP_STORM:
-        makes = {'read_size = "32K"': storm_us() * READ_AHEAD_PAGES}
-    return Round(figures, costs, makes)
+    return Round(figures, costs, storm_us() * READ_AHEAD_PAGES if workload == SWAP_STORM else 0.0)
 
 
 @contextmanager
@@ -138,16 +129,13 @@ def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
 
 
-def simulate(scenario: Path, costs: Mapping[str, float], makes: Mapping[str, float]) -> list[list[dict[str, Any]]]:
-    """Simulate what was compared, once for each seed.
-
-    The machine has its median costs, the load its own time, and the engines are threads.
-    """
+def simulate(scenario: Path, costs: Mapping[str, float], storm_us: float) -> list[list[dict[str, Any]]]:
+    """Simulate what was compared, once for each seed: the machine has its median costs, and the engines are threads."""
     lines = ["warmup_ms = 250", "duration_ms = 1250", scenario.read_text()]
     lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
-    for line, us in makes.items():
-        text = text.replace(f"\n{line}\n", f"\n{line}\nmake_us = {us:.2f}\n")
+    if storm_us:
+        text = text.replace(STORM_READ, f"{STORM_READ}make_us = {storm_us:.2f}\n")
     simulated = scenario.with_suffix(".simulated.toml")
     simulated.write_text(text)
     return [_run_once(simulated, seed) for seed in range(1, SEEDS + 1)]
@@ -186,9 +174,9 @@ def rows(rounds: Sequence[Round], simulated: Sequence[Sequence[Mapping[str, Any]
 def show(workload: str, folder: Path) -> None:
     """Simulate what was measured, and print both."""
     rounds = [Round(*each) for each in json.loads((folder / f"{workload}.json").read_text())]
-    costs, makes = medians([each.costs for each in rounds]), medians([each.makes for each in rounds])
-    print(f"{workload}: us {costs}, by load {makes}", flush=True)
-    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, makes)):
+    costs, storm_us = medians([each.costs for each in rounds]), statistics.median(each.storm_us for each in rounds)
+    print(f"{workload}: us {costs}", flush=True)
+    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, storm_us)):
         verdict = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
         print(
             f"| {workload} | {row.policy} | {row.kind} {row.what} |"

@@ -55,8 +55,7 @@ def run(program: str, given: list[str]) -> int:
         if not arguments and given:  # mount(8) only pretends to mount
             return 0
         exit_code = int(zramfs.main(arguments, prog_name="zramfs", standalone_mode=False) or 0)
-        sys.stdout.flush()
-        return exit_code
+        sys.stdout.flush()  # a full disk is an error, and no end of a process tells of it
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "zramfs"
         return _complain(f"{where}: {explain_usage(error)} (see: {where} --help)", _BAD_USAGE)
@@ -66,6 +65,7 @@ def run(program: str, given: list[str]) -> int:
         return _FAILED
     except (ZramError, ImportError, OSError) as error:
         return _complain(f"zramfs: {_explain(error)}", _FAILED)
+    return exit_code
 
 
 def _explain(error: ZramError | ImportError | OSError) -> str:

@@ -46,10 +46,11 @@ def test_end_needs_no_stream(stream: str) -> None:
     assert run_program(f"import sys; from zramfs.cli.lifetime import end; sys.{stream} = None; end(4)").returncode == 4
 
 
-def test_a_full_disk_is_one_line_of_error() -> None:
+@pytest.mark.parametrize("verb", [["--version"], ["accel", "list"], ["status", "--json"]])
+def test_a_full_disk_is_one_line_of_error(verb: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "zramfs", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "zramfs", *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (result.returncode, result.stderr) == (1, "zramfs: No space left on device\n")
 

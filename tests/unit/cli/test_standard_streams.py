@@ -18,9 +18,7 @@ def run_without(fd: int, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("fd", [0, 1])
-@pytest.mark.parametrize(
-    "arguments", [["status"], ["status", "--json"], ["loop", "list"], ["accel", "list"], ["--version"]]
-)
+@pytest.mark.parametrize("arguments", [["status", "--json"], ["loop", "list"], ["accel", "list"], ["--version"]])
 def test_verb_that_prints_ends_well_without_a_stream(fd: int, arguments: list[str]) -> None:
     done = run_without(fd, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
