@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from load_costs import output_of, storm_us
 
 from zramfs.compare.workload import SWAP_STORM
-from zramfs.simulate.calibrate import as_mounted, measure_algorithm
-from zramfs.simulate.mounted import measure_mount
+from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, measure_algorithm
+from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 
 WORKLOADS = ("async-flood", "sync-only", "mixed", SWAP_STORM)
@@ -62,14 +62,14 @@ STORM_READ, READ_AHEAD_PAGES = '\nread_size = "32K"\n', 8
 
 
 class Round(NamedTuple):
-    """A figure by key for each setting; µs of this machine by table and name; and what the storm's process takes.
+    """A figure by key for each setting; what was measured of this machine; and what the storm's process takes.
 
-    The last is in µs for each of its reads, 0 where there is no storm. What fio takes is in the scenario.
+    Both in µs, the latter for each of its reads, 0 where there is no storm. What fio takes is in the scenario.
     """
 
     figures: list[dict[str, float]]
-    costs: dict[str, float]
-    storm_us: float
+    measured: dict[str, dict[str, float]]
+    storm_read_us: float
 
 
 class Row(NamedTuple):
@@ -99,8 +99,8 @@ def measure(workload: str, folder: Path) -> Round:
     report = zramfs("compare", "--workload", workload, *COMPARED, "--json")
     figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
     with mounted(folder) as mountpoint:
-        costs = calibrate(mountpoint)
-    return Round(figures, costs, storm_us() * READ_AHEAD_PAGES if workload == SWAP_STORM else 0.0)
+        measured = calibrate(mountpoint)
+    return Round(figures, measured, storm_us() * READ_AHEAD_PAGES if workload == SWAP_STORM else 0.0)
 
 
 @contextmanager
@@ -115,27 +115,34 @@ def mounted(folder: Path) -> Iterator[Path]:
         zramfs("umount", str(mountpoint))
 
 
-def calibrate(mountpoint: Path) -> dict[str, float]:
+def calibrate(mountpoint: Path) -> dict[str, dict[str, float]]:
     """Measure lz4, wake-ups, and requests through a mount, in that order."""
     own, wake_us = measure_algorithm("lz4"), measure_wake_us()
-    costs = as_mounted(own, measure_mount(mountpoint), wake_us)._asdict()
-    return {name: us for name, us in costs.items() if name != "cached"} | {"wake": wake_us, "loop": measure_loop_us()}
+    mounted_costs = measure_mount(mountpoint)
+    switches = {"wake": wake_us, "loop": measure_loop_us()}
+    return {"own": own._asdict(), "mounted": mounted_costs._asdict(), "switches": switches}
 
 
 # ---- what is simulated -----------------------------------------------------------------------------------------------
 
 
-def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+def costs_of(rounds: Sequence[Round]) -> dict[str, float]:
+    """Return the costs of the medians of what was measured: each is a difference, which noise may make negative."""
+    own, mounted_costs, switches = (
+        {key: statistics.median(each.measured[kind][key] for each in rounds) for key in rounds[0].measured[kind]}
+        for kind in ("own", "mounted", "switches")
+    )
+    costs = as_mounted(AlgorithmCosts(**own), MountedCosts(**mounted_costs), switches["wake"])
+    return {name: us for name, us in costs._asdict().items() if name != "cached"} | switches
 
 
-def simulate(scenario: Path, costs: Mapping[str, float], storm_us: float) -> list[list[dict[str, Any]]]:
+def simulate(scenario: Path, costs: Mapping[str, float], storm_read_us: float) -> list[list[dict[str, Any]]]:
     """Simulate what was compared, once for each seed: the machine has its median costs, and the engines are threads."""
     lines = ["warmup_ms = 250", "duration_ms = 1250", scenario.read_text()]
     lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
-    if storm_us:
-        text = text.replace(STORM_READ, f"{STORM_READ}make_us = {storm_us:.2f}\n")
+    if storm_read_us:
+        text = text.replace(STORM_READ, f"{STORM_READ}make_us = {storm_read_us:.2f}\n")
     simulated = scenario.with_suffix(".simulated.toml")
     simulated.write_text(text)
     return [_run_once(simulated, seed) for seed in range(1, SEEDS + 1)]
@@ -174,9 +181,10 @@ def rows(rounds: Sequence[Round], simulated: Sequence[Sequence[Mapping[str, Any]
 def show(workload: str, folder: Path) -> None:
     """Simulate what was measured, and print both."""
     rounds = [Round(*each) for each in json.loads((folder / f"{workload}.json").read_text())]
-    costs, storm_us = medians([each.costs for each in rounds]), statistics.median(each.storm_us for each in rounds)
+    costs = costs_of(rounds)
+    storm_read_us = statistics.median(each.storm_read_us for each in rounds)
     print(f"{workload}: us {costs}", flush=True)
-    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, storm_us)):
+    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, storm_read_us)):
         verdict = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
         print(
             f"| {workload} | {row.policy} | {row.kind} {row.what} |"

@@ -104,6 +104,6 @@ def complete_columns(incomplete: str) -> list[str]:
     return [f"{before}{comma}{name}" for name in BY_NAME if name.startswith(last.upper())]
 
 
-def help_of_columns() -> str:
-    """Return a line for each, for `--help`."""
-    return "\n".join(f"  {column.name:<13} {column.help}" for column in _COLUMNS)
+def help_of_columns() -> list[tuple[str, str]]:
+    """Return the name of each and what it shows, for `--help` and the manual."""
+    return [(column.name, column.help) for column in _COLUMNS]

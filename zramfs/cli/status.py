@@ -22,12 +22,16 @@ _COLUMN_LIST = Named("column,…", parse_columns, complete_columns)
 
 
 class _CommandWithColumns(click.Command):
-    """A command whose help ends with the columns that there are."""
+    """A command whose help and manual page have the columns that there are."""
+
+    terms = ("Columns", "those up to MOUNTPOINT are zramctl's", help_of_columns())
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write them, a line each."""
         del ctx
-        formatter.write(f"\nColumns (those up to MOUNTPOINT are zramctl's):\n{help_of_columns()}\n")
+        heading, remark, columns = self.terms
+        lines = "\n".join(f"  {name:<13} {shown}" for name, shown in columns)
+        formatter.write(f"\n{heading} ({remark}):\n{lines}\n")
 
 
 @click.command(cls=_CommandWithColumns, short_help="Show every mount, or the memory, streams and accelerator of one.")

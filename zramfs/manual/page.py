@@ -45,6 +45,7 @@ def _page(command: click.Command, ctx: click.Context, version: str, day: date, n
             *_paragraphs(command),
             *_options(command, ctx, heading=roff.section("Options")),
             *_commands(command, ctx, own_pages=names),
+            *_terms(command),
             *_prose(name),
             roff.section("See also"),
             _see_also(name, names),
@@ -103,6 +104,18 @@ def _commands(command: click.Command, ctx: click.Context, *, own_pages: list[str
             yield f".SS {roff.escape(sub.command_path)}"
             yield from _paragraphs(below)
             yield from _options(below, sub, heading=".PP")
+
+
+def _terms(command: click.Command) -> Iterator[str]:
+    """What else --help of this command explains in a list: its `terms` are a heading, a remark, and the list."""
+    terms: tuple[str, str, list[tuple[str, str]]] | None = getattr(command, "terms", None)
+    if terms is None:
+        return
+    heading, remark, explained = terms
+    yield roff.section(heading)
+    yield roff.inline(f"{remark[:1].upper()}{remark[1:]}.")
+    for name, text in explained:
+        yield roff.term(roff.bold(name), roff.inline(text))
 
 
 def _prose(name: str) -> Iterator[str]:

@@ -50,6 +50,20 @@ def test_every_verb_has_a_page_that_the_first_one_names() -> None:
     assert all(f"zramfs\\-{name}\\fR(1)" in made["zramfs"] for name in verbs)
 
 
+def test_columns_of_status_are_in_its_page() -> None:
+    page = pages(zramfs, "1.0", DAY)["zramfs-status"]
+    assert ".SH COLUMNS\n" in page
+    assert ".TP\n\\fBZERO\\-PAGES\\fR\npages filled with one value" in page
+
+
+def test_examples_fit_into_80_columns() -> None:
+    lines = [line for page in pages(zramfs, "1.0", DAY).values() for line in page.splitlines()]
+    inside = False
+    for line in lines:
+        inside = line == ".nf" or (inside and line != ".fi")
+        assert not inside or len(line.replace("\\-", "-").replace("\\(aq", "'").replace("\\e", " ")) <= 69, line
+
+
 def test_subcommands_are_in_the_page_of_their_verb() -> None:
     page = pages(zramfs, "1.0", DAY)["zramfs-swap"]
     assert ".SS zramfs swap on" in page
