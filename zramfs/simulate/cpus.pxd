@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from zramfs.simulate.heap cimport EventHeap
 
@@ -60,6 +60,8 @@ cdef class Cpus:
     cdef Runner *runners
     cdef Work *works
     cdef int64_t quantum_ns
+    cdef double jitter      # by which share a segment is longer or shorter, at most
+    cdef uint64_t random
     cdef bint wakeup_preempts, migrates
     cdef int cpu_count, runner_count
     cdef int active         # the CPU whose task has its say, or NOBODY

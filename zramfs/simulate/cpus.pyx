@@ -8,9 +8,10 @@ migrate, one that wakes up looks for an idle CPU, and a CPU that has nothing to 
 nothing else does.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from zramfs.simulate.draws cimport draw_share
 from zramfs.simulate.heap cimport CPU_EVENT, NOBODY, schedule
 
 
@@ -19,7 +20,7 @@ cdef class Cpus:
 
     def __cinit__(
         self, int cpus, int runners, int works, *, int64_t quantum_ns, bint wakeup_preempts, bint migrates,
-        int64_t halt_ns, **kwargs
+        int64_t halt_ns, double jitter, uint64_t random, **kwargs
     ):
         cdef int number
         self.cpus = <Cpu *>calloc(cpus, sizeof(Cpu))
@@ -27,7 +28,7 @@ cdef class Cpus:
         self.works = <Work *>calloc(max(works, 1), sizeof(Work))
         if not (self.cpus and self.runners and self.works):
             raise MemoryError
-        self.quantum_ns = quantum_ns
+        self.quantum_ns, self.jitter, self.random = quantum_ns, jitter, random
         self.wakeup_preempts, self.migrates, self.halt_ns = wakeup_preempts, migrates, halt_ns
         self.cpu_count, self.runner_count, self.active = cpus, runners, NOBODY
         for number in range(cpus):
@@ -124,7 +125,9 @@ cdef class Cpus:
     # ---- by the task that its CPU runs, after SEGMENT_DONE ----------------------------------------------------------
 
     cdef void run_for(self, int runner, int64_t ns, int purpose) noexcept nogil:
-        """Let its next segment be this; also of a task that sleeps, for when it wakes up."""
+        """Let its next segment be this, or a bit more or less; also of a task that sleeps, for when it wakes up."""
+        if self.jitter > 0:
+            ns = <int64_t>(ns * (1 + self.jitter * (2 * draw_share(&self.random) - 1)))
         self.runners[runner].remaining_ns = ns
         self.runners[runner].poll_until_ns = 0
         self.runners[runner].purpose = purpose

@@ -64,6 +64,7 @@ cdef class Engine(Steps):
             slice_ns=round(scheduler.slice_us_of(machine.cpus) * NS_PER_US),
             bulk_slice_ns=round(scheduler.bulk_slice_us * NS_PER_US),
             migration_cost_ns=round(scheduler.migration_cost_us * NS_PER_US),
+            jitter=scenario.jitter_percent / 100,
             random=draw_bits(&self.random),
         )
         if self.are_fair:

@@ -14,7 +14,6 @@ cdef struct Balance:
 
 cdef class FairBalance(FairPlacement):
     cdef Balance *balances
-    cdef uint64_t random
     cdef int64_t last_tick
 
     cdef void _balance(self, int64_t now_ns) noexcept nogil

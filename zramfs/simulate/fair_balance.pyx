@@ -28,9 +28,8 @@ cdef double LEAST_LOAD = 1.0 / 1024     # the kernel's loads are whole numbers, 
 cdef class FairBalance(FairPlacement):
     """Likewise."""
 
-    def __cinit__(self, int cpus, *args, uint64_t random, **kwargs):
+    def __cinit__(self, int cpus, *args, **kwargs):
         cdef int number
-        self.random = random
         self.balances = <Balance *>calloc(cpus, sizeof(Balance))
         if self.balances == NULL:
             raise MemoryError

@@ -24,6 +24,7 @@ TOP_KEYS: Final[Mapping[str, Parse]] = {
     "warmup_ms": real(most=3.6e9),
     "algorithm": text,
     "service": choice(Distribution),
+    "jitter_percent": real(most=100.0),
 }
 SCENARIO_KEYS: Final[Mapping[str, Parse]] = {
     **TOP_KEYS,

@@ -214,7 +214,8 @@ class Scenario:
     """Everything that a simulation depends on: the same scenario gives the same result.
 
     It is measured from `warmup_us` to `duration_us` of virtual time. Nothing begins after that, and what is in flight
-    ends. `service` is how the times of CPUs vary; a device's never do.
+    ends. `service` is how the times of pages vary, and whatever takes time of a CPU is up to `jitter_percent` longer or
+    shorter, all alike; a device's times never vary.
     """
 
     name: str
@@ -227,6 +228,7 @@ class Scenario:
     scheduler: Scheduler = field(default_factory=Scheduler)
     daemon: Daemon | None = None
     service: Distribution = Distribution.FIXED
+    jitter_percent: float = 0.0
     duration_us: float = 1_000_000.0
     warmup_us: float = 0.0
     seed: int = 1

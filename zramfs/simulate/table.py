@@ -209,6 +209,7 @@ def _scenario_as_json(scenario: Scenario) -> dict[str, Any]:
         "warmup_us": scenario.warmup_us,
         "algorithm": scenario.algorithm,
         "service": scenario.service,
+        "jitter_percent": scenario.jitter_percent,
         "machine": asdict(scenario.machine),
         "scheduler": asdict(scenario.scheduler),
         "streams": asdict(scenario.streams),

@@ -82,6 +82,26 @@ def test_tasks_of_a_cpu_have_equal_shares_of_it() -> None:
     assert small == pytest.approx(64 * large, rel=0.05)
 
 
+def test_pieces_of_work_vary_by_the_jitter_and_take_as_long_on_the_average() -> None:
+    fixed, varied = (
+        run(
+            scenario(
+                ClosedLoad(name="one", size_bytes=4096),
+                machine=machine(1, 10.0),
+                scheduler=FAIR,
+                jitter_percent=jitter_percent,
+                duration_us=400_000.0,
+            )
+        )
+        for jitter_percent in (0.0, 20.0)
+    )
+    latency = varied.latencies["sync_writes"]
+    assert varied.written_pages_per_s == pytest.approx(fixed.written_pages_per_s, rel=0.01)
+    assert latency.percentiles_us[50] == pytest.approx(10.0, rel=0.02)
+    assert latency.percentiles_us[99] == pytest.approx(12.0, rel=0.02)
+    assert latency.max_us <= 12.01
+
+
 def test_a_slice_ends_at_a_tick() -> None:
     # Of two tasks that never sleep, each runs until a tick (4 ms), or where both have had the same the next one.
     result = busy(2, 1, size_bytes=4096)
