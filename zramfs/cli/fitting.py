@@ -57,7 +57,8 @@ def _titles(headings: Sequence[Heading]) -> list[str]:
 
 def _widths(headings: Sequence[Heading], rows: Sequence[Sequence[str]]) -> list[int]:
     return [
-        max(_cells(heading.title), *(_cells(row[place]) for row in rows), 0) for place, heading in enumerate(headings)
+        max(cells_of(heading.title), *(cells_of(row[place]) for row in rows), 0)
+        for place, heading in enumerate(headings)
     ]
 
 
@@ -77,12 +78,12 @@ def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
 def _line(headings: Sequence[Heading], places: Sequence[int], widths: Sequence[int], row: Sequence[str]) -> str:
     cells = []
     for place in places:
-        blanks = " " * (widths[place] - _cells(row[place]))
+        blanks = " " * (widths[place] - cells_of(row[place]))
         cells.append(row[place] + blanks if headings[place].is_text else blanks + row[place])
     return (" " * _GAP).join(cells).rstrip()
 
 
-def _cells(text: str) -> int:
+def cells_of(text: str) -> int:
     """Return how many of a terminal's columns a text takes: letters of some scripts take two."""
     if text.isascii():
         return len(text)

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from zramfs.cli.fitting import terminal_width
 from zramfs.cli.overview import mounts_of_this_user, read_overview
 from zramfs.cli.parameters import Seconds, optional_mountpoint_argument
 from zramfs.cli.rates import rates_of
-from zramfs.cli.top_view import screen_lines
+from zramfs.cli.top_view import fitting_screen, screen_lines
 from zramfs.errors import MountFailed, NotMounted
 from zramfs.mountpoint import Mount, find_ours
 
@@ -66,7 +67,7 @@ def _print(rates: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"mounts": rates}, indent=2))
         return
-    for line in screen_lines(rates, Console().width):
+    for line in screen_lines(rates, terminal_width()):
         click.echo(line.replace("; q ends", ""))
 
 
@@ -107,7 +108,8 @@ def _watch(sampler: _Sampler, wait_for_end: Any) -> None:
         live.refresh()
         while not wait_for_end():
             lines = screen_lines(sampler.next(), console.width)
-            live.update(Text("\n".join(lines[: console.height]), no_wrap=True, overflow="ignore"), refresh=True)
+            shown = fitting_screen(lines, console.width, console.height)
+            live.update(Text("\n".join(shown), no_wrap=True, overflow="ignore"), refresh=True)
 
 
 @contextmanager

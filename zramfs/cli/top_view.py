@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from zramfs.cli.fitting import Heading, fitting_tables
+from zramfs.cli.fitting import Heading, cells_of, fitting_tables
 from zramfs.units import format_bytes
 
 Rates = Mapping[str, Any]
@@ -13,14 +13,32 @@ _KEYS: Final = ("q", "ends")
 
 
 def screen_lines(mounts: Sequence[Rates], width: int) -> list[str]:
-    """Return what is shown of some mounts: no line is wider, but for a name that is."""
+    """Return what is shown of some mounts: no line is wider; a mount point that is too long is cut where it begins."""
     lines: list[str] = []
     for mount in mounts:
-        lines.append(f"{mount['mountpoint']} by {mount['transport']}, {mount['seconds']:.1f} s; {' '.join(_KEYS)}")
+        what = f" by {mount['transport']}, {mount['seconds']:.1f} s; {' '.join(_KEYS)}"
+        lines.append(_ending(mount["mountpoint"], width - len(what)) + what)
         for device in mount["devices"]:
             lines += ["", *_of_device(device, width)]
         lines.append("")
     return lines
+
+
+def fitting_screen(lines: Sequence[str], width: int, height: int) -> list[str]:
+    """Return the lines that a terminal has room for; the last one says how many there are besides."""
+    if len(lines) <= height:
+        return list(lines)
+    shown = lines[: height - 1]
+    return [*shown, f"… {len(lines) - len(shown)} more lines: a higher terminal shows them"[:width]]
+
+
+def _ending(text: str, width: int) -> str:
+    """Return the end of a text that is too wide, which tells most of a path."""
+    if cells_of(text) <= width:
+        return text
+    while text and cells_of(text) >= width:
+        text = text[1:]
+    return f"…{text}"
 
 
 def _of_device(device: Rates, width: int) -> list[str]:

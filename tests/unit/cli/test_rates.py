@@ -2,7 +2,7 @@ import pytest
 from status_reports import a_report
 
 from zramfs.cli.rates import rates_of
-from zramfs.cli.top_view import screen_lines
+from zramfs.cli.top_view import fitting_screen, screen_lines
 
 
 def test_rates_are_of_what_came_since() -> None:
@@ -36,3 +36,21 @@ def test_a_new_device_is_left_out() -> None:
 def test_the_screen_fits(width: int) -> None:
     lines = screen_lines([rates_of(a_report(), a_report(), 1.0)], width)
     assert max(map(len, lines)) <= width
+
+
+def test_a_long_mount_point_is_cut_where_it_begins() -> None:
+    rates = rates_of(a_report(), a_report() | {"mountpoint": f"/srv/{'long/' * 20}end"}, 1.0)
+    heading = screen_lines([rates], 60)[0]
+    assert len(heading) == 60
+    assert heading.startswith("…")
+    assert "/long/end by " in heading
+    assert heading.endswith("; q ends")
+
+
+def test_lines_that_a_terminal_has_no_room_for_are_told() -> None:
+    lines = [f"line {number}" for number in range(30)]
+    assert fitting_screen(lines, 80, 30) == lines
+    shown = fitting_screen(lines, 80, 24)
+    assert (len(shown), shown[:23]) == (24, lines[:23])
+    assert shown[23] == "… 7 more lines: a higher terminal shows them"
+    assert all(len(line) <= 9 for line in fitting_screen(lines, 9, 4))
