@@ -101,14 +101,15 @@ cdef class FairPlacement(FairQueues):
 
     cdef double _load_of(self, int64_t now_ns, int runner) noexcept nogil:
         """A task's part of its CPU's load (`task_h_load`): that of its group, at most that of one task."""
-        return self.entities[self._group_of(runner)].weight * min(1.0, note_load(&self._tasks_of(runner).load, now_ns, 0))
+        cdef double of_all = note_load(&self._tasks_of(runner).load, now_ns, 0)
+        return self.entities[self._group_of(runner)].weight * min(1.0, of_all)
 
-    # ---- it is taken by another CPU -----------------------------------------------------------------------------------
+    # ---- it is taken by another CPU ---------------------------------------------------------------------------------
 
     cdef int _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot, double most_load) noexcept nogil:
         """Move a task that waits, and has not run for a while (`task_hot`), unless that does not matter any more.
 
-        Of several that have at most so much load the one that was listed first (`detach_tasks`). NOBODY if there is none.
+        Of several that have at most so much load the one that was listed first (`detach_tasks`); NOBODY: none is there.
         """
         cdef int chosen = NOBODY
         cdef int group, each
