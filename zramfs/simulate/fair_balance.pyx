@@ -30,7 +30,7 @@ cdef class FairBalance(FairPlacement):
 
     def __cinit__(self, int cpus, *args, **kwargs):
         cdef int number
-        self.balances = <Balance *>calloc(cpus, sizeof(Balance))
+        self.balances = <Balance *>calloc(max(cpus, 1), sizeof(Balance))
         if self.balances == NULL:
             raise MemoryError
         for number in range(cpus):
