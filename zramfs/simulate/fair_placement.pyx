@@ -19,7 +19,7 @@ cdef enum:
 
 
 cdef class FairPlacement(FairQueues):
-    """Likewise; who ran during the last `migration_cost_ns` is not taken by a CPU that becomes idle."""
+    """Likewise; who ran during the last `migration_cost_ns` is not taken by another CPU at its first tries."""
 
     def __cinit__(self, int cpus, *args, int64_t migration_cost_ns, **kwargs):
         self.migration_cost_ns = migration_cost_ns
@@ -71,6 +71,8 @@ cdef class FairPlacement(FairQueues):
         cdef double total = 0
         cdef int number
         cdef int64_t running_ns
+        if now_ns == self.use_at_ns:
+            return
         for number in range(self.cpu_count):
             running_ns = now_ns - self.cpus[number].began_ns if self.cpus[number].current != NOBODY else 0
             self.busy_ns[number] += running_ns
