@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""CPUs that have little to do take tasks that wait for others, by Linux's rules: at ticks, and when they become idle.
+"""CPUs that have little to do take tasks that wait for other CPUs, by Linux's rules: at ticks, and when they idle.
 
-All CPUs share one cache, and are one domain. They take tasks that have not run for a while, and after some ticks in vain
-others as well: these bring callers and receiver together on a CPU, or apart.
+All CPUs share one cache, and are one domain. They take tasks that have not run for a while, and after some ticks in
+vain others as well: these bring callers and receiver together on a CPU, or apart.
 """
 
 from libc.stdint cimport int64_t, uint64_t
