@@ -34,7 +34,7 @@ cdef struct Runner:
     uint8_t purpose
     bint keeps_cpu          # is not preempted now
     bint is_bulk            # whoever is not, and wakes up, goes first
-    int group               # of tasks that share CPUs with other groups as one: 0, or 1 for a daemon's
+    int group               # of tasks that share CPUs with other groups as one
     bint is_spinning        # its segment only looks whether there is something to do
 
 # What interrupts a CPU, and has to be done before its tasks go on.

@@ -84,7 +84,6 @@ cdef class DaemonEngine(EmulatedEngines):
         for task in range(self.first_server, self.task_count):
             self.tasks[task].cpu = (cpus - 1 + task - self.first_server) % cpus
             self.cpus.runners[task].is_bulk = task not in (self.first_server, self.loop)
-            self.cpus.runners[task].group = scenario.scheduler.autogroup
 
     # ---- tasks ------------------------------------------------------------------------------------------------------
 
@@ -149,12 +148,14 @@ cdef class DaemonEngine(EmulatedEngines):
         return self.arrived.first == NOBODY or self.now_ns < self.slice_ends_ns or self.now_ns >= self.turn_ends_ns
 
     cdef bint _receive(self, int task) noexcept nogil:
+        """Take a request in, and keep the CPU meanwhile: only preempt=full lets Linux preempt a system call."""
         cdef int request = self.arrived.first
-        cdef double ns = self.receive_ns
+        cdef double ns = self.receive_ns + self._pin_time(&self.requests[request], False)
         self.arrived.first = self.requests[request].next_request
         self.tasks[task].request = request
         if self.requests[request].kind != READ:
             ns += self.copy_ns * self.requests[request].pages
+        self.cpus.runners[task].keeps_cpu = True
         return self._run(task, <int64_t>ns, REQUEST, HAS_RECEIVED)
 
     cdef bint _begin_request(self, int task) noexcept nogil:
@@ -165,6 +166,7 @@ cdef class DaemonEngine(EmulatedEngines):
         cdef bint prefers_managed = not is_read and self.device_count and rule.prefers_managed(
             self.policy, request.kind == ASYNC_WRITE
         )
+        self.cpus.runners[task].keeps_cpu = False
         request.is_shared = not prefers_managed
         if request.pages < self.shared_read_pages if is_read else request.pages <= self.one_go_pages:
             own.state = CHOOSES

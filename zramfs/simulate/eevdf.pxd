@@ -29,16 +29,17 @@ cdef struct Entity:
     bint is_queued
     bint is_delayed         # it sleeps, and stays queued until it is eligible (DELAY_DEQUEUE)
 
-# Of a queue (`struct sched_avg`).
+# PELT's average of something (`struct sched_avg`).
 cdef struct Load:
-    double ready            # the weight of what is ready, or runs
+    double weight           # of what there is now: of a queue, all that is in it, asleep or not
     double lately           # that, as it was lately
     int64_t at_ns
 
 cdef struct Queue:
     int first, count
     int current             # of its entities the one that runs, or NOBODY
-    Load load
+    Load load               # of what is in it
+    Load as_one             # of a group's tasks: whether any is in it, or it waits in its CPU's queue after that
 
 cdef inline double average_of(const Queue *queue, const Entity *entities) noexcept nogil:
     """The virtual time of an entity whose share of the CPU has been right. There is one in the queue."""
@@ -52,7 +53,7 @@ cdef inline double average_of(const Queue *queue, const Entity *entities) noexce
     return base + total / weight
 
 cdef inline bint is_eligible(double average, const Entity *entity) noexcept nogil:
-    return entity.vruntime <= average + 1e-6
+    return entity.vruntime <= average + 0.5
 
 cdef inline int choose(const Queue *queue, const Entity *entities, bint protects) noexcept nogil:
     """Who is to run (`pick_eevdf`); NOBODY if the queue is empty.
@@ -136,11 +137,12 @@ cdef inline void leave(Queue *queue, Entity *entities, int leaving) noexcept nog
         queue.current = NOBODY
 
 cdef inline double note_load(Load *load, int64_t now_ns, double change) noexcept nogil:
-    """The weight of what is ready changes; what it was lately."""
+    """The weight changes; what it was lately."""
     cdef double rest
     if now_ns > load.at_ns:
-        rest = exp((load.at_ns - now_ns) / LOAD_DECAY_NS)
-        load.lately = load.lately * rest + load.ready * (1 - rest)
+        if load.lately != load.weight:
+            rest = exp((load.at_ns - now_ns) / LOAD_DECAY_NS)
+            load.lately = load.lately * rest + load.weight * (1 - rest)
         load.at_ns = now_ns
-    load.ready += change
+    load.weight += change
     return load.lately

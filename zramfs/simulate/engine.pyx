@@ -29,6 +29,7 @@ from zramfs.simulate.scenario import Rule
 
 cdef enum:
     NS_PER_US = 1000
+    MOST_SESSIONS = 64          # of callers: more of them share these
 
 # What `advance` answers.
 cdef enum Progress:
@@ -65,10 +66,14 @@ cdef class Engine(Steps):
             bulk_slice_ns=round(scheduler.bulk_slice_us * NS_PER_US),
             migration_cost_ns=round(scheduler.migration_cost_us * NS_PER_US),
             jitter=scenario.jitter_percent / 100,
+            cold_ns=round(machine.costs.cold.us * NS_PER_US),
+            groups=1 + min(self.first_server, MOST_SESSIONS) if scheduler.autogroup else 1,
             random=draw_bits(&self.random),
         )
         if self.are_fair:
             (<FairCpus>self.cpus).be_used(draw_share(&self.random))
+        for number in range(self.task_count if scheduler.autogroup else 0):
+            self.cpus.runners[number].group = 1 + number % MOST_SESSIONS if number < self.first_server else 0
         self.cpus.heap = &self.heap
         self.cpus.from_ns, self.cpus.until_ns = self.warmup_ns, self.end_ns
         for number, device in enumerate(devices):

@@ -10,8 +10,7 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.draws cimport draw_bits
 from zramfs.simulate.eevdf cimport TICK_NS, note_load
-from zramfs.simulate.fair_placement cimport ANY_LOAD, FULL, FairPlacement
-from zramfs.simulate.fair_queues cimport GROUPS
+from zramfs.simulate.fair_placement cimport ANY_LOAD, FULL, LEAST_LOAD, FairPlacement
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
@@ -21,8 +20,6 @@ cdef enum:
     BALANCE_TRIES = 1           # cache_nice_tries, after which a task is taken that ran just now
     CALLS = 1024                # after which it is known anew how many succeed (`update_newidle_stats`)
     RATE_SHIFT = 22             # 1024 calls in 4 s: all of them look (NI_RATE)
-
-cdef double LEAST_LOAD = 1.0 / 1024     # the kernel's loads are whole numbers, and a task of weight 1 has 1024
 
 
 cdef class FairBalance(FairPlacement):
@@ -127,10 +124,7 @@ cdef class FairBalance(FairPlacement):
 
     cdef bint _has_spare(self, int64_t now_ns, int cpu) noexcept nogil:
         """Whether a CPU could do more than it has to (`group_has_capacity`)."""
-        cdef double waiting = 0
-        cdef int group
-        for group in range(GROUPS):
-            waiting += note_load(&self.queues[cpu * GROUPS + group].load, now_ns, 0)
+        cdef double waiting = note_load(&self.ready_load[cpu], now_ns, 0)
         return self.ready[cpu] == 0 or (self.use[cpu] < FULL and waiting <= 1 / FULL)
 
     cdef double _missing_load(self, int64_t now_ns, int from_cpu, int to_cpu) noexcept nogil:

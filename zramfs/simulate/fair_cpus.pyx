@@ -25,22 +25,29 @@ from zramfs.simulate.fair_balance cimport FairBalance
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
+    COLD_AFTER_NS = 30000   # of others' time on its CPU, after which caches have what a task needs no more
     LATE_NS = 40000         # by which a tick comes late, at most: a virtual machine's, as traces of one show
+    WAKING_TICKS = 10       # one in so many interrupts that find a task wakes another of the system, as traces show
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
 cdef class FairCpus(FairBalance):
     """Likewise."""
 
-    def __cinit__(self, int cpus, *args, **kwargs):
+    def __cinit__(self, int cpus, int runners, *args, int64_t cold_ns, **kwargs):
+        self.cold_ns = cold_ns
+        self.spent_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
+        self.presences = <Presence *>calloc(max(runners, 1), sizeof(Presence))
         self.is_shared = <bint *>calloc(cpus, sizeof(bint))
         self.tick_at_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
-        if not (self.is_shared and self.tick_at_ns):
+        if not (self.is_shared and self.tick_at_ns and self.spent_ns and self.presences):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.is_shared)
         free(self.tick_at_ns)
+        free(self.spent_ns)
+        free(self.presences)
 
     # ---- a task wakes up --------------------------------------------------------------------------------------------
 
@@ -49,9 +56,9 @@ cdef class FairCpus(FairBalance):
         cdef Cpu *cpu
         if not self.entities[runner].is_queued:  # else it has not left its CPU yet
             number = self._place(now_ns, runner)
+            self._take_along(now_ns, runner, number)
         cpu = &self.cpus[number]
         self.runners[runner].remaining_ns += self._way_ns(now_ns, number, runner)
-        self.runners[runner].cpu = number
         self._join(now_ns, number, runner)
         if cpu.current == NOBODY:
             if not cpu.is_stepping and cpu.working == NOBODY:
@@ -108,6 +115,7 @@ cdef class FairCpus(FairBalance):
                 cpu.current = self._choose_task(number)
             if cpu.current == NOBODY:
                 return -1
+            self._warm_up(number)
         runner = &self.runners[cpu.current]
         ns = runner.remaining_ns if not runner.poll_until_ns else max(runner.poll_until_ns - now_ns, <int64_t>0)
         self.is_shared[number] = self.ready[number] > 1 and not runner.keeps_cpu
@@ -120,12 +128,31 @@ cdef class FairCpus(FairBalance):
             ns = min(ns, <int64_t>YIELD_NS)
         return ns
 
+    cdef void _warm_up(self, int cpu) noexcept nogil:
+        """A task that others have driven from the CPU's caches takes longer to go on."""
+        cdef int current = self.cpus[cpu].current
+        cdef Presence *own = &self.presences[current]
+        cdef bint is_cold = own.cpu != cpu or self.spent_ns[cpu] - own.until_ns >= COLD_AFTER_NS
+        if is_cold and not own.is_warming and not self.runners[current].poll_until_ns:
+            self.runners[current].remaining_ns += self.cold_ns
+            own.is_warming = True
+
+    cdef void _account(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
+        cdef int number = <int>(cpu - self.cpus)
+        if now_ns > cpu.began_ns:
+            if not self.runners[cpu.current].is_spinning:
+                self.spent_ns[number] += now_ns - cpu.began_ns
+            self.presences[cpu.current] = Presence(number, self.spent_ns[number], False)
+        FairBalance._account(self, now_ns, cpu)
+
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil:
         """The timer's interrupt: who runs may have had its slice, and other CPUs may take what waits."""
         cdef int current = self.cpus[cpu].current
         self._note_runs(now_ns, cpu, self._tasks_of(current))
         self._note_runs(now_ns, cpu, self._groups_of(cpu))
         self._weigh(now_ns, cpu, current)
+        if draw_bits(&self.random) % WAKING_TICKS == 0:
+            self._note_waking(now_ns, current, NOBODY)
         self._balance(now_ns)
 
     cdef void _go_on_with(self, int64_t now_ns, int cpu) noexcept nogil:
@@ -171,7 +198,7 @@ cdef class FairCpus(FairBalance):
         self.ready[cpu] -= 1
         self.cpus[cpu].current = NOBODY
         self.runners[runner].is_spinning = False
-        note_load(&tasks.load, self.clock_ns, -1)
+        note_load(&self.ready_load[cpu], self.clock_ns, -1)
         note_run(&self.entities[runner])
         note_run(&self.entities[self._group_of(runner)])
         tasks.current = NOBODY

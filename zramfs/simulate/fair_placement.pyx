@@ -9,11 +9,14 @@ from libc.math cimport exp
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport Cpu
-from zramfs.simulate.eevdf cimport LOAD_DECAY_NS, TICK_NS, Entity, note_load
-from zramfs.simulate.fair_queues cimport GROUPS, FairQueues
+from zramfs.simulate.draws cimport draw_bits
+from zramfs.simulate.eevdf cimport LOAD_DECAY_NS, TICK_NS, Entity, Queue, note_load
+from zramfs.simulate.fair_queues cimport FairQueues
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
+    NS_PER_S = 1000000000
+    OWN_TIMERS = 4          # one in so many timers that wake a daemon's event loop was set by it, as traces show
     USE_TICKS = 8           # after which it is looked at how busy CPUs are, if no tick of theirs has done so
     IMBALANCE_PERCENT = 108     # of the other CPU's load: (imbalance_pct - 100) / 2 more than 100
 
@@ -21,16 +24,23 @@ cdef enum:
 cdef class FairPlacement(FairQueues):
     """Likewise; who ran during the last `migration_cost_ns` is not taken by another CPU at its first tries."""
 
-    def __cinit__(self, int cpus, *args, int64_t migration_cost_ns, **kwargs):
+    def __cinit__(self, int cpus, int runners, *args, int64_t migration_cost_ns, **kwargs):
+        cdef int number
         self.migration_cost_ns = migration_cost_ns
         self.busy_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.use = <double *>calloc(cpus, sizeof(double))
-        if not (self.busy_ns and self.use):
+        self.used_before = <int *>calloc(max(runners, 1), sizeof(int))
+        self.wakers = <Waker *>calloc(max(runners, 1), sizeof(Waker))
+        if not (self.busy_ns and self.use and self.wakers and self.used_before):
             raise MemoryError
+        for number in range(runners):
+            self.wakers[number].last = self.used_before[number] = NOBODY
 
     def __dealloc__(self):
         free(self.busy_ns)
         free(self.use)
+        free(self.wakers)
+        free(self.used_before)
 
     cdef bint _is_idle(self, int cpu) noexcept nogil:
         cdef const Cpu *own = &self.cpus[cpu]
@@ -45,6 +55,10 @@ cdef class FairPlacement(FairQueues):
             return target
         if self._is_idle(own):
             return own
+        number = self.used_before[runner]
+        self.used_before[runner] = own
+        if number != NOBODY and self._is_idle(number):
+            return number
         if now_ns - self.use_at_ns >= USE_TICKS * TICK_NS:
             self._note_use(now_ns)
         for each in range(1, self.searched + 1):
@@ -86,25 +100,53 @@ cdef class FairPlacement(FairQueues):
         self.busy_ns[cpu - self.cpus] += now_ns - cpu.began_ns
         FairQueues._account(self, now_ns, cpu)
 
+    cdef void _note_waking(self, int64_t now_ns, int waker, int woken) noexcept nogil:
+        cdef Waker *own = &self.wakers[waker]
+        if now_ns > own.halved_at_ns + NS_PER_S:
+            own.flips //= 2
+            own.halved_at_ns = now_ns
+        if own.last != woken:
+            own.last = woken
+            own.flips += 1
+
+    cdef bint _is_wide(self, int waker, int woken) noexcept nogil:
+        """Whether a task wakes so many others that it is not for them to come to its CPU (`wake_wide`)."""
+        cdef int more = max(self.wakers[waker].flips, self.wakers[woken].flips)
+        cdef int less = min(self.wakers[waker].flips, self.wakers[woken].flips)
+        return less >= self.cpu_count and more >= less * self.cpu_count
+
     cdef int _affine(self, int64_t now_ns, int runner) noexcept nogil:
         """The task's own CPU, or that of whoever wakes it, if there is less load with the task than here without."""
         cdef int own = self.runners[runner].cpu
         cdef int waking = self.active
+        cdef int waker = self.cpus[self._interrupted(runner) if waking == NOBODY else waking].current
         cdef double load
+        if waker != NOBODY:
+            self._note_waking(now_ns, waker, runner)
         if waking == NOBODY or waking == own or self._is_idle(own):
+            return own
+        if waker != NOBODY and self._is_wide(waker, runner):
             return own
         load = self._load_of(now_ns, runner)
         if 100 * (self._cpu_load(now_ns, waking) + load) < IMBALANCE_PERCENT * (self._cpu_load(now_ns, own) - load):
             return waking
         return own
 
+    cdef int _interrupted(self, int runner) noexcept nogil:
+        """The CPU on which a timer wakes a task, where it was set: by a daemon's receiver, or now and then by itself."""
+        if 0 < self.caller_count < self.runner_count and draw_bits(&self.random) % OWN_TIMERS:
+            return self.runners[self.caller_count].cpu
+        return self.runners[runner].cpu
+
     cdef double _cpu_load(self, int64_t now_ns, int cpu) noexcept nogil:
         return note_load(&self._groups_of(cpu).load, now_ns, 0)
 
     cdef double _load_of(self, int64_t now_ns, int runner) noexcept nogil:
-        """A task's part of its CPU's load (`task_h_load`): that of its group, at most that of one task."""
-        cdef double of_all = note_load(&self._tasks_of(runner).load, now_ns, 0)
-        return self.entities[self._group_of(runner)].weight * min(1.0, of_all)
+        """A task's part of its CPU's load (`task_h_load`): of its group's, by its own part of that."""
+        cdef Queue *tasks = self._tasks_of(runner)
+        cdef double of_group = self.entities[self._group_of(runner)].weight * note_load(&tasks.as_one, now_ns, 0)
+        cdef double own = note_load(&self.own_load[runner], now_ns, 0)
+        return of_group * min(1.0, own / max(note_load(&tasks.load, now_ns, 0), LEAST_LOAD))
 
     # ---- it is taken by another CPU ---------------------------------------------------------------------------------
 
@@ -114,9 +156,10 @@ cdef class FairPlacement(FairQueues):
         Of several that have at most so much load the one that was listed first (`detach_tasks`); NOBODY: none is there.
         """
         cdef int chosen = NOBODY
-        cdef int group, each
-        for group in range(GROUPS):
-            each = self.queues[from_cpu * GROUPS + group].first
+        cdef int group = self.queues[self.cpu_count * self.groups + from_cpu].first
+        cdef int each
+        while group != NOBODY:
+            each = self.queues[group - self.runner_count].first
             while each != NOBODY:
                 if (
                     each != self.cpus[from_cpu].current
@@ -127,6 +170,7 @@ cdef class FairPlacement(FairQueues):
                 ):
                     chosen = each
                 each = self.entities[each].next
+            group = self.entities[group].next
         if chosen != NOBODY:
             self._move(now_ns, chosen, to_cpu)
         return chosen
@@ -135,8 +179,41 @@ cdef class FairPlacement(FairQueues):
         cdef Entity *own = &self.entities[runner]
         cdef double left_ns = own.deadline - own.vruntime
         self.ready[self.runners[runner].cpu] -= 1
-        note_load(&self._tasks_of(runner).load, now_ns, -1)
+        note_load(&self.ready_load[self.runners[runner].cpu], now_ns, -1)
         self._remove(self.runners[runner].cpu, runner)
-        self.runners[runner].cpu = cpu
+        self._take_along(now_ns, runner, cpu)
         self._join(now_ns, cpu, runner)
         own.deadline = own.vruntime + left_ns
+
+    # ---- and its load with it ---------------------------------------------------------------------------------------
+
+    cdef void _take_along(self, int64_t now_ns, int runner, int cpu) noexcept nogil:
+        """Let a task that is in no queue be one of another CPU from now on, and its load as well.
+
+        Source: `update_tg_cfs_load`.
+        """
+        cdef double own = note_load(&self.own_load[runner], now_ns, 0)
+        cdef Queue *tasks = self._tasks_of(runner)
+        cdef double rest = 0
+        if self.runners[runner].cpu == cpu:
+            return
+        tasks.load.lately = max(0.0, note_load(&tasks.load, now_ns, 0) - own)
+        if tasks.load.weight > 0:
+            rest = tasks.load.lately / tasks.load.weight
+        self._set_lately(now_ns, self._group_of(runner), min(rest, note_load(&tasks.as_one, now_ns, 0)))
+        note_load(&self.ready_load[self.runners[runner].cpu], now_ns, 0)
+        self.ready_load[self.runners[runner].cpu].lately -= own
+        self.runners[runner].cpu = cpu
+        tasks = self._tasks_of(runner)
+        tasks.load.lately = note_load(&tasks.load, now_ns, 0) + own
+        self._set_lately(now_ns, self._group_of(runner), min(1.0, note_load(&tasks.as_one, now_ns, 0) + own))
+        note_load(&self.ready_load[cpu], now_ns, 0)
+        self.ready_load[cpu].lately += own
+
+    cdef void _set_lately(self, int64_t now_ns, int group, double lately) noexcept nogil:
+        """Let a group have been in its CPU's queue for such a share of the time."""
+        cdef Queue *tasks = &self.queues[group - self.runner_count]
+        cdef Queue *groups = &self.queues[self.cpu_count * self.groups + (group - self.runner_count) // self.groups]
+        note_load(&groups.load, now_ns, 0)
+        groups.load.lately += self.entities[group].weight * (lately - tasks.as_one.lately)
+        tasks.as_one.lately = lately

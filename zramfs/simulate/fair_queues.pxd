@@ -1,16 +1,16 @@
 from libc.stdint cimport int64_t
 
 from zramfs.simulate.cpus cimport Cpu, Cpus
-from zramfs.simulate.eevdf cimport Entity, Queue
-
-cdef enum:
-    GROUPS = 2
+from zramfs.simulate.eevdf cimport Entity, Load, Queue
 
 cdef class FairQueues(Cpus):
     # Of a task the number of its runner; behind them a group's on each CPU, in the order of the queues.
     cdef Entity *entities
     # Of the tasks of a group on a CPU; behind them that of each CPU's groups.
     cdef Queue *queues
+    cdef Load *own_load         # of each task
+    cdef Load *ready_load       # of the tasks of all groups of each CPU: how many are ready
+    cdef int groups
     cdef int *ready             # tasks that are, by CPU
     cdef int64_t *ran_at_ns     # when each runner last had a CPU
     cdef int64_t *listed_at_ns  # when each last joined, or got its CPU

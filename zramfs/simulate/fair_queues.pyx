@@ -30,37 +30,46 @@ from zramfs.simulate.heap cimport NOBODY
 cdef class FairQueues(Cpus):
     """Likewise; tasks have slices of `slice_ns`, and of `bulk_slice_ns` if they work in bulk."""
 
-    def __cinit__(self, int cpus, int runners, int works, *, int64_t slice_ns, int64_t bulk_slice_ns, **kwargs):
+    def __cinit__(
+        self, int cpus, int runners, int works, *, int64_t slice_ns, int64_t bulk_slice_ns, int groups,
+        **kwargs
+    ):
         cdef int number
-        self.slice_ns, self.bulk_slice_ns = slice_ns, bulk_slice_ns
-        self.entities = <Entity *>calloc(runners + cpus * GROUPS, sizeof(Entity))
-        self.queues = <Queue *>calloc(cpus * (GROUPS + 1), sizeof(Queue))
+        self.slice_ns, self.bulk_slice_ns, self.groups = slice_ns, bulk_slice_ns, groups
+        self.entities = <Entity *>calloc(runners + cpus * groups, sizeof(Entity))
+        self.queues = <Queue *>calloc(cpus * (groups + 1), sizeof(Queue))
+        self.own_load = <Load *>calloc(max(runners, 1), sizeof(Load))
+        self.ready_load = <Load *>calloc(cpus, sizeof(Load))
         self.ready = <int *>calloc(cpus, sizeof(int))
         self.ran_at_ns = <int64_t *>calloc(max(runners, 1), sizeof(int64_t))
         self.listed_at_ns = <int64_t *>calloc(max(runners, 1), sizeof(int64_t))
-        if not (self.entities and self.queues and self.ready and self.ran_at_ns and self.listed_at_ns):
+        if not (self.entities and self.queues and self.own_load and self.ready_load):
             raise MemoryError
-        for number in range(runners + cpus * GROUPS):
+        if not (self.ready and self.ran_at_ns and self.listed_at_ns):
+            raise MemoryError
+        for number in range(runners + cpus * groups):
             self.entities[number].weight = 1
-        for number in range(cpus * (GROUPS + 1)):
+        for number in range(cpus * (groups + 1)):
             self.queues[number].first = self.queues[number].current = NOBODY
 
     def __dealloc__(self):
         free(self.entities)
         free(self.queues)
+        free(self.own_load)
+        free(self.ready_load)
         free(self.ready)
         free(self.ran_at_ns)
         free(self.listed_at_ns)
 
     cdef Queue *_tasks_of(self, int runner) noexcept nogil:
-        return &self.queues[self.runners[runner].cpu * GROUPS + self.runners[runner].group]
+        return &self.queues[self.runners[runner].cpu * self.groups + self.runners[runner].group]
 
     cdef Queue *_groups_of(self, int cpu) noexcept nogil:
-        return &self.queues[self.cpu_count * GROUPS + cpu]
+        return &self.queues[self.cpu_count * self.groups + cpu]
 
     cdef int _group_of(self, int runner) noexcept nogil:
         """The entity of a task's group on its CPU."""
-        return self.runner_count + self.runners[runner].cpu * GROUPS + self.runners[runner].group
+        return self.runner_count + self.runners[runner].cpu * self.groups + self.runners[runner].group
 
     # ---- tasks come -------------------------------------------------------------------------------------------------
 
@@ -72,10 +81,12 @@ cdef class FairQueues(Cpus):
         self.ready[cpu] += 1
         self.is_overloaded |= self.ready[cpu] > 1
         self.listed_at_ns[runner] = now_ns
-        note_load(&tasks.load, now_ns, 1)
+        note_load(&self.ready_load[cpu], now_ns, 1)
         if self.entities[runner].is_queued:
             self._rejoin(tasks, runner)
         else:
+            note_load(&tasks.load, now_ns, 1)
+            note_load(&self.own_load[runner], now_ns, 1)
             self._note_runs(now_ns, cpu, tasks)
             self.entities[runner].slice_ns = self.bulk_slice_ns if self.runners[runner].is_bulk else self.slice_ns
             place(tasks, self.entities, runner)
@@ -87,10 +98,10 @@ cdef class FairQueues(Cpus):
             place(groups, self.entities, group)
             join(groups, self.entities, group, 0)
             note_load(&groups.load, now_ns, self.entities[group].weight)
+            note_load(&tasks.as_one, now_ns, 1)
         else:
             if self.entities[group].is_delayed:
                 self._rejoin(groups, group)
-                note_load(&groups.load, now_ns, self.entities[group].weight)
             self._weigh(now_ns, cpu, runner)
 
     cdef void _rejoin(self, Queue *queue, int entity) noexcept nogil:
@@ -110,17 +121,16 @@ cdef class FairQueues(Cpus):
         """A group's weight is that of one task, divided by where its load is (`calc_group_shares`)."""
         cdef int group = self._group_of(runner)
         cdef int place_of = self.runners[runner].group
+        cdef Queue *tasks = self._tasks_of(runner)
         cdef Queue *groups = self._groups_of(cpu)
         cdef Entity *own = &self.entities[group]
-        cdef Load *own_load
         cdef double here, total, weight, average
         cdef int number
         total = 0
         for number in range(self.cpu_count):
-            total += note_load(&self.queues[number * GROUPS + place_of].load, now_ns, 0)
-        own_load = &self.queues[cpu * GROUPS + place_of].load
-        here = max(own_load.ready, own_load.lately)
-        total += here - own_load.lately
+            total += note_load(&self.queues[number * self.groups + place_of].load, now_ns, 0)
+        here = max(tasks.load.weight, tasks.load.lately)
+        total += here - tasks.load.lately
         weight = max(0.002, min(1.0, here / total)) if total > 0 else 1.0
         if own.is_queued and weight != own.weight:
             if groups.count > 1:  # its lag stays, as do what is left of its slice and protection (`reweight_eevdf`)
@@ -130,7 +140,9 @@ cdef class FairQueues(Cpus):
                 own.vruntime = average - (average - own.vruntime) * own.weight / weight
                 own.deadline += own.vruntime
                 own.protected_until += own.vruntime
-            note_load(&groups.load, now_ns, 0 if own.is_delayed else weight - own.weight)
+            note_load(&groups.load, now_ns, weight - own.weight)
+        note_load(&groups.load, now_ns, 0)
+        groups.load.lately += (weight - own.weight) * note_load(&tasks.as_one, now_ns, 0)
         own.weight = weight
 
     # ---- and go -----------------------------------------------------------------------------------------------------
@@ -140,6 +152,8 @@ cdef class FairQueues(Cpus):
         cdef Queue *tasks = self._tasks_of(runner)
         self.entities[runner].lag = lag_of(average_of(tasks, self.entities), &self.entities[runner])
         leave(tasks, self.entities, runner)
+        note_load(&tasks.load, self.clock_ns, -1)
+        note_load(&self.own_load[runner], self.clock_ns, -1)
         self._follow(cpu, self._group_of(runner))
 
     cdef void _follow(self, int cpu, int group) noexcept nogil:
@@ -150,11 +164,12 @@ cdef class FairQueues(Cpus):
         if tasks.count:
             self.entities[group].slice_ns = least_slice(tasks, self.entities)
             return
-        note_load(&groups.load, self.clock_ns, -self.entities[group].weight)
         average = average_of(groups, self.entities)
         if is_eligible(average, &self.entities[group]):
             self.entities[group].lag = lag_of(average, &self.entities[group])
             leave(groups, self.entities, group)
+            note_load(&groups.load, self.clock_ns, -self.entities[group].weight)
+            note_load(&tasks.as_one, self.clock_ns, -1)
         else:
             self.entities[group].is_delayed = True
             if groups.current == group:
@@ -164,8 +179,12 @@ cdef class FairQueues(Cpus):
         """It was to run, and sleeps: it has made up for what it had, and keeps nothing (DELAY_ZERO)."""
         self.entities[entity].lag = min(0.0, lag_of(average_of(queue, self.entities), &self.entities[entity]))
         leave(queue, self.entities, entity)
+        note_load(&queue.load, self.clock_ns, -self.entities[entity].weight)
         if entity < self.runner_count:
+            note_load(&self.own_load[entity], self.clock_ns, -1)
             self._follow(cpu, self._group_of(entity))
+        else:
+            note_load(&self.queues[entity - self.runner_count].as_one, self.clock_ns, -1)
 
     # ---- what they have run, and who is next -------------------------------------------------------------------------
 

@@ -53,6 +53,8 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
     "copy_us": real(most=1e6),
     "loop_us": real(most=1e6),
     "apart_us": real(most=1e6),
+    "pin_us": real(most=1e6),
+    "cold_us": real(most=1e6),
     "source": text,
 }
 SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from zramfs.simulate.device cimport Run
 from zramfs.simulate.devices cimport Devices
+from zramfs.simulate.tasks cimport Request
 
 # Which stream took pages: `runs.page_counts` names them.
 cdef enum StreamKind:
@@ -20,7 +21,7 @@ cdef class Runs(Devices):
     cdef bint is_served                 # by a daemon's tasks, not by those that make the requests
     cdef double *compress_ns            # a page, by CPU
     cdef double *decompress_ns
-    cdef double request_ns, page_ns, completion_ns
+    cdef double request_ns, page_ns, pin_ns, completion_ns
     cdef uint64_t random
     cdef readonly int64_t now_ns
     cdef uint64_t pages[STREAM_KINDS]
@@ -32,6 +33,7 @@ cdef class Runs(Devices):
     cdef bint _redo(self, int task) noexcept nogil
     cdef bint _store_run(self, int task) noexcept nogil
     cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil
+    cdef double _pin_time(self, const Request *request, bint is_callers) noexcept nogil
     cdef bint _run(self, int task, int64_t ns, int purpose, int state) noexcept nogil
     cdef int64_t _redo_ns(self, const Run *run, int cpu) noexcept nogil
     cdef void _count_pages(self, int kind, int pages) noexcept nogil

@@ -13,6 +13,7 @@ from zramfs.simulate.devices cimport Devices
 from zramfs.simulate.draws cimport draw_exponential
 from zramfs.simulate.heap cimport NOBODY
 from zramfs.simulate.tasks cimport (
+    ASYNC_WRITE,
     AWAITS,
     COMPLETES,
     ENDS_RUN,
@@ -55,6 +56,7 @@ cdef class Runs(Devices):
         costs = scenario.machine.costs
         self.request_ns = costs.request.us * NS_PER_US
         self.page_ns = costs.page.us * NS_PER_US
+        self.pin_ns = costs.pin.us * NS_PER_US
         self.completion_ns = costs.completion.us * NS_PER_US
         if not self.is_served:  # then there is nobody else to do it
             self.request_ns += costs.receive.us * NS_PER_US
@@ -82,6 +84,13 @@ cdef class Runs(Devices):
     cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil:
         """What it takes to store so many pages, once they are compressed."""
         return 0 if is_read else <int64_t>(self.page_ns * pages + 0.5)
+
+    cdef double _pin_time(self, const Request *request, bint is_callers) noexcept nogil:
+        """What it takes to pin a request's pages, and to let them go: its caller, or whoever answers it."""
+        cdef double ns = self.pin_ns * (request.pages - 1)
+        if request.kind == ASYNC_WRITE and self.is_served:
+            return ns / 2
+        return ns if is_callers else 0
 
     cdef bint _run(self, int task, int64_t ns, int purpose, int state) noexcept nogil:
         """Have time of the CPU, and then go on in a state; True: no time is needed."""

@@ -73,7 +73,11 @@ class Costs:
 
     `request`: once for each request. `page`: for each page that is stored (allocation, copy, slot); what loading one
     takes is part of decompressing it. `wake`: each time that a task goes on after it has slept. `completion`: for each
-    run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that.
+    run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that. `cold`: what a
+    task takes more to go on, by EEVDF, if others have had its CPU meanwhile, for 30 us or longer.
+
+    `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. Of an
+    asynchronous one, half of that is the part of whoever answers it.
 
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
     `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:
@@ -88,6 +92,8 @@ class Costs:
     halt: Cost = NO_COST
     receive: Cost = NO_COST
     copy: Cost = NO_COST
+    pin: Cost = NO_COST
+    cold: Cost = NO_COST
     loop: Cost = NO_COST
     apart: Cost = NO_COST
 
@@ -124,7 +130,7 @@ class Scheduler:
 
     EEVDF: tasks have slices of `slice_us`; 0: those of Linux, 0.7 ms times 1 + log2 of the CPUs, of 8 at most. Tasks
     that work in bulk have `bulk_slice_us`. One that has run during the last `migration_cost_us` stays where it is.
-    With `autogroup` a daemon's tasks and all others are groups that share each CPU.
+    With `autogroup` sessions share each CPU: the daemon is one, and each caller, or several where there are over 64.
     """
 
     rule: Rule = Rule.FIRST_COME

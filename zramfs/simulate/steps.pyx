@@ -114,7 +114,8 @@ cdef class Steps(Runs):
 
     cdef bint _begin(self, int task) noexcept nogil:
         """Make a request, which is then cut into runs, or handed over."""
-        return self._run(task, <int64_t>self.request_ns, REQUEST, HANDS_OVER if self.is_served else CHOOSES)
+        cdef double ns = self.request_ns + self._pin_time(&self.requests[self.tasks[task].request], True)
+        return self._run(task, <int64_t>ns, REQUEST, HANDS_OVER if self.is_served else CHOOSES)
 
     cdef bint _choose(self, int task) noexcept nogil:
         """Choose the stream of the next run, and give it what it takes; or end with the request."""

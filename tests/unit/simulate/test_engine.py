@@ -32,7 +32,16 @@ scenarios = st.builds(
         SYNC,
         ReclaimLoad(name="reclaim", reclaimers=2, faulters=2, pause_us=20.0),
         machine=machine(
-            3, 7.0, request_us=0.3, page_us=0.4, wake_us=1.0, completion_us=0.5, halt_us=2.0, receive_us=0.7
+            3,
+            7.0,
+            request_us=0.3,
+            page_us=0.4,
+            wake_us=1.0,
+            completion_us=0.5,
+            halt_us=2.0,
+            receive_us=0.7,
+            pin_us=0.2,
+            cold_us=3.0,
         ),
         streams=replace(streams, managed=ManagedKind.NONBLOCKING) if daemon else streams,
         devices=tuple(replace(each, is_emulated=each.is_emulated and daemon is not None) for each in devices),
@@ -169,6 +178,17 @@ def test_a_blocking_writer_gets_the_time_of_the_emulators_timeline() -> None:
     result = run(scenario(load, devices=(taker,), duration_us=1e5))
     (told_ns,) = completion_times([(0, 1)], taker.profile.timing)
     assert result.latencies["async_writes"].mean_us == pytest.approx(told_ns / 1000, rel=1e-6)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("daemon", [None, Daemon(crew=0)])
+def test_pages_of_a_request_but_the_first_are_pinned(*, is_async: bool, daemon: Daemon | None) -> None:
+    # Whoever does it: nobody does anything else meanwhile.
+    load = ClosedLoad(name="closed", size_bytes=8 << 12, is_async=is_async)
+    streams = Streams(policy=StreamPolicy.PERCPU, managed=ManagedKind.NONBLOCKING)
+    result = run(scenario(load, machine=machine(1, 10.0, pin_us=2.0), daemon=daemon, streams=streams))
+    kind = "async_writes" if is_async else "sync_writes"
+    assert result.latencies[kind].mean_us == pytest.approx(8 * 10.0 + 7 * 2.0, rel=1e-3)
 
 
 def test_a_batch_is_thought_about_once_and_ends_as_a_whole() -> None:

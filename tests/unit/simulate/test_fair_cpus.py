@@ -1,5 +1,6 @@
 """CPUs that are shared as Linux's scheduler does: who runs, for how long, and where."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,34 @@ def test_a_caller_takes_the_receivers_cpu_and_asks_again_before_it_does_anything
     result = served(FLOOD, SYNC)
     assert result.latencies["sync_writes"].percentiles_us[50] == pytest.approx(10.5, abs=1.0)
     assert result.latencies["async_writes"].percentiles_us[50] > 5000
+
+
+@pytest.mark.parametrize(("autogroup", "share"), [(True, 2 / 3), (False, 2 / 4)])
+def test_a_daemon_and_each_caller_are_sessions_that_share_a_cpu(*, autogroup: bool, share: float) -> None:
+    # Receiver and crew have more to do than their part, the flood's caller less: the makers have two parts of three, or
+    # of four where each of these is a task like all others.
+    makers = ClosedLoad(name="makers", tasks=2, make_us=50_000.0)
+    scheduler = Scheduler(rule=Rule.EEVDF, autogroup=autogroup)
+    flood = dataclasses.replace(FLOOD, make_us=0.0)
+    result = served(flood, makers, machine=machine(1, 2.8, **COSTS), scheduler=scheduler, duration_us=4_000_000.0)
+    assert result.cpu_seconds["make"] / result.measured_s == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize(("tasks", "least", "most"), [(1, 0.998, 1.001), (2, 0.6, 0.96)])
+def test_a_task_takes_longer_to_go_on_after_others_have_had_its_cpu(tasks: int, least: float, most: float) -> None:
+    # One of two has the CPU until a tick, and then both in turn for a request.
+    warm, cold = (
+        run(
+            scenario(
+                ClosedLoad(name="busy", tasks=tasks, size_bytes=4096),
+                machine=machine(1, 10.0, cold_us=cold_us),
+                scheduler=FAIR,
+                duration_us=400_000.0,
+            )
+        ).written_pages_per_s
+        for cold_us in (0.0, 400.0)
+    )
+    assert least < cold / warm < most
 
 
 def test_the_event_loop_is_woken_by_each_interrupt_and_takes_its_time() -> None:
