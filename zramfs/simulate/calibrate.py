@@ -5,7 +5,6 @@ cache has. Requests are submitted to a disk in this process, by one thread, with
 FUSE and the system add to a request is not in it, unless `mounted` measures that as well.
 """
 
-import itertools
 import json
 import os
 import random
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Final, NamedTuple
 
 from zramfs import __version__
@@ -25,10 +23,10 @@ from zramfs.block.closed_loop import Loop
 from zramfs.block.disk import Disk
 from zramfs.block.layer import BlockLayer
 from zramfs.block.slots import Codecs, SlotTable
-from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.measure.machine import processor_name
 from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.compressing import compressing_page_us
 from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
@@ -56,8 +54,8 @@ _RECEIVER: Final = 1
 class AlgorithmCosts(NamedTuple):
     """What a page takes, in µs; `request` and `page` are those of its disk.
 
-    `receive`, `copy`, `halt` and `apart` are those of a daemon and its callers (scenario.Costs); 0 if nobody is asked.
-    `cached`: what compressing a page takes that the CPU's own cache has; `compress` is of those that it does not have.
+    `receive`, `copy`, `pin`, `cold`, `halt` and `apart` are those of a daemon and its callers (scenario.Costs); 0 if
+    nobody is asked.
     """
 
     compress: float
@@ -66,9 +64,10 @@ class AlgorithmCosts(NamedTuple):
     page: float
     receive: float = 0.0
     copy: float = 0.0
+    pin: float = 0.0
+    cold: float = 0.0
     halt: float = 0.0
     apart: float = 0.0
-    cached: float = 0.0
 
 
 def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
@@ -89,21 +88,23 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
     return format_machine(measured, wake_us, loop_us=measure_loop_us())
 
 
-def as_mounted(costs: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
-    """Return the costs of a request that comes by FUSE, to a disk that no cache holds; compressing takes the same.
+def as_mounted(own: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
+    """Return the costs of a request that comes by FUSE, to a disk that no cache holds.
 
     A caller's CPU time contains that of going to sleep and on, which is `wake`. What a request takes beside it and its
     page is the receiver's, where both share a CPU; what it takes more where they do not is `apart`. What pages of large
-    requests take was measured while all CPUs were busy; one of 24 pages has them cached when they are compressed.
+    requests take was measured while all CPUs were busy, and compressing within the same moments: what is left of them
+    beside that, and storing, which is the same as in a process of its own, and their callers' part, is copying.
     """
     return AlgorithmCosts(
-        compress=costs.compress,
-        cached=costs.cached,
+        compress=mounted.compress,
         decompress=max(0.001, mounted.read_page),
         request=max(0.0, mounted.caller - wake_us),
-        page=max(0.0, mounted.busy_page - mounted.busy_copy - costs.cached),
+        page=own.page,
         receive=max(0.0, mounted.near - max(mounted.caller, wake_us) - mounted.write_page),
-        copy=mounted.busy_copy,
+        copy=max(0.0, mounted.flood_page - mounted.compress - own.page - mounted.pin),
+        pin=mounted.pin,
+        cold=mounted.cold,
         halt=mounted.halt,
         apart=max(0.0, mounted.write_one - mounted.halt - mounted.near),
     )
@@ -119,13 +120,13 @@ def measure_algorithm(name: str) -> AlgorithmCosts:
         Loop(disk, _RECEIVER, "write", pages=_DISK_PAGES, size_pages=_RUN_PAGES).run(_FILLING_REQUESTS)
         one, many = (_request_us(disk, "write", pages) for pages in (1, _RUN_PAGES))
         read_one, read_many = (_request_us(disk, "read", pages) for pages in (1, _RUN_PAGES))
+        page = _stored_us(disk, name)
     written = (many - one) / (_RUN_PAGES - 1)
     return AlgorithmCosts(
         compress=_compress_us_of_all(name, compressible_pages(_UNCACHED_PAGES, seed=2)),
-        cached=_compress_us_of_all(name, compressible_pages(_RUN_PAGES, seed=2)),
         decompress=(read_many - read_one) / (_RUN_PAGES - 1),
         request=max(0.0, one - written),
-        page=max(0.0, written - _compress_us(name, _driven_pages(_RUN_PAGES))),
+        page=max(0.0, page),
     )
 
 
@@ -160,6 +161,20 @@ def _request_us(disk: Disk, operation: str, pages: int) -> float:
     return statistics.median(times)
 
 
+def _stored_us(disk: Disk, name: str) -> float:
+    """What a page of a write takes beside compressing it: both are measured by turns, as the difference is small."""
+    loop = Loop(disk, _RECEIVER, "write", pages=_DISK_PAGES, size_pages=_RUN_PAGES)
+    pages = _driven_pages(_RUN_PAGES)
+    loop.run(16)
+    count = max(4, _ENOUGH_NS * 16 // max(1, loop.took_ns))
+    differences = []
+    for _ in range(_REPEATS):
+        loop.run(count)
+        written_us = loop.took_ns / count / _RUN_PAGES / 1000
+        differences.append(written_us - compressing_page_us(name, pages, _ENOUGH_NS))
+    return statistics.median(differences)
+
+
 def _driven_pages(count: int) -> bytes:
     """Return pages as `block/closed_loop` writes them."""
     make = random.Random(1).randbytes  # noqa: S311 - pages of a measurement
@@ -174,20 +189,8 @@ def _compress_us_of_all(name: str, source: bytes) -> float:
 
 
 def _compress_us(name: str, source: bytes) -> float:
-    """What a page takes of a source that is compressed again and again, in runs."""
-    backend = load_backend(name)
-    params = backend.setup_params(AlgorithmParams(), accelerator=None)
-    compressor = RunCompressor(backend.create_context(params), _RUN_PAGES)
-    places = itertools.cycle(range(0, len(source), _RUN_PAGES * PAGE_SIZE))
-    times = []
-    for _ in range(_REPEATS):
-        runs, began_ns = 0, perf_counter_ns()
-        while (took_ns := perf_counter_ns() - began_ns) < _ENOUGH_NS:
-            compressor.compress(source, next(places), _RUN_PAGES)
-            runs += 1
-        times.append(took_ns / runs / _RUN_PAGES / 1000)
-    backend.release_params(params)
-    return statistics.median(times)
+    """What a page takes of a source, the median."""
+    return statistics.median(compressing_page_us(name, source, _ENOUGH_NS) for _ in range(_REPEATS))
 
 
 def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, loop_us: float | None = None) -> str:
@@ -223,8 +226,11 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
     lines += _entry("costs.request", base.request, "measured", f"{source}: {request}")
     lines += _entry("costs.page", base.page, "measured", f"{source}: a page of a write, without compressing it")
     if loop_us is not None:
+        own = "CPU time of a write's caller"
         lines += _entry("costs.receive", base.receive, "measured", f"{source}: what else a write takes there")
-        lines += _entry("costs.copy", base.copy, "measured", f"{source}: likewise, each page more")
+        lines += _entry("costs.copy", base.copy, "measured", f"{source}: what else a flood's page takes of all CPUs")
+        lines += _entry("costs.pin", base.pin, "measured", f"{source}: {own}, each page more of 256")
+        lines += _entry("costs.cold", base.cold, "measured", f"{source}: {own}, how much more after others had its CPU")
         lines += _entry("costs.apart", base.apart, "measured", f"{source}: a write, less one on the daemon's own CPU")
         lines += _entry("costs.loop", loop_us, "measured", f"{source}: CPU time of a turn of an event loop, of trio")
         lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")

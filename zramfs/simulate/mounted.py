@@ -10,7 +10,8 @@ import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter_ns, thread_time_ns
@@ -18,6 +19,8 @@ from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
 from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.compressing import compressing_page_us
+from zramfs.simulate.flood import FLOOD_PAGES, flood_page_us
 from zramfs.simulate.neighbours import busy_neighbours
 from zramfs.units import PAGE_SIZE
 
@@ -35,9 +38,16 @@ _BUFFER_BYTES: Final = 8 << 20
 """That is written from in turn, for the same reason."""
 
 
+_FLOODED_CPUS: Final = 2
+"""Of many, receiver and crew would wait for each other."""
+
 _REPEATS: Final = 9
 _ENOUGH_NS: Final = 25_000_000
 """How long each thing is done, each time it is measured."""
+
+_PAUSES: Final = 100
+_PAUSE_S: Final = 0.0001
+"""As long as a receiver takes to do something else between two requests, about."""
 
 _SPINNER: Final = """
 import os, time
@@ -54,9 +64,10 @@ class MountedCosts(NamedTuple):
 
     `write_one`: a write of a page from call to answer, `write_page` and `read_page`: each page more. `halt`: how much
     sooner a write is answered if something else keeps its caller's CPU awake; 0 if that takes longer. `near`: a write
-    of a page where daemon and caller share one CPU, and `caller` the latter's CPU time for it. `busy_page`: each page
-    more of a write there while all other CPUs are busy, and `busy_copy` likewise, of pages that are same-filled, and
-    only copied.
+    of a page where daemon and caller share one CPU, and `caller` the latter's CPU time for it. While all other CPUs are
+    busy, `flood_page`: CPU time of a page of a flood, on two CPUs; `compress`, on one: of compressing a page; and
+    `pin`: that of its caller for each page more of a request as a flood has them. `cold`: how much more CPU time a
+    write of a page takes its caller if another process has had its CPU meanwhile; 0 on a machine with one CPU.
     """
 
     caller: float
@@ -65,8 +76,10 @@ class MountedCosts(NamedTuple):
     read_page: float
     halt: float
     near: float
-    busy_page: float
-    busy_copy: float
+    flood_page: float
+    compress: float
+    pin: float
+    cold: float
 
 
 class Timed(NamedTuple):
@@ -76,20 +89,13 @@ class Timed(NamedTuple):
     cpu_us: float
 
 
-class Memory(NamedTuple):
-    """Memory that is aligned, as direct I/O wants it: pages that all differ, and pages of one byte."""
-
-    pages: mmap.mmap
-    same_filled: mmap.mmap
-
-
 def measure_mount(mountpoint: Path) -> MountedCosts:
     """Time direct requests on zram0 of a mount. InvalidValue if it is none, or has data."""
     path = mountpoint / "zram0"
     _check(path, mountpoint / "sys/block/zram0/mm_stat")
     with _memory() as memory:
-        _fill(path, memory.pages)
-        return _costs_of([_round(path, memory) for _ in range(_REPEATS)])
+        _fill(path, memory)
+        return _costs_of([_round(path, memory, number) for number in range(_REPEATS)])
 
 
 def _check(path: Path, stat: Path) -> None:
@@ -104,58 +110,76 @@ def _check(path: Path, stat: Path) -> None:
         raise InvalidValue(f"{path} is too small: give it {_LEAST_BYTES >> 20}M or more")
 
 
-def _costs_of(rounds: list[dict[str, Timed]]) -> MountedCosts:
-    us = {kind: statistics.median(each[kind].us for each in rounds) for kind in rounds[0]}
-    cpu_us = {kind: statistics.median(each[kind].cpu_us for each in rounds) for kind in rounds[0]}
+def _costs_of(rounds: list[dict[str, float]]) -> MountedCosts:
+    us = {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
+    caller = us["near, caller"] - us["none, caller"]
     return MountedCosts(
         write_one=us["one"] - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
         halt=max(0.0, us["bound"] - us["awake"]),
         near=us["near"] - us["none"],
-        busy_page=max(0.0, us["busy many"] - us["busy"]) / (_MANY_PAGES - 1),
-        busy_copy=max(0.0, us["same many"] - us["same"]) / (_MANY_PAGES - 1),
-        caller=max(0.0, cpu_us["near"] - cpu_us["none"]),
+        flood_page=us["flood page"],
+        compress=us["compress"],
+        pin=max(0.0, us["large, caller"] - us["near, caller"]) / (FLOOD_PAGES - 1),
+        cold=max(0.0, us["cold"] - us["cold, none"] - caller) if "cold" in us else 0.0,
+        caller=max(0.0, caller),
     )
 
 
-def _round(path: Path, memory: Memory) -> dict[str, Timed]:
-    """Measure each thing once, one after the other: what the host does meanwhile happens to all of them."""
-    with _direct(path) as fd:
-        timed = {
-            "one": _time(fd, memory.pages, 1, writes=True),
-            "many": _time(fd, memory.pages, _MANY_PAGES, writes=True),
-            "read": _time(fd, memory.pages, 1, writes=False),
-            "read many": _time(fd, memory.pages, _MANY_READ_PAGES, writes=False),
-        }
-        with _on_one_cpu():
-            timed["bound"] = _time(fd, memory.pages, 1, writes=True)
-            with _awake_cpu():
-                timed["awake"] = _time(fd, memory.pages, 1, writes=True)
-            with _daemon_on_this_cpu(path.parent):
-                timed["near"] = _time(fd, memory.pages, 1, writes=True)
-        with busy_neighbours(), _on_one_cpu(), _daemon_on_this_cpu(path.parent):
-            timed["busy"] = _time(fd, memory.pages, 1, writes=True)
-            timed["busy many"] = _time(fd, memory.pages, _MANY_PAGES, writes=True)
-            timed["same"] = _time(fd, memory.same_filled, 1, writes=True)
-            timed["same many"] = _time(fd, memory.same_filled, _MANY_PAGES, writes=True)
-        _fill(path, memory.pages)
+def _round(path: Path, memory: mmap.mmap, number: int) -> dict[str, float]:
+    """Measure each thing once, one after the other, in µs: what the host does meanwhile happens to all of them.
+
+    CPUs take turns, as those of a virtual machine are not equally fast at a time.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    cpus = cpus[number % len(cpus) :] + cpus[: number % len(cpus)]
     with _direct(Path(os.devnull)) as fd:
-        return timed | {"none": _time(fd, memory.pages, 1, writes=True)}
+        none = _time(fd, memory, 1, writes=True)
+    with _direct(path) as fd:
+        us = {
+            "none": none.us,
+            "none, caller": none.cpu_us,
+            "one": _time(fd, memory, 1, writes=True).us,
+            "many": _time(fd, memory, _MANY_PAGES, writes=True).us,
+            "read": _time(fd, memory, 1, writes=False).us,
+            "read many": _time(fd, memory, _MANY_READ_PAGES, writes=False).us,
+        }
+        with _on(cpus[:1]):
+            us["bound"] = _time(fd, memory, 1, writes=True).us
+            with _awake_cpu():
+                us["awake"] = _time(fd, memory, 1, writes=True).us
+            with _daemon_beside(path.parent):
+                near = _time(fd, memory, 1, writes=True)
+        us |= {"near": near.us, "near, caller": near.cpu_us}
+        with busy_neighbours(cpus[1:]), _on(cpus[:1]), _daemon_beside(path.parent):
+            us["large, caller"] = _time(fd, memory, FLOOD_PAGES, writes=True).cpu_us
+            with memoryview(memory) as pages:
+                us["compress"] = compressing_page_us("lz4", pages, _ENOUGH_NS)
+        if len(cpus) > 1:
+            with _on(cpus[1:]), _daemon_beside(path.parent), busy_neighbours(cpus[:1]), _on(cpus[:1]):
+                us["cold"] = _cpu_us_after_others(fd, memory)
+                with _direct(Path(os.devnull)) as null:
+                    us["cold, none"] = _cpu_us_after_others(null, memory)
+        _fill(path, memory)
+        with busy_neighbours(cpus[_FLOODED_CPUS:]), _on(cpus[:_FLOODED_CPUS]), _daemon_beside(path.parent):
+            us["flood page"] = flood_page_us(fd, memory, _used_bytes(fd))
+    return us
 
 
 @contextmanager
-def _on_one_cpu() -> Iterator[None]:
-    cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cpus)})
+def _on(cpus: Collection[int]) -> Iterator[None]:
+    """Let this thread, and those that it begins, run on these CPUs only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cpus)
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
-def _daemon_on_this_cpu(mountpoint: Path) -> Iterator[None]:
+def _daemon_beside(mountpoint: Path) -> Iterator[None]:
     """Let the threads of the mount's daemon run nowhere but where this one may; InvalidValue if that is forbidden."""
     try:
         tasks = Path("/proc", (mountpoint / "sys/fs/zramfs/pid").read_text().strip(), "task")
@@ -187,8 +211,7 @@ def _awake_cpu() -> Iterator[None]:
 def _time(fd: int, memory: mmap.mmap, pages: int, *, writes: bool) -> Timed:
     """Make synchronous requests at random places, one at a time, for a while."""
     length = pages * PAGE_SIZE
-    size_bytes = min(os.fstat(fd).st_size, _MOST_BYTES) or _LEAST_BYTES
-    places = [length * place for place in range(size_bytes // length)]
+    places = [length * place for place in range((_used_bytes(fd) or _LEAST_BYTES) // length)]
     random.Random(1).shuffle(places)  # noqa: S311 - places of a measurement
     with memoryview(memory) as view:
         # A caller's own page is in its cache, and large requests are not.
@@ -199,6 +222,18 @@ def _time(fd: int, memory: mmap.mmap, pages: int, *, writes: bool) -> Timed:
         finally:
             for part in parts:
                 part.release()
+
+
+def _cpu_us_after_others(fd: int, memory: mmap.mmap) -> float:
+    """CPU time of a write of a page, the mean, whose caller has slept while others had its CPU."""
+    took_ns = 0
+    with memoryview(memory) as view, view[:PAGE_SIZE] as page:
+        for number in range(_PAUSES):
+            time.sleep(_PAUSE_S)
+            began_ns = thread_time_ns()
+            os.pwrite(fd, page, number * PAGE_SIZE)
+            took_ns += thread_time_ns() - began_ns
+    return took_ns / _PAUSES / 1000
 
 
 def _timed(fd: int, parts: list[memoryview], places: list[int], *, writes: bool) -> Timed:
@@ -222,8 +257,12 @@ def _timed(fd: int, parts: list[memoryview], places: list[int], *, writes: bool)
 def _fill(path: Path, memory: mmap.mmap) -> None:
     """Write every page once, so that all of them are overwritten, or read, later."""
     with _direct(path) as fd:
-        for place in range(0, min(path.stat().st_size, _MOST_BYTES), _BUFFER_BYTES):
+        for place in range(0, _used_bytes(fd), _BUFFER_BYTES):
             os.pwrite(fd, memory, place)
+
+
+def _used_bytes(fd: int) -> int:
+    return min(os.fstat(fd).st_size, _MOST_BYTES)
 
 
 @contextmanager
@@ -236,8 +275,8 @@ def _direct(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _memory() -> Iterator[Memory]:
-    with mmap.mmap(-1, _BUFFER_BYTES) as pages, mmap.mmap(-1, _BUFFER_BYTES) as same_filled:
+def _memory() -> Iterator[mmap.mmap]:
+    """Memory that is aligned, as direct I/O wants it: pages that all differ."""
+    with mmap.mmap(-1, _BUFFER_BYTES) as pages:
         pages[:] = compressible_pages(_BUFFER_BYTES // PAGE_SIZE, seed=2)
-        same_filled[:] = b"\1" * _BUFFER_BYTES
-        yield Memory(pages, same_filled)
+        yield pages

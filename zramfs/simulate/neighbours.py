@@ -1,10 +1,10 @@
-"""Keeps the machine's other CPUs busy while something is measured on one: they share caches and memory.
+"""Keeps the machine's other CPUs busy while something is measured on some: they share caches and memory.
 
 What they do is what a flood does there: pages are compressed that no cache of a CPU's own holds, and copied.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -23,12 +23,11 @@ _BEGIN_S: Final = 10.0
 
 
 @contextmanager
-def busy_neighbours() -> Iterator[None]:
-    """Let a process on each of this one's CPUs but the first compress and copy pages."""
-    cpus = sorted(os.sched_getaffinity(0))[1 : _MOST + 1]
+def busy_neighbours(cpus: Sequence[int]) -> Iterator[None]:
+    """Let a process on each of these CPUs compress and copy pages; on the first 64 of them."""
     processes = get_context("fork")
     begun, tells = processes.Pipe(duplex=False)
-    neighbours = [processes.Process(target=_work, args=(cpu, tells), daemon=True) for cpu in cpus]
+    neighbours = [processes.Process(target=_work, args=(cpu, tells), daemon=True) for cpu in cpus[:_MOST]]
     try:
         for neighbour in neighbours:
             neighbour.start()
