@@ -2,12 +2,12 @@
 
 Each built-in workload, or those that are named, under three stream policies, on a device that two CPUs can emulate. A
 round is one run of each policy, and a calibration as `zramfs simulate --calibrate --through` makes it, of lz4 alone;
-what is simulated has the medians of all rounds' costs, and tasks that begin on other CPUs with each seed. Prints a
-table: measured, with its lowest and highest round, simulated, likewise of all seeds, and the difference of the medians.
+what is simulated has the means of all rounds' costs, and tasks that begin on other CPUs with each seed. Prints a table:
+measured, with its lowest and highest round, simulated, likewise of all seeds, and the difference.
 
-Give it an otherwise idle machine for about two minutes a workload. Needs root, as `compare` does. With `--keep FOLDER`
-rounds are measured and kept there, and nothing is simulated; with `--again FOLDER` those are simulated, and none is
-measured.
+Give it an otherwise idle machine for about three minutes a workload. Needs root, as `compare` does. With `--keep
+FOLDER` rounds are measured and kept there, and nothing is simulated; with `--again FOLDER` those are simulated, and
+none is measured.
 """
 
 import argparse
@@ -36,7 +36,12 @@ ROUNDS = 5
 SEEDS = 15
 """Simulations of a round: the CPUs that tasks are on when it begins are drawn by the seed."""
 
-RUNTIME = "1"
+RUNTIME_S = 5
+"""As `compare` has it unless it is told otherwise."""
+
+WARMUP_MS = 1000 * RUNTIME_S // 4
+"""Likewise."""
+
 CLASSES = {"sync": "sync_writes", "async": "async_writes"}
 TRANSPORT = "dev"
 """The one that is modelled, whatever the kernel offers."""
@@ -51,7 +56,7 @@ COMPARED = [
     "--rounds",
     "1",
     "--runtime",
-    RUNTIME,
+    str(RUNTIME_S),
     "--size",
     SIZE,
 ]
@@ -83,8 +88,14 @@ class Row(NamedTuple):
 
     @property
     def difference_percent(self) -> float:
-        """Of the medians."""
-        return 100 * (statistics.median(self.simulated) / statistics.median(self.measured) - 1)
+        return 100 * (self.middle(self.simulated) / self.middle(self.measured) - 1)
+
+    def middle(self, values: Sequence[float]) -> float:
+        """Throughput is that of all rounds together; of the medians of latencies it is the median."""
+        return statistics.mean(values) if self.what == RATE else statistics.median(values)
+
+    def shown(self, values: Sequence[float]) -> str:
+        return f"{self.middle(values):,.0f} ({min(values):,.0f}-{max(values):,.0f})"
 
 
 def zramfs(*arguments: str) -> str:
@@ -116,29 +127,27 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 
 def calibrate(mountpoint: Path) -> dict[str, dict[str, float]]:
-    """Measure lz4, wake-ups, and requests through a mount, in that order."""
-    own, wake_us = measure_algorithm("lz4"), measure_wake_us()
-    mounted_costs = measure_mount(mountpoint)
-    switches = {"wake": wake_us, "loop": measure_loop_us()}
-    return {"own": own._asdict(), "mounted": mounted_costs._asdict(), "switches": switches}
+    """Measure lz4, wake-ups, and requests through a mount."""
+    switches = {"wake": measure_wake_us(), "loop": measure_loop_us()}
+    own = measure_algorithm("lz4")
+    return {"switches": switches, "own": own._asdict(), "mounted": measure_mount(mountpoint)._asdict()}
 
 
 # ---- what is simulated -----------------------------------------------------------------------------------------------
 
 
 def costs_of(rounds: Sequence[Round]) -> dict[str, float]:
-    """Return the costs of the medians of what was measured: each is a difference, which noise may make negative."""
+    """Return the costs of the means of what was measured: each is a difference, which noise may make negative."""
     own, mounted_costs, switches = (
-        {key: statistics.median(each.measured[kind][key] for each in rounds) for key in rounds[0].measured[kind]}
+        {key: statistics.mean(each.measured[kind][key] for each in rounds) for key in rounds[0].measured[kind]}
         for kind in ("own", "mounted", "switches")
     )
-    costs = as_mounted(AlgorithmCosts(**own), MountedCosts(**mounted_costs), switches["wake"])
-    return {name: us for name, us in costs._asdict().items() if name != "cached"} | switches
+    return as_mounted(AlgorithmCosts(**own), MountedCosts(**mounted_costs), switches["wake"])._asdict() | switches
 
 
 def simulate(scenario: Path, costs: Mapping[str, float], storm_read_us: float) -> list[list[dict[str, Any]]]:
-    """Simulate what was compared, once for each seed: the machine has its median costs, and the engines are threads."""
-    lines = ["warmup_ms = 250", "duration_ms = 1250", scenario.read_text()]
+    """Simulate what was compared, once for each seed: the machine has its mean costs, and the engines are threads."""
+    lines = [f"warmup_ms = {WARMUP_MS}", f"duration_ms = {WARMUP_MS + 1000 * RUNTIME_S}", scenario.read_text()]
     lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
     if storm_read_us:
@@ -182,13 +191,13 @@ def show(workload: str, folder: Path) -> None:
     """Simulate what was measured, and print both."""
     rounds = [Round(*each) for each in json.loads((folder / f"{workload}.json").read_text())]
     costs = costs_of(rounds)
-    storm_read_us = statistics.median(each.storm_read_us for each in rounds)
+    storm_read_us = statistics.mean(each.storm_read_us for each in rounds)
     print(f"{workload}: us {costs}", flush=True)
     for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, storm_read_us)):
-        verdict = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
+        mark = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
         print(
             f"| {workload} | {row.policy} | {row.kind} {row.what} |"
-            f" {shown(row.measured)} | {shown(row.simulated)} | {verdict}{row.difference_percent:+.0f} %{verdict} |",
+            f" {row.shown(row.measured)} | {row.shown(row.simulated)} | {mark}{row.difference_percent:+.0f} %{mark} |",
             flush=True,
         )
 
@@ -199,10 +208,6 @@ def keep(workload: str, folder: Path, count: int) -> None:
     rounds = [measure(workload, folder) for _ in range(count)]
     (folder / f"{workload}.json").write_text(json.dumps(rounds))
     zramfs("compare", "--workload", workload, *COMPARED, "--scenario", str(folder / f"{workload}.toml"))
-
-
-def shown(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f}-{max(values):,.0f})"
 
 
 def main() -> None:
