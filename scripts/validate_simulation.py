@@ -5,7 +5,7 @@ round is one run of each policy, and a calibration as `zramfs simulate --calibra
 what is simulated has the means of all rounds' costs, and tasks that begin on other CPUs with each seed. Prints a table:
 measured, with its lowest and highest round, simulated, likewise of all seeds, and the difference.
 
-Give it an otherwise idle machine for about three minutes a workload. Needs root, as `compare` does. With `--keep
+Give it an otherwise idle machine for four to five minutes a workload. Needs root, as `compare` does. With `--keep
 FOLDER` rounds are measured and kept there, and nothing is simulated; with `--again FOLDER` those are simulated, and
 none is measured.
 """
@@ -34,7 +34,7 @@ SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
 ROUNDS = 5
 SEEDS = 15
-"""Simulations of a round: the CPUs that tasks are on when it begins are drawn by the seed."""
+"""Simulations of all rounds: the CPUs that tasks are on when it begins are drawn by the seed."""
 
 RUNTIME_S = 5
 """As `compare` has it unless it is told otherwise."""

@@ -69,6 +69,10 @@ class AlgorithmCosts(NamedTuple):
     halt: float = 0.0
     apart: float = 0.0
 
+    def bounded(self) -> "AlgorithmCosts":
+        """Return them with nothing below 0: most are differences of what was measured, which noise may make so."""
+        return AlgorithmCosts(*(max(0.0, us) for us in self))
+
 
 def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None) -> str:
     """Measure every algorithm of the package, in about a second each; the machine's TOML.
@@ -99,15 +103,15 @@ def as_mounted(own: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> Al
     return AlgorithmCosts(
         compress=mounted.compress,
         decompress=max(0.001, mounted.read_page),
-        request=max(0.0, mounted.caller - wake_us),
+        request=mounted.caller - wake_us,
         page=own.page,
-        receive=max(0.0, mounted.near - max(mounted.caller, wake_us) - mounted.write_page),
-        copy=max(0.0, mounted.flood_page - mounted.compress - own.page - mounted.pin),
+        receive=mounted.near - max(mounted.caller, wake_us) - mounted.write_page,
+        copy=mounted.flood_page - mounted.compress - own.page - mounted.pin,
         pin=mounted.pin,
         cold=mounted.cold,
         halt=mounted.halt,
-        apart=max(0.0, mounted.write_one - mounted.halt - mounted.near),
-    )
+        apart=mounted.write_one - max(0.0, mounted.halt) - mounted.near,
+    ).bounded()
 
 
 def measure_algorithm(name: str) -> AlgorithmCosts:
@@ -125,8 +129,8 @@ def measure_algorithm(name: str) -> AlgorithmCosts:
     return AlgorithmCosts(
         compress=_compress_us_of_all(name, compressible_pages(_UNCACHED_PAGES, seed=2)),
         decompress=(read_many - read_one) / (_RUN_PAGES - 1),
-        request=max(0.0, one - written),
-        page=max(0.0, page),
+        request=one - written,
+        page=page,
     )
 
 
@@ -205,7 +209,7 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
         else "without FUSE and the system's part"
     )
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    base = measured.get("lz4") or next(iter(measured.values()))
+    base = (measured.get("lz4") or next(iter(measured.values()))).bounded()
     source = f"zramfs {__version__} simulate --calibrate, {when}"
     cpus = len(os.sched_getaffinity(0))
     lines = [

@@ -148,14 +148,14 @@ cdef class DaemonEngine(EmulatedEngines):
         return self.arrived.first == NOBODY or self.now_ns < self.slice_ends_ns or self.now_ns >= self.turn_ends_ns
 
     cdef bint _receive(self, int task) noexcept nogil:
-        """Take a request in, and keep the CPU meanwhile: only preempt=full lets Linux preempt a system call."""
+        """Take a request in, and keep the CPU meanwhile, as Linux lets a system call that is not to be preempted."""
         cdef int request = self.arrived.first
         cdef double ns = self.receive_ns + self._pin_time(&self.requests[request], False)
         self.arrived.first = self.requests[request].next_request
         self.tasks[task].request = request
         if self.requests[request].kind != READ:
             ns += self.copy_ns * self.requests[request].pages
-        self.cpus.runners[task].keeps_cpu = True
+        self.cpus.runners[task].keeps_cpu = self.are_fair
         return self._run(task, <int64_t>ns, REQUEST, HAS_RECEIVED)
 
     cdef bint _begin_request(self, int task) noexcept nogil:

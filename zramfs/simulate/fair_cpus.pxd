@@ -17,5 +17,6 @@ cdef class FairCpus(FairBalance):
 
     cdef bint _preempts(self, int64_t now_ns, int cpu, int runner) noexcept nogil
     cdef void _warm_up(self, int cpu) noexcept nogil
+    cdef void _set_tick(self, int64_t now_ns, int cpu) noexcept nogil
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil
     cdef void _yield(self, int64_t now_ns, int cpu) noexcept nogil

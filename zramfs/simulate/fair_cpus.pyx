@@ -35,6 +35,7 @@ cdef class FairCpus(FairBalance):
     """Likewise."""
 
     def __cinit__(self, int cpus, int runners, *args, int64_t cold_ns, **kwargs):
+        cdef int number
         self.cold_ns = cold_ns
         self.spent_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.presences = <Presence *>calloc(max(runners, 1), sizeof(Presence))
@@ -42,6 +43,8 @@ cdef class FairCpus(FairBalance):
         self.tick_at_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         if not (self.is_shared and self.tick_at_ns and self.spent_ns and self.presences):
             raise MemoryError
+        for number in range(runners):
+            self.presences[number].cpu = NOBODY
 
     def __dealloc__(self):
         free(self.is_shared)
@@ -108,6 +111,7 @@ cdef class FairCpus(FairBalance):
         cdef Runner *runner
         if now_ns >= self.tick_at_ns[number] and cpu.current != NOBODY:
             self._tick(now_ns, number)
+            self._set_tick(now_ns, number)
         if self._is_due(cpu) or cpu.current == NOBODY:
             cpu.is_preempted = False
             cpu.current = self._choose_task(number)
@@ -121,8 +125,7 @@ cdef class FairCpus(FairBalance):
         self.is_shared[number] = self.ready[number] > 1 and not runner.keeps_cpu
         if not runner.keeps_cpu:
             if now_ns >= self.tick_at_ns[number]:
-                self.tick_at_ns[number] = now_ns + TICK_NS - now_ns % TICK_NS
-                self.tick_at_ns[number] += <int64_t>(draw_bits(&self.random) % LATE_NS)
+                self._set_tick(now_ns, number)
             ns = min(ns, self.tick_at_ns[number] - now_ns)
         if self.is_shared[number] and runner.is_spinning:
             ns = min(ns, <int64_t>YIELD_NS)
@@ -139,11 +142,13 @@ cdef class FairCpus(FairBalance):
 
     cdef void _account(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
         cdef int number = <int>(cpu - self.cpus)
-        if now_ns > cpu.began_ns:
-            if not self.runners[cpu.current].is_spinning:
-                self.spent_ns[number] += now_ns - cpu.began_ns
+        if now_ns > cpu.began_ns and not self.runners[cpu.current].is_spinning:
+            self.spent_ns[number] += now_ns - cpu.began_ns
             self.presences[cpu.current] = Presence(number, self.spent_ns[number], False)
         FairBalance._account(self, now_ns, cpu)
+
+    cdef void _set_tick(self, int64_t now_ns, int cpu) noexcept nogil:
+        self.tick_at_ns[cpu] = now_ns + TICK_NS - now_ns % TICK_NS + <int64_t>(draw_bits(&self.random) % LATE_NS)
 
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil:
         """The timer's interrupt: who runs may have had its slice, and other CPUs may take what waits."""
@@ -182,7 +187,6 @@ cdef class FairCpus(FairBalance):
         cdef Cpu *cpu = &self.cpus[self.runners[runner].cpu]
         if not self.runners[runner].is_spinning:
             return False
-        self.runners[runner].is_spinning = False
         if cpu.current == runner and cpu.working == NOBODY and not cpu.is_stepping:
             self._account(now_ns, cpu)
             self.run_for(runner, 0, NOT_COUNTED)
@@ -199,6 +203,7 @@ cdef class FairCpus(FairBalance):
         self.cpus[cpu].current = NOBODY
         self.runners[runner].is_spinning = False
         note_load(&self.ready_load[cpu], self.clock_ns, -1)
+        note_load(&self.own_ready[runner], self.clock_ns, -1)
         note_run(&self.entities[runner])
         note_run(&self.entities[self._group_of(runner)])
         tasks.current = NOBODY

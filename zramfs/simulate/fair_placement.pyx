@@ -133,8 +133,8 @@ cdef class FairPlacement(FairQueues):
         return own
 
     cdef int _interrupted(self, int runner) noexcept nogil:
-        """The CPU on which a timer wakes a task, where it was set: by a daemon's receiver, or now and then by itself."""
-        if 0 < self.caller_count < self.runner_count and draw_bits(&self.random) % OWN_TIMERS:
+        """The CPU on which a timer wakes a task, where it was set: of a daemon's by the receiver, or now and then itself."""
+        if 0 < self.caller_count <= runner and draw_bits(&self.random) % OWN_TIMERS:
             return self.runners[self.caller_count].cpu
         return self.runners[runner].cpu
 
@@ -156,7 +156,7 @@ cdef class FairPlacement(FairQueues):
         Of several that have at most so much load the one that was listed first (`detach_tasks`); NOBODY: none is there.
         """
         cdef int chosen = NOBODY
-        cdef int group = self.queues[self.cpu_count * self.groups + from_cpu].first
+        cdef int group = self._groups_of(from_cpu).first
         cdef int each
         while group != NOBODY:
             each = self.queues[group - self.runner_count].first
@@ -180,6 +180,7 @@ cdef class FairPlacement(FairQueues):
         cdef double left_ns = own.deadline - own.vruntime
         self.ready[self.runners[runner].cpu] -= 1
         note_load(&self.ready_load[self.runners[runner].cpu], now_ns, -1)
+        note_load(&self.own_ready[runner], now_ns, -1)
         self._remove(self.runners[runner].cpu, runner)
         self._take_along(now_ns, runner, cpu)
         self._join(now_ns, cpu, runner)
@@ -194,6 +195,7 @@ cdef class FairPlacement(FairQueues):
         """
         cdef double own = note_load(&self.own_load[runner], now_ns, 0)
         cdef Queue *tasks = self._tasks_of(runner)
+        cdef double ready = note_load(&self.own_ready[runner], now_ns, 0)
         cdef double rest = 0
         if self.runners[runner].cpu == cpu:
             return
@@ -202,18 +204,18 @@ cdef class FairPlacement(FairQueues):
             rest = tasks.load.lately / tasks.load.weight
         self._set_lately(now_ns, self._group_of(runner), min(rest, note_load(&tasks.as_one, now_ns, 0)))
         note_load(&self.ready_load[self.runners[runner].cpu], now_ns, 0)
-        self.ready_load[self.runners[runner].cpu].lately -= own
+        self.ready_load[self.runners[runner].cpu].lately -= ready
         self.runners[runner].cpu = cpu
         tasks = self._tasks_of(runner)
         tasks.load.lately = note_load(&tasks.load, now_ns, 0) + own
         self._set_lately(now_ns, self._group_of(runner), min(1.0, note_load(&tasks.as_one, now_ns, 0) + own))
         note_load(&self.ready_load[cpu], now_ns, 0)
-        self.ready_load[cpu].lately += own
+        self.ready_load[cpu].lately += ready
 
     cdef void _set_lately(self, int64_t now_ns, int group, double lately) noexcept nogil:
         """Let a group have been in its CPU's queue for such a share of the time."""
         cdef Queue *tasks = &self.queues[group - self.runner_count]
-        cdef Queue *groups = &self.queues[self.cpu_count * self.groups + (group - self.runner_count) // self.groups]
+        cdef Queue *groups = self._groups_of((group - self.runner_count) % self.cpu_count)
         note_load(&groups.load, now_ns, 0)
         groups.load.lately += self.entities[group].weight * (lately - tasks.as_one.lately)
         tasks.as_one.lately = lately

@@ -9,6 +9,7 @@ cdef class FairQueues(Cpus):
     # Of the tasks of a group on a CPU; behind them that of each CPU's groups.
     cdef Queue *queues
     cdef Load *own_load         # of each task
+    cdef Load *own_ready        # likewise, while it is ready
     cdef Load *ready_load       # of the tasks of all groups of each CPU: how many are ready
     cdef int groups
     cdef int *ready             # tasks that are, by CPU

@@ -39,11 +39,12 @@ cdef class FairQueues(Cpus):
         self.entities = <Entity *>calloc(runners + cpus * groups, sizeof(Entity))
         self.queues = <Queue *>calloc(cpus * (groups + 1), sizeof(Queue))
         self.own_load = <Load *>calloc(max(runners, 1), sizeof(Load))
+        self.own_ready = <Load *>calloc(max(runners, 1), sizeof(Load))
         self.ready_load = <Load *>calloc(cpus, sizeof(Load))
         self.ready = <int *>calloc(cpus, sizeof(int))
         self.ran_at_ns = <int64_t *>calloc(max(runners, 1), sizeof(int64_t))
         self.listed_at_ns = <int64_t *>calloc(max(runners, 1), sizeof(int64_t))
-        if not (self.entities and self.queues and self.own_load and self.ready_load):
+        if not (self.entities and self.queues and self.own_load and self.own_ready and self.ready_load):
             raise MemoryError
         if not (self.ready and self.ran_at_ns and self.listed_at_ns):
             raise MemoryError
@@ -56,20 +57,21 @@ cdef class FairQueues(Cpus):
         free(self.entities)
         free(self.queues)
         free(self.own_load)
+        free(self.own_ready)
         free(self.ready_load)
         free(self.ready)
         free(self.ran_at_ns)
         free(self.listed_at_ns)
 
     cdef Queue *_tasks_of(self, int runner) noexcept nogil:
-        return &self.queues[self.runners[runner].cpu * self.groups + self.runners[runner].group]
+        return &self.queues[self.runners[runner].group * self.cpu_count + self.runners[runner].cpu]
 
     cdef Queue *_groups_of(self, int cpu) noexcept nogil:
-        return &self.queues[self.cpu_count * self.groups + cpu]
+        return &self.queues[self.groups * self.cpu_count + cpu]
 
     cdef int _group_of(self, int runner) noexcept nogil:
         """The entity of a task's group on its CPU."""
-        return self.runner_count + self.runners[runner].cpu * self.groups + self.runners[runner].group
+        return self.runner_count + self.runners[runner].group * self.cpu_count + self.runners[runner].cpu
 
     # ---- tasks come -------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ cdef class FairQueues(Cpus):
         self.is_overloaded |= self.ready[cpu] > 1
         self.listed_at_ns[runner] = now_ns
         note_load(&self.ready_load[cpu], now_ns, 1)
+        note_load(&self.own_ready[runner], now_ns, 1)
         if self.entities[runner].is_queued:
             self._rejoin(tasks, runner)
         else:
@@ -128,7 +131,7 @@ cdef class FairQueues(Cpus):
         cdef int number
         total = 0
         for number in range(self.cpu_count):
-            total += note_load(&self.queues[number * self.groups + place_of].load, now_ns, 0)
+            total += note_load(&self.queues[place_of * self.cpu_count + number].load, now_ns, 0)
         here = max(tasks.load.weight, tasks.load.lately)
         total += here - tasks.load.lately
         weight = max(0.002, min(1.0, here / total)) if total > 0 else 1.0

@@ -3,8 +3,9 @@
 import mmap
 import os
 import random
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from time import perf_counter_ns
 from typing import Final
 
@@ -28,19 +29,15 @@ def flood_page_us(fd: int, memory: mmap.mmap, size_bytes: int) -> float:
     count = cpus * _WRITERS_PER_CPU
     ended_ns: list[int] = []
     ends_ns = perf_counter_ns() + _ENOUGH_NS
-    with memoryview(memory) as source:
-        parts = [source[begin : begin + _LENGTH] for begin in range(0, len(source) - _LENGTH + 1, _LENGTH)]
-        shares = [parts[number::count] or parts for number in range(count)]
+    begins = range(0, len(memory) - _LENGTH + 1, _LENGTH)
+    with memoryview(memory) as source, ExitStack() as parts, ThreadPoolExecutor(count) as pool:
+        each = [parts.enter_context(source[begin : begin + _LENGTH]) for begin in begins]
+        shares = [each[number::count] or each for number in range(count)]
         writers = [
-            threading.Thread(target=_write, args=(fd, share, number, size_bytes, ends_ns, ended_ns))
-            for number, share in enumerate(shares)
+            pool.submit(_write, fd, share, number, size_bytes, ends_ns, ended_ns) for number, share in enumerate(shares)
         ]
         for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-        for part in parts:
-            part.release()
+            writer.result()
     if len(ended_ns) < 2:
         raise InvalidValue(f"less than two writes of {_LENGTH >> 20} MiB ended within {_ENOUGH_NS // 1_000_000} ms")
     return (max(ended_ns) - min(ended_ns)) / 1000 / (len(ended_ns) - 1) * cpus / FLOOD_PAGES

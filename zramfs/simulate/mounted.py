@@ -117,13 +117,13 @@ def _costs_of(rounds: list[dict[str, float]]) -> MountedCosts:
         write_one=us["one"] - us["none"],
         write_page=(us["many"] - us["one"]) / (_MANY_PAGES - 1),
         read_page=(us["read many"] - us["read"]) / (_MANY_READ_PAGES - 1),
-        halt=max(0.0, us["bound"] - us["awake"]),
+        halt=us["bound"] - us["awake"],
         near=us["near"] - us["none"],
         flood_page=us["flood page"],
         compress=us["compress"],
-        pin=max(0.0, us["large, caller"] - us["near, caller"]) / (FLOOD_PAGES - 1),
-        cold=max(0.0, us["cold"] - us["cold, none"] - caller) if "cold" in us else 0.0,
-        caller=max(0.0, caller),
+        pin=(us["large, caller"] - us["near, caller"]) / (FLOOD_PAGES - 1),
+        cold=us["cold"] - us["cold, none"] - caller if "cold" in us else 0.0,
+        caller=caller,
     )
 
 
@@ -152,15 +152,15 @@ def _round(path: Path, memory: mmap.mmap, number: int) -> dict[str, float]:
             with _daemon_beside(path.parent):
                 near = _time(fd, memory, 1, writes=True)
         us |= {"near": near.us, "near, caller": near.cpu_us}
-        with busy_neighbours(cpus[1:]), _on(cpus[:1]), _daemon_beside(path.parent):
-            us["large, caller"] = _time(fd, memory, FLOOD_PAGES, writes=True).cpu_us
-            with memoryview(memory) as pages:
-                us["compress"] = compressing_page_us("lz4", pages, _ENOUGH_NS)
         if len(cpus) > 1:
             with _on(cpus[1:]), _daemon_beside(path.parent), busy_neighbours(cpus[:1]), _on(cpus[:1]):
                 us["cold"] = _cpu_us_after_others(fd, memory)
                 with _direct(Path(os.devnull)) as null:
                     us["cold, none"] = _cpu_us_after_others(null, memory)
+        with busy_neighbours(cpus[1:]), _on(cpus[:1]), _daemon_beside(path.parent):
+            us["large, caller"] = _time(fd, memory, FLOOD_PAGES, writes=True).cpu_us
+            with memoryview(memory) as pages:
+                us["compress"] = compressing_page_us("lz4", pages, _ENOUGH_NS)
         _fill(path, memory)
         with busy_neighbours(cpus[_FLOODED_CPUS:]), _on(cpus[:_FLOODED_CPUS]), _daemon_beside(path.parent):
             us["flood page"] = flood_page_us(fd, memory, _used_bytes(fd))
@@ -181,14 +181,16 @@ def _on(cpus: Collection[int]) -> Iterator[None]:
 @contextmanager
 def _daemon_beside(mountpoint: Path) -> Iterator[None]:
     """Let the threads of the mount's daemon run nowhere but where this one may; InvalidValue if that is forbidden."""
+    before: dict[int, set[int]] = {}
     try:
-        tasks = Path("/proc", (mountpoint / "sys/fs/zramfs/pid").read_text().strip(), "task")
-        before = {int(each.name): os.sched_getaffinity(int(each.name)) for each in tasks.iterdir()}
-        for number in before:
-            os.sched_setaffinity(number, os.sched_getaffinity(0))
-    except (OSError, ValueError) as error:
-        raise InvalidValue(f"{mountpoint}: its daemon cannot be bound to a CPU: {error}") from error
-    try:
+        try:
+            tasks = Path("/proc", (mountpoint / "sys/fs/zramfs/pid").read_text().strip(), "task")
+            for number in [int(each.name) for each in tasks.iterdir()]:
+                with suppress(ProcessLookupError):
+                    before[number] = os.sched_getaffinity(number)
+                    os.sched_setaffinity(number, os.sched_getaffinity(0))
+        except (OSError, ValueError) as error:
+            raise InvalidValue(f"{mountpoint}: its daemon cannot be bound to a CPU: {error}") from error
         yield
     finally:
         for number, cpus in before.items():

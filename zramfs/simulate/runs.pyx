@@ -86,7 +86,7 @@ cdef class Runs(Devices):
         return 0 if is_read else <int64_t>(self.page_ns * pages + 0.5)
 
     cdef double _pin_time(self, const Request *request, bint is_callers) noexcept nogil:
-        """What it takes to pin a request's pages, and to let them go: its caller, or whoever answers it."""
+        """What it takes to pin a request's pages, and to let them go: its caller, or a daemon's receiver."""
         cdef double ns = self.pin_ns * (request.pages - 1)
         if request.kind == ASYNC_WRITE and self.is_served:
             return ns / 2

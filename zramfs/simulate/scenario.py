@@ -74,10 +74,10 @@ class Costs:
     `request`: once for each request. `page`: for each page that is stored (allocation, copy, slot); what loading one
     takes is part of decompressing it. `wake`: each time that a task goes on after it has slept. `completion`: for each
     run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that. `cold`: what a
-    task takes more to go on, by EEVDF, if others have had its CPU meanwhile, for 30 us or longer.
+    task takes more to go on, by EEVDF, if others have had its CPU meanwhile, for 30 us or longer, or on another CPU.
 
     `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. Of an
-    asynchronous one, half of that is the part of whoever answers it.
+    asynchronous one of a daemon, half of that is the receiver's.
 
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
     `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:

@@ -129,6 +129,14 @@ def test_a_daemon_and_each_caller_are_sessions_that_share_a_cpu(*, autogroup: bo
     assert result.cpu_seconds["make"] / result.measured_s == pytest.approx(share, abs=0.05)
 
 
+def test_more_callers_than_there_are_sessions_for_share_cpus_alike() -> None:
+    loads = [ClosedLoad(name=f"load{number}", size_bytes=64 * 4096) for number in range(130)]
+    result = run(scenario(*loads, machine=machine(2, 10.0), scheduler=FAIR, duration_us=60_000_000.0))
+    ended = [load.ended for load in result.loads]
+    assert sum(ended) == pytest.approx(2 * 60e6 / 640, rel=0.01)
+    assert min(ended) > 0.5 * max(ended)
+
+
 @pytest.mark.parametrize(("tasks", "least", "most"), [(1, 0.998, 1.001), (2, 0.6, 0.96)])
 def test_a_task_takes_longer_to_go_on_after_others_have_had_its_cpu(tasks: int, least: float, most: float) -> None:
     # One of two has the CPU until a tick, and then both in turn for a request.
