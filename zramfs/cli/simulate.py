@@ -145,7 +145,7 @@ def _command() -> str:
 
 
 def _calibrate(path: Path, mountpoint: Path | None) -> int:
-    """Measure this machine for about 5 s, and write the table; an OSError at once if it cannot be written."""
+    """Measure this machine for about 10 s, and write the table; an OSError at once if it cannot be written."""
     console = Console(stderr=True, highlight=False)
     try:
         with path.open("a"), console.status("") as status:

@@ -18,12 +18,12 @@ def compressing_page_us(name: str, source: BytesLike, enough_ns: int) -> float:
     params = backend.setup_params(AlgorithmParams(), accelerator=None)
     try:
         compressor = RunCompressor(backend.create_context(params), _RUN_PAGES)
-        began_ns = perf_counter_ns()
-        for runs, place in enumerate(itertools.cycle(range(0, len(source), _RUN_PAGES * PAGE_SIZE)), 1):
-            compressor.compress(source, place, _RUN_PAGES)
+        places = itertools.cycle(range(0, len(source), _RUN_PAGES * PAGE_SIZE))
+        runs, took_ns, began_ns = 0, 0, perf_counter_ns()
+        while took_ns < enough_ns:
+            compressor.compress(source, next(places), _RUN_PAGES)
+            runs += 1
             took_ns = perf_counter_ns() - began_ns
-            if took_ns >= enough_ns:
-                break
     finally:
         backend.release_params(params)
     return took_ns / runs / _RUN_PAGES / 1000

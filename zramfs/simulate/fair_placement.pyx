@@ -133,7 +133,7 @@ cdef class FairPlacement(FairQueues):
         return own
 
     cdef int _interrupted(self, int runner) noexcept nogil:
-        """The CPU on which a timer wakes a task, where it was set: of a daemon's by the receiver, or now and then itself."""
+        """The CPU on which a timer wakes a task, where it was set: for a daemon's by the receiver, or by itself."""
         if 0 < self.caller_count <= runner and draw_bits(&self.random) % OWN_TIMERS:
             return self.runners[self.caller_count].cpu
         return self.runners[runner].cpu
