@@ -5,7 +5,8 @@ import re
 import subprocess
 import sysconfig
 import venv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,29 @@ def own_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str]) -> str:
-    """Write the files, type the commands; what these print. The mount point is one of the test's."""
+@contextmanager
+def own_mounts(folder: Path) -> Iterator[tuple[str, ...]]:
+    """The beginning of commands in a mount namespace of their own, in this folder; they leave nothing of it mounted.
+
+    Mounts of theirs would be copied by tests beside them that begin such a namespace, and stay in use there.
+    """
+    with subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read _"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n"
+        try:
+            yield ("nsenter", "--mount", f"--target={holder.pid}", f"--wd={folder}")
+            assert str(folder) not in Path(f"/proc/{holder.pid}/mounts").read_text()
+        finally:
+            holder.stdin.close()
+
+
+def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str], beginning: tuple[str, ...] = ()) -> str:
+    """Write the files, type the commands, each after `beginning`; what they print. Mount points are the test's."""
     printed = ""
     for block in blocks:
         text = block.text.replace("/tmp/z", str(folder / "z"))  # noqa: S108 - as the page has it
@@ -74,7 +96,7 @@ def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str]) -
             (folder / block.file).parent.mkdir(exist_ok=True)
             (folder / block.file).write_text(text)
         elif block.language == "sh":
-            command = ["bash", "-e", "-c", text]
+            command = [*beginning, "bash", "-e", "-c", text]
             done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
             assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
             printed += done.stdout
