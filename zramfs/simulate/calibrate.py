@@ -27,7 +27,7 @@ from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.measure.machine import processor_name
 from zramfs.measure.pages import compressible_pages
 from zramfs.simulate.compressing import compressing_page_us
-from zramfs.simulate.mounted import MountedCosts, measure_mount
+from zramfs.simulate.mounted import MountedCosts, check_mount, measure_mount
 from zramfs.simulate.switches import measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
@@ -79,6 +79,8 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 
     With a mountpoint, requests are those of a caller of its zram0 (lz4), whose data is overwritten.
     """
+    if mountpoint is not None:
+        check_mount(mountpoint)
     measured: dict[str, AlgorithmCosts] = {}
     for name in backend_names():
         on_progress(name)

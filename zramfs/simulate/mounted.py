@@ -91,16 +91,18 @@ class Timed(NamedTuple):
 
 def measure_mount(mountpoint: Path) -> MountedCosts:
     """Time direct requests on zram0 of a mount. InvalidValue if it is none, or has data."""
+    check_mount(mountpoint)
     path = mountpoint / "zram0"
-    _check(path, mountpoint / "sys/block/zram0/mm_stat")
     with _memory() as memory:
         _fill(path, memory)
         return _costs_of([_round(path, memory, number) for number in range(_REPEATS)])
 
 
-def _check(path: Path, stat: Path) -> None:
+def check_mount(mountpoint: Path) -> None:
+    """Raise InvalidValue if zram0 of a mount cannot be measured, or must not be."""
+    path = mountpoint / "zram0"
     try:
-        has_data = int(stat.read_text().split()[0]) > 0
+        has_data = int((mountpoint / "sys/block/zram0/mm_stat").read_text().split()[0]) > 0
         size_bytes = path.stat().st_size
     except (OSError, ValueError, IndexError) as error:
         raise InvalidValue(f"{path.parent}: no zramfs is mounted there") from error
