@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from namespaces import mount_namespace
+
 ROOT = Path(__file__).parents[2]
 
 _BLOCK = re.compile(
@@ -72,19 +74,9 @@ def own_mounts(folder: Path) -> Iterator[tuple[str, ...]]:
 
     Mounts of theirs would be copied by tests beside them that begin such a namespace, and stay in use there.
     """
-    with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read _"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"\n"
-        try:
-            yield ("nsenter", "--mount", f"--target={holder.pid}", f"--wd={folder}")
-            assert str(folder) not in Path(f"/proc/{holder.pid}/mounts").read_text()
-        finally:
-            holder.stdin.close()
+    with mount_namespace() as pid:
+        yield ("nsenter", "--mount", f"--target={pid}", f"--wd={folder}")
+        assert str(folder) not in Path(f"/proc/{pid}/mounts").read_text()
 
 
 def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str], beginning: tuple[str, ...] = ()) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from mounts import ZRAMFS, Mounted, is_mounted, zramfs
+from namespaces import mount_namespace
 
 Mount = Callable[..., Mounted]
 
@@ -47,14 +48,10 @@ def test_mount_ends_with_its_parent(tmp_path: Path) -> None:
 
 def test_umount_names_who_has_the_mount_in_another_namespace(mount: Mount) -> None:
     mounted = mount()
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as copied:
-        assert copied.stdout is not None
-        copied.stdout.readline()
+    with mount_namespace() as pid:
         said = zramfs("umount", mounted.path)
-        copied.kill()
     assert (said.returncode, said.stderr.count("\n")) == (1, 1)
-    assert f"process {copied.pid} has it in another mount namespace, at {mounted.path}" in said.stderr
+    assert f"process {pid} has it in another mount namespace, at {mounted.path}" in said.stderr
     assert not is_mounted(mounted.path)
 
 

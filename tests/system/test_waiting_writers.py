@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from mounts import MIB, Mounted
+from namespaces import mount_namespace
 
 Mount = Callable[..., Mounted]
 
@@ -120,14 +121,7 @@ def test_memory_of_waiting_writes_has_a_limit(mount: Mount) -> None:
 
 def test_signal_ends_a_mount_of_which_another_namespace_has_a_copy(mount: Mount) -> None:
     mounted = mount()
-    with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read _"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as elsewhere:
-        assert elsewhere.stdout is not None
-        elsewhere.stdout.readline()
+    with mount_namespace():
         os.kill(mounted.pid, signal.SIGTERM)
         mounted.wait_for_daemon_end(10)
-        elsewhere.communicate(b"\n")
     assert "Timeout" not in mounted.log.read_text()
