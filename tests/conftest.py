@@ -3,7 +3,7 @@
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from of_the_host import is_of_the_host
 from strict_machine import is_error
 from uring_switch import uring_switched_on
 
+from zramfs import kernel
 from zramfs.abi import NEWEST, ZramAbi
 from zramfs.accel.driver import EmulatedAccelerator
 from zramfs.accel.profile import parse_accelerator
@@ -62,9 +63,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Switch FUSE over io_uring on for the tests, if it is there and this is root; the workers' parent does."""
+    """Switch FUSE over io_uring on for the tests, if it is there and this is root; the workers' parent does.
+
+    Each worker has mounts of its own: a test that begins a mount namespace copies what is mounted, and would keep what
+    tests of other workers have mounted in use.
+    """
     config.stash[_URING] = ExitStack()
-    if not hasattr(config, "workerinput") and config.getoption("--transports") != "dev":
+    if hasattr(config, "workerinput"):
+        with suppress(PermissionError):
+            kernel.enter_new_mount_namespace()
+    elif config.getoption("--transports") != "dev":
         config.stash[_URING].enter_context(uring_switched_on())
 
 

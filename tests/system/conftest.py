@@ -15,6 +15,7 @@ from mounts import Mounted, is_mounted, prepared
 from of_the_host import is_of_the_host
 
 from zramfs.errors import MountFailed
+from zramfs.mountinfo import FILESYSTEM_TYPE, read_mounts
 from zramfs.receive.choice import choose_transport
 
 
@@ -73,6 +74,18 @@ def _why_no_mounts() -> str:
     if not Path("/dev/fuse").exists():
         return "no /dev/fuse"
     return "" if shutil.which("fusermount3") else "no fusermount3"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_mount_is_left() -> Iterator[None]:
+    """Fail at the end if a mount of zramfs is left: a worker's own mounts are not seen outside, and go with it."""
+    before = _mountpoints()
+    yield
+    assert _mountpoints() <= before
+
+
+def _mountpoints() -> set[Path]:
+    return {mounted.point for mounted in read_mounts() if mounted.kind == FILESYSTEM_TYPE}
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,9 @@ import re
 import subprocess
 import sysconfig
 import venv
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from namespaces import mount_namespace
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,19 +65,8 @@ def own_environment(folder: Path) -> dict[str, str]:
     }
 
 
-@contextmanager
-def own_mounts(folder: Path) -> Iterator[tuple[str, ...]]:
-    """The beginning of commands in a mount namespace of their own, in this folder; they leave nothing of it mounted.
-
-    Mounts of theirs would be copied by tests beside them that begin such a namespace, and stay in use there.
-    """
-    with mount_namespace() as pid:
-        yield ("nsenter", "--mount", f"--target={pid}", f"--wd={folder}")
-        assert str(folder) not in Path(f"/proc/{pid}/mounts").read_text()
-
-
-def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str], beginning: tuple[str, ...] = ()) -> str:
-    """Write the files, type the commands, each after `beginning`; what they print. Mount points are the test's."""
+def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str]) -> str:
+    """Write the files, type the commands; what they print. Mount points are the test's."""
     printed = ""
     for block in blocks:
         text = block.text.replace("/tmp/z", str(folder / "z"))  # noqa: S108 - as the page has it
@@ -88,7 +74,7 @@ def follow(blocks: Iterable[Block], folder: Path, environment: dict[str, str], b
             (folder / block.file).parent.mkdir(exist_ok=True)
             (folder / block.file).write_text(text)
         elif block.language == "sh":
-            command = [*beginning, "bash", "-e", "-c", text]
+            command = ["bash", "-e", "-c", text]
             done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
             assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
             printed += done.stdout

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from guides import blocks_of, follow, own_mounts, sections_of
+from guides import blocks_of, follow, sections_of
 
 PAGE = "docs/first_minutes.md"
 
@@ -46,8 +46,7 @@ def test_python_developer(reader_folder: Path, environment: dict[str, str]) -> N
 
 
 def test_administrator(reader_folder: Path, environment: dict[str, str]) -> None:
-    with own_mounts(reader_folder) as beginning:
-        assert "/dev/loop" in follow(blocks_of(PAGE, "An administrator"), reader_folder, environment, beginning)
+    assert "/dev/loop" in follow_section("An administrator", reader_folder, environment)
 
 
 def test_each_section_has_a_test() -> None:
