@@ -125,7 +125,6 @@ cdef class DaemonEngine(EmulatedEngines):
             return self._rest(task, self._spin_time())
         if self.now_ns >= self.slice_ends_ns:
             self.slice_ends_ns = self.now_ns + self.slice_ns
-        self.turn_ends_ns = self.now_ns + self.turn_ns
         if self.requests[request].is_shared:
             return self._take_share(task, request)
         own.request, own.in_hand = request, A_RUN
@@ -180,6 +179,8 @@ cdef class DaemonEngine(EmulatedEngines):
         cdef Task *own = &self.tasks[task]
         if own.in_hand == ONE_GO:
             return Engine._choose(self, task)
+        if task == self.first_server:
+            self.turn_ends_ns = self.now_ns + self.turn_ns
         if own.in_hand == A_RUN:
             if self.requests[own.request].left == 0:
                 remove(&self.backlog, self.requests, own.request)

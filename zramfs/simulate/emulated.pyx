@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 from zramfs.simulate.cpus cimport EMULATE
 from zramfs.simulate.device cimport Run, SimulatedDevice
 from zramfs.simulate.engine cimport Engine
-from zramfs.simulate.heap cimport NOBODY
+from zramfs.simulate.heap cimport NOBODY, TIMER, schedule
 from zramfs.simulate.servers cimport Servers
 from zramfs.simulate.tasks cimport (
     A_COMPLETION,
@@ -23,6 +23,7 @@ from zramfs.simulate.tasks cimport (
 cdef enum:
     INLINE_PAGES = 2            # `accel/modelled.pyx`: the submitter does an engine's work
     BATCH_PAGES = 8             # `accel/ring.pyx`: that an engine takes in one go
+    TIMER_SLACK_NS = 25000      # `accel/timer.pyx`: so late it goes off, as whoever polls is to be faster
 
 
 cdef class EmulatedEngines(Servers):
@@ -81,6 +82,8 @@ cdef class EmulatedEngines(Servers):
         run.unworked -= own.taken
         if run.unworked == 0 and run.is_due:
             self._tell_receiver(own.device, own.run)
+            if self.loop != NOBODY:
+                self._wake_server(self.now_ns, self.loop)
         own.state = own.home
         return not self.cpus.has_to_yield(task)
 
@@ -110,16 +113,22 @@ cdef class EmulatedEngines(Servers):
         self.run_of(device, run).is_due = True
         if self.run_of(device, run).unworked == 0:
             self._tell_receiver(device, run)
-        elif self.loop != NOBODY:
-            self._wake_server(self.now_ns, self.loop)
+        if self.loop != NOBODY:
+            self._set_timer()
+
+    cdef void _set_timer(self) noexcept nogil:
+        """Let the event loop look soon. Whoever sees to the end before that leaves the timer as it is."""
+        if not self.is_timer_set:
+            self.is_timer_set = True
+            schedule(&self.heap, self.now_ns + TIMER_SLACK_NS, TIMER, 0, 0)
+
+    cdef void _on_timer(self) noexcept nogil:
+        self.is_timer_set = False
+        self._wake_server(self.now_ns, self.loop)
 
     cdef void _tell_receiver(self, int device, int run) noexcept nogil:
-        """Whoever looks first learns of the end: the receiver, if it does not sleep, or the loop, which is woken up."""
+        """Whoever looks first learns of the end: the receiver, if it does not sleep, or the loop, once it is woken."""
         self.told[(self.first_told + self.told_count) % self.told_capacity] = Told(device, run)
         self.told_count += 1
-        if self.loop == NOBODY:
+        if self.loop == NOBODY or self.tasks[self.first_server].has_spun:
             self._wake_server(self.now_ns, self.first_server)
-            return
-        if self.tasks[self.first_server].has_spun:
-            self._wake_server(self.now_ns, self.first_server)
-        self._wake_server(self.now_ns, self.loop)

@@ -10,6 +10,7 @@ cdef class Engine(Steps):
 
     cdef int advance(self, uint64_t most_events) noexcept nogil
     cdef void _handle(self, const Event *event) noexcept nogil
+    cdef void _on_timer(self) noexcept nogil
     cdef void _on_device(self, const Event *event) noexcept nogil
     cdef void _on_cpu(self, int cpu, int64_t generation) noexcept nogil
     cdef void _set_measured(self) noexcept nogil

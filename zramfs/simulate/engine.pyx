@@ -19,6 +19,7 @@ from zramfs.simulate.heap cimport (
     OFFLINE,
     RUN_TIMEOUT,
     THOUGHT,
+    TIMER,
     Event,
     schedule,
     take_earliest,
@@ -143,8 +144,13 @@ cdef class Engine(Steps):
             self.on_thought(self.now_ns, event.subject)
         elif event.kind == ARRIVAL:
             self.on_arrival(self.now_ns, event.subject)
+        elif event.kind == TIMER:
+            self._on_timer()
         else:
             self._on_device(event)
+
+    cdef void _on_timer(self) noexcept nogil:
+        """A timer of a daemon: there is none here."""
 
     cdef void _on_device(self, const Event *event) noexcept nogil:
         cdef int device = event.subject

@@ -19,4 +19,5 @@ cdef class FairCpus(FairBalance):
     cdef void _warm_up(self, int cpu) noexcept nogil
     cdef void _set_tick(self, int64_t now_ns, int cpu) noexcept nogil
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil
+    cdef bint _is_least_used(self, int cpu) noexcept nogil
     cdef void _yield(self, int64_t now_ns, int cpu) noexcept nogil

@@ -27,7 +27,9 @@ from zramfs.simulate.heap cimport NOBODY
 cdef enum:
     COLD_AFTER_NS = 30000   # of others' time on its CPU, after which caches have what a task needs no more
     LATE_NS = 40000         # by which a tick comes late, at most: a virtual machine's, as traces of one show
-    WAKING_TICKS = 10       # one in so many interrupts that find a task wakes another of the system, as traces show
+    TICKS = 10              # of so many interrupts that find a task this many wake another of the system,
+    WAKING_TICKS = 1
+    WAKING_TICKS_OF_LEAST_USED = 4      # or so many, on the CPU that has least to do, where such tasks are: traces show it
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
@@ -156,9 +158,16 @@ cdef class FairCpus(FairBalance):
         self._note_runs(now_ns, cpu, self._tasks_of(current))
         self._note_runs(now_ns, cpu, self._groups_of(cpu))
         self._weigh(now_ns, cpu, current)
-        if draw_bits(&self.random) % WAKING_TICKS == 0:
+        if draw_bits(&self.random) % TICKS < (WAKING_TICKS_OF_LEAST_USED if self._is_least_used(cpu) else WAKING_TICKS):
             self._note_waking(now_ns, current, NOBODY)
         self._balance(now_ns)
+
+    cdef bint _is_least_used(self, int cpu) noexcept nogil:
+        cdef int number
+        for number in range(self.cpu_count):
+            if self.use[number] < self.use[cpu]:
+                return False
+        return True
 
     cdef void _go_on_with(self, int64_t now_ns, int cpu) noexcept nogil:
         if self.runners[self.cpus[cpu].current].is_spinning and self.ready[cpu] > 1:

@@ -14,6 +14,7 @@ cdef enum EventKind:
     ARRIVAL                 # a flow
     THOUGHT                 # a request
     OFFLINE                 # a device; 1: it comes back
+    TIMER                   # a daemon's event loop
 
 cdef struct Event:
     int64_t at_ns
