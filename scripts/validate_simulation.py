@@ -24,15 +24,17 @@ from typing import Any, NamedTuple
 from load_costs import output_of, storm_us
 
 from zramfs.compare.workload import SWAP_STORM
-from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, measure_algorithm
+from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, measure_algorithm, measure_switches
+from zramfs.simulate.contention import Speeds, sample_speeds, speeds_of
 from zramfs.simulate.mounted import MountedCosts, measure_mount
-from zramfs.simulate.switches import measure_loop_us, measure_wake_us
+from zramfs.simulate.switches import measure_loop_us
 
 WORKLOADS = ("async-flood", "sync-only", "mixed", SWAP_STORM)
 ACCELERATOR = "mtk_hwz,page_ns=15000"
 SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
 ROUNDS = 5
+SPEEDS_S = 3.0
 SEEDS = 15
 """Simulations of all rounds: the CPUs that tasks are on when it begins are drawn by the seed."""
 
@@ -67,14 +69,16 @@ STORM_READ, READ_AHEAD_PAGES = '\nread_size = "32K"\n', 8
 
 
 class Round(NamedTuple):
-    """A figure by key for each setting; what was measured of this machine; and what the storm's process takes.
+    """A figure by key for each setting; what was measured of this machine, in µs; and what the storm's process takes.
 
-    Both in µs, the latter for each of its reads, 0 where there is no storm. What fio takes is in the scenario.
+    The latter for each of its reads, 0 where there is no storm. What fio takes is in the scenario. `windows` are those
+    of `sample_speeds`.
     """
 
     figures: list[dict[str, float]]
     measured: dict[str, dict[str, float]]
     storm_read_us: float
+    windows: list[list[float]]
 
 
 class Row(NamedTuple):
@@ -111,7 +115,8 @@ def measure(workload: str, folder: Path) -> Round:
     figures = [{key: each["median"] for key, each in row["figures"].items()} for row in json.loads(report)["settings"]]
     with mounted(folder) as mountpoint:
         measured = calibrate(mountpoint)
-    return Round(figures, measured, storm_us() * READ_AHEAD_PAGES if workload == SWAP_STORM else 0.0)
+    windows = sample_speeds(sorted(os.sched_getaffinity(0)), SPEEDS_S)
+    return Round(figures, measured, storm_us() * READ_AHEAD_PAGES if workload == SWAP_STORM else 0.0, windows)
 
 
 @contextmanager
@@ -128,7 +133,7 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 def calibrate(mountpoint: Path) -> dict[str, dict[str, float]]:
     """Measure lz4, wake-ups, and requests through a mount."""
-    switches = {"wake": measure_wake_us(), "loop": measure_loop_us()}
+    switches = measure_switches()._asdict() | {"loop": measure_loop_us()}
     own = measure_algorithm("lz4")
     return {"switches": switches, "own": own._asdict(), "mounted": measure_mount(mountpoint)._asdict()}
 
@@ -145,10 +150,13 @@ def costs_of(rounds: Sequence[Round]) -> dict[str, float]:
     return as_mounted(AlgorithmCosts(**own), MountedCosts(**mounted_costs), switches["wake"])._asdict() | switches
 
 
-def simulate(scenario: Path, costs: Mapping[str, float], storm_read_us: float) -> list[list[dict[str, Any]]]:
+def simulate(
+    scenario: Path, costs: Mapping[str, float], speeds: Speeds, storm_read_us: float
+) -> list[list[dict[str, Any]]]:
     """Simulate what was compared, once for each seed: the machine has its mean costs, and the engines are threads."""
     lines = [f"warmup_ms = {WARMUP_MS}", f"duration_ms = {WARMUP_MS + 1000 * RUNTIME_S}", scenario.read_text()]
     lines += ["[costs]", *(f"{name}_us = {us:.3f}" for name, us in costs.items())]
+    lines += ["[contention]", *(f"{name} = {value:.2f}" for name, value in speeds._asdict().items())]
     text = "\n".join(lines).replace("[[devices]]", "[[devices]]\nemulated = true")
     if storm_read_us:
         text = text.replace(STORM_READ, f"{STORM_READ}make_us = {storm_read_us:.2f}\n")
@@ -191,9 +199,10 @@ def show(workload: str, folder: Path) -> None:
     """Simulate what was measured, and print both."""
     rounds = [Round(*each) for each in json.loads((folder / f"{workload}.json").read_text())]
     costs = costs_of(rounds)
+    speeds = speeds_of([windows for each in rounds for windows in each.windows])
     storm_read_us = statistics.mean(each.storm_read_us for each in rounds)
-    print(f"{workload}: us {costs}", flush=True)
-    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, storm_read_us)):
+    print(f"{workload}: us {costs}, {speeds}", flush=True)
+    for row in rows(rounds, simulate(folder / f"{workload}.toml", costs, speeds, storm_read_us)):
         mark = "" if abs(row.difference_percent) <= BOUNDS[row.what] else "**"
         print(
             f"| {workload} | {row.policy} | {row.kind} {row.what} |"

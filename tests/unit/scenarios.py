@@ -18,7 +18,21 @@ def machine(cpus: int = 1, compress_us: float = 10.0, decompress_us: float = 3.0
         compress={"lz4": cost(compress_us)},
         decompress={"lz4": cost(decompress_us)},
     )
-    names = ("request", "page", "wake", "completion", "halt", "receive", "copy", "pin", "cold", "loop", "apart")
+    names = (
+        "request",
+        "page",
+        "wake",
+        "completion",
+        "halt",
+        "receive",
+        "copy",
+        "pin",
+        "cold",
+        "loop",
+        "apart",
+        "fetch",
+        "ipi",
+    )
     return Machine(
         name="test",
         summary="",

@@ -27,8 +27,10 @@ from zramfs.contracts import AlgorithmParams, StreamPolicy
 from zramfs.measure.machine import processor_name
 from zramfs.measure.pages import compressible_pages
 from zramfs.simulate.compressing import compressing_page_us
+from zramfs.simulate.contention import ONE_SPEED, Speeds, sample_speeds, speeds_of
+from zramfs.simulate.fetching import measure_fetch_us
 from zramfs.simulate.mounted import MountedCosts, check_mount, measure_mount
-from zramfs.simulate.switches import measure_loop_us, measure_wake_us
+from zramfs.simulate.switches import measure_ipi_us, measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
 
@@ -45,6 +47,9 @@ _FILLING_REQUESTS: Final = 4 * _DISK_PAGES // _RUN_PAGES
 _REPEATS: Final = 9
 _ENOUGH_NS: Final = 15_000_000
 """How long each thing is done, each time it is measured."""
+
+_SPEEDS_S: Final = 5.0
+"""For how long it is looked at how fast CPUs are."""
 
 _MOST_PROCESSES: Final = 64
 _RECEIVER: Final = 1
@@ -85,13 +90,28 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
     for name in backend_names():
         on_progress(name)
         measured[name] = measure_algorithm(name)
+    on_progress("speeds of the CPUs")
+    speeds = speeds_of(sample_speeds(sorted(os.sched_getaffinity(0)), _SPEEDS_S))
     on_progress("wake-ups")
-    wake_us = measure_wake_us()
+    switches = measure_switches()
     if mountpoint is None:
-        return format_machine(measured, wake_us)
+        return format_machine(measured, switches, speeds)
     on_progress(str(mountpoint))
-    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint), wake_us)
-    return format_machine(measured, wake_us, loop_us=measure_loop_us())
+    measured["lz4"] = as_mounted(measured["lz4"], measure_mount(mountpoint), switches.wake)
+    return format_machine(measured, switches, speeds, loop_us=measure_loop_us())
+
+
+class SwitchCosts(NamedTuple):
+    """What it takes to go on after sleep, to wake another CPU's task, and to store a page that a device compressed."""
+
+    wake: float
+    ipi: float
+    fetch: float
+
+
+def measure_switches() -> SwitchCosts:
+    """Measure what passes between CPUs."""
+    return SwitchCosts(measure_wake_us(), max(0.0, measure_ipi_us()), max(0.0, measure_fetch_us("lz4")))
 
 
 def as_mounted(own: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
@@ -199,7 +219,13 @@ def _compress_us(name: str, source: bytes) -> float:
     return statistics.median(compressing_page_us(name, source, _ENOUGH_NS) for _ in range(_REPEATS))
 
 
-def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, loop_us: float | None = None) -> str:
+def format_machine(
+    measured: Mapping[str, AlgorithmCosts],
+    switches: SwitchCosts,
+    speeds: Speeds = ONE_SPEED,
+    *,
+    loop_us: float | None = None,
+) -> str:
     """Write a machine's table; request and page are those of lz4, or of the first algorithm.
 
     With a daemon's `loop_us` it has the costs of a mounted disk.
@@ -240,9 +266,26 @@ def format_machine(measured: Mapping[str, AlgorithmCosts], wake_us: float, *, lo
         lines += _entry("costs.apart", base.apart, "measured", f"{source}: a write, less one on the daemon's own CPU")
         lines += _entry("costs.loop", loop_us, "measured", f"{source}: CPU time of a turn of an event loop, of trio")
         lines += _entry("costs.halt", base.halt, "measured", f"{source}: a write, less one whose CPU is kept awake")
-    lines += _entry("costs.wake", wake_us, "measured", f"{source}: two threads that wake each other by a pipe")
+    lines += _entry("costs.wake", switches.wake, "measured", f"{source}: two threads that wake each other by a pipe")
+    lines += _entry("costs.ipi", switches.ipi, "measured", f"{source}: waking a process on another CPU, which is busy")
+    lines += _entry("costs.fetch", switches.fetch, "measured", f"{source}: more of a page that another CPU compressed")
     lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")
+    lines += _contention(speeds, f"{source}: lz4 on all CPUs, in windows of 20 ms")
     return "\n".join(lines) + "\n"
+
+
+def _contention(speeds: Speeds, source: str) -> list[str]:
+    if speeds.slowdown_percent == 0:
+        return []
+    return [
+        "",
+        "[contention]",
+        f"slowdown_percent = {speeds.slowdown_percent:.0f}",
+        f"share_percent = {speeds.share_percent:.0f}",
+        f"lasts_ms = {speeds.lasts_ms:.0f}",
+        'basis = "measured"',
+        f'source = "{source}"',
+    ]
 
 
 def _entry(table: str, us: float, basis: str, source: str) -> list[str]:

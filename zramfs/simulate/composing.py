@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import read_table, require, require_distinct
-from zramfs.simulate.keys import COST_KEYS, GROUP_KEYS, MACHINE_KEYS, MOST_CPUS
-from zramfs.simulate.machines import load_machine
+from zramfs.simulate.keys import CONTENTION_KEYS, COST_KEYS, GROUP_KEYS, MACHINE_KEYS, MOST_CPUS
+from zramfs.simulate.machines import load_machine, make_contention
 from zramfs.simulate.scenario import Cost, CpuGroup, Machine
 
 _TIMES: Final = ("compress", "decompress")
@@ -17,9 +17,17 @@ _TIMES: Final = ("compress", "decompress")
 _BY_THE_SCENARIO: Final = "by the scenario"
 
 
-def read_machine(value: Any, costs: Any, folder: Path, algorithm: str) -> Machine:
-    """Make the machine of the tables `machine` and `costs`; InvalidValue begins with the key."""
-    return _with_costs(_without_costs(value, folder, algorithm), costs, algorithm)
+def read_machine(value: Any, costs: Any, contention: Any, folder: Path, algorithm: str) -> Machine:
+    """Make the machine of the tables `machine`, `costs` and `contention`; InvalidValue begins with the key.
+
+    `contention` is None where the scenario has none: then it is the machine's.
+    """
+    machine = _with_costs(_without_costs(value, folder, algorithm), costs, algorithm)
+    if contention is None:
+        return machine
+    given = read_table("contention", contention, CONTENTION_KEYS)
+    require("contention", given, *CONTENTION_KEYS)
+    return replace(machine, contention=make_contention(given, "given", _BY_THE_SCENARIO))
 
 
 def _without_costs(value: Any, folder: Path, algorithm: str) -> Machine:
@@ -64,8 +72,9 @@ def _compose(value: Any, base: Machine | None, folder: Path, algorithm: str) -> 
     if (cpus := sum(group.count for group, _ in made)) > MOST_CPUS:
         raise InvalidValue(f"machine.groups: {cpus:,} CPUs are too many: there may be {MOST_CPUS:,}")
     names = " + ".join(f"{group.count} {like.name}" for group, like in made)
-    costs = (base or made[0][1]).costs
-    return Machine(name=names, summary=names, groups=tuple(group for group, _ in made), costs=costs)
+    first = base or made[0][1]
+    groups = tuple(group for group, _ in made)
+    return Machine(name=names, summary=names, groups=groups, costs=first.costs, contention=first.contention)
 
 
 def _with_costs(machine: Machine, value: Any, algorithm: str) -> Machine:

@@ -60,6 +60,7 @@ cdef class Cpus:
     cdef Runner *runners
     cdef Work *works
     cdef int64_t quantum_ns
+    cdef double *pace       # of each CPU: what its times are multiplied by now
     cdef double jitter      # by which share a segment is longer or shorter, at most
     cdef uint64_t random
     cdef bint wakeup_preempts, migrates

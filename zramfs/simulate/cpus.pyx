@@ -26,16 +26,19 @@ cdef class Cpus:
         self.cpus = <Cpu *>calloc(cpus, sizeof(Cpu))
         self.runners = <Runner *>calloc(max(runners, 1), sizeof(Runner))
         self.works = <Work *>calloc(max(works, 1), sizeof(Work))
-        if not (self.cpus and self.runners and self.works):
+        self.pace = <double *>calloc(cpus, sizeof(double))
+        if not (self.cpus and self.runners and self.works and self.pace):
             raise MemoryError
         self.quantum_ns, self.jitter, self.random = quantum_ns, jitter, random
         self.wakeup_preempts, self.migrates, self.halt_ns = wakeup_preempts, migrates, halt_ns
         self.cpu_count, self.runner_count, self.active = cpus, runners, NOBODY
         for number in range(cpus):
+            self.pace[number] = 1.0
             self.cpus[number].current = self.cpus[number].working = NOBODY
             self.cpus[number].first_ready = self.cpus[number].first_work = self.cpus[number].spinner = NOBODY
 
     def __dealloc__(self):
+        free(self.pace)
         free(self.cpus)
         free(self.runners)
         free(self.works)
@@ -126,8 +129,11 @@ cdef class Cpus:
 
     cdef void run_for(self, int runner, int64_t ns, int purpose) noexcept nogil:
         """Let its next segment be this, or a bit more or less; also of a task that sleeps, for when it wakes up."""
+        cdef double times = self.pace[self.runners[runner].cpu]
         if self.jitter > 0:
-            ns = <int64_t>(ns * (1 + self.jitter * (2 * draw_share(&self.random) - 1)))
+            times *= 1 + self.jitter * (2 * draw_share(&self.random) - 1)
+        if times != 1.0:
+            ns = <int64_t>(ns * times)
         self.runners[runner].remaining_ns = ns
         self.runners[runner].poll_until_ns = 0
         self.runners[runner].purpose = purpose

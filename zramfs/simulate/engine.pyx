@@ -9,10 +9,11 @@ from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport COMPLETION, PAGE, REDO, SEGMENT_DONE, WORK_DONE, Cpus
 from zramfs.simulate.device cimport Run, SimulatedDevice
-from zramfs.simulate.draws cimport draw_bits, draw_share
+from zramfs.simulate.draws cimport draw_bits, draw_exponential, draw_share
 from zramfs.simulate.fair_cpus cimport FairCpus
 from zramfs.simulate.heap cimport (
     ARRIVAL,
+    CONTENTION,
     CPU_EVENT,
     INTERRUPT,
     NOBODY,
@@ -68,6 +69,7 @@ cdef class Engine(Steps):
             migration_cost_ns=round(scheduler.migration_cost_us * NS_PER_US),
             jitter=scenario.jitter_percent / 100,
             cold_ns=round(machine.costs.cold.us * NS_PER_US),
+            ipi_ns=round(machine.costs.ipi.us * NS_PER_US),
             groups=1 + min(self.first_server, MOST_SESSIONS) if scheduler.autogroup else 1,
             random=draw_bits(&self.random),
         )
@@ -81,7 +83,17 @@ cdef class Engine(Steps):
             for begin_us, end_us in device.offline_us:
                 schedule(&self.heap, round(begin_us * NS_PER_US), OFFLINE, number, 0)
                 schedule(&self.heap, round(end_us * NS_PER_US), OFFLINE, number, 1)
+        if machine.contention is not None:
+            self._begin_contention(machine.contention)
         self._set_measured()
+
+    cdef int _begin_contention(self, contention) except -1:
+        cdef int cpu
+        self.paces = contention.paces
+        self.pace_ns = [contention.alone_us * NS_PER_US, contention.lasts_us * NS_PER_US]
+        for cpu in range(self.cpus.cpu_count):
+            self._on_contention(cpu, draw_share(&self.random) < contention.share_percent / 100)
+        return 0
 
     cdef int _first_cpu_of(self, int task) noexcept nogil:
         """Where Linux shares the CPUs, a task is anywhere when the scenario begins, and how busy they were is open."""
@@ -146,8 +158,17 @@ cdef class Engine(Steps):
             self.on_arrival(self.now_ns, event.subject)
         elif event.kind == TIMER:
             self._on_timer()
+        elif event.kind == CONTENTION:
+            self._on_contention(event.subject, event.value)
         else:
             self._on_device(event)
+
+    cdef void _on_contention(self, int cpu, bint is_shared) noexcept nogil:
+        """From now on a CPU shares its core with something else, or does not. Segments that have begun stay as they are."""
+        cdef int64_t ns = draw_exponential(self.pace_ns[is_shared], &self.random)
+        self.cpus.pace[cpu] = self.paces[is_shared]
+        if self.now_ns < self.end_ns:
+            schedule(&self.heap, self.now_ns + max(ns, <int64_t>1), CONTENTION, cpu, not is_shared)
 
     cdef void _on_timer(self) noexcept nogil:
         """A timer of a daemon: there is none here."""
@@ -201,7 +222,7 @@ cdef class Engine(Steps):
             self.now_ns,
             cpu,
             self.work_base[device] + run,
-            <int64_t>self.completion_ns + self._redo_ns(told, cpu) + self._page_time(told.pages, told.is_read),
+            <int64_t>self.completion_ns + self._redo_ns(told, cpu) + self._fetch_time(told),
         )
 
     cdef void _on_work_done(self, int work) noexcept nogil:
@@ -214,7 +235,7 @@ cdef class Engine(Steps):
         while self.work_base[device + 1] <= work:
             device += 1
         run = self.run_of(device, work - self.work_base[device])[0]
-        redone_ns = self.now_ns - self._page_time(run.pages, run.is_read)
+        redone_ns = self.now_ns - self._fetch_time(&run)
         self.cpus.charge(COMPLETION, began_ns, completed_ns)
         self.cpus.charge(REDO, completed_ns, redone_ns)
         self.cpus.charge(PAGE, redone_ns, self.now_ns)

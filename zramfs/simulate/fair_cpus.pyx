@@ -29,26 +29,28 @@ cdef enum:
     LATE_NS = 40000         # by which a tick comes late, at most: a virtual machine's, as traces of one show
     TICKS = 10              # of so many interrupts that find a task this many wake another of the system,
     WAKING_TICKS = 1
-    WAKING_TICKS_OF_LEAST_USED = 4      # or so many, on the CPU that has least to do, where such tasks are: traces show it
+    WAKING_TICKS_OF_LEAST_USED = 4      # or on the CPU that has least to do, where such tasks are: traces show both
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
 cdef class FairCpus(FairBalance):
     """Likewise."""
 
-    def __cinit__(self, int cpus, int runners, *args, int64_t cold_ns, **kwargs):
+    def __cinit__(self, int cpus, int runners, *args, int64_t cold_ns, int64_t ipi_ns, **kwargs):
         cdef int number
-        self.cold_ns = cold_ns
+        self.cold_ns, self.ipi_ns = cold_ns, ipi_ns
+        self.owed_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.spent_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.presences = <Presence *>calloc(max(runners, 1), sizeof(Presence))
         self.is_shared = <bint *>calloc(cpus, sizeof(bint))
         self.tick_at_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
-        if not (self.is_shared and self.tick_at_ns and self.spent_ns and self.presences):
+        if not (self.is_shared and self.tick_at_ns and self.spent_ns and self.presences and self.owed_ns):
             raise MemoryError
         for number in range(runners):
             self.presences[number].cpu = NOBODY
 
     def __dealloc__(self):
+        free(self.owed_ns)
         free(self.is_shared)
         free(self.tick_at_ns)
         free(self.spent_ns)
@@ -62,6 +64,8 @@ cdef class FairCpus(FairBalance):
         if not self.entities[runner].is_queued:  # else it has not left its CPU yet
             number = self._place(now_ns, runner)
             self._take_along(now_ns, runner, number)
+        if self.active != NOBODY and self.active != number:
+            self.owed_ns[self.active] += self.ipi_ns
         cpu = &self.cpus[number]
         self.runners[runner].remaining_ns += self._way_ns(now_ns, number, runner)
         self._join(now_ns, number, runner)
@@ -123,6 +127,9 @@ cdef class FairCpus(FairBalance):
                 return -1
             self._warm_up(number)
         runner = &self.runners[cpu.current]
+        if not runner.poll_until_ns:
+            runner.remaining_ns += self.owed_ns[number]
+            self.owed_ns[number] = 0
         ns = runner.remaining_ns if not runner.poll_until_ns else max(runner.poll_until_ns - now_ns, <int64_t>0)
         self.is_shared[number] = self.ready[number] > 1 and not runner.keeps_cpu
         if not runner.keeps_cpu:
@@ -155,10 +162,11 @@ cdef class FairCpus(FairBalance):
     cdef void _tick(self, int64_t now_ns, int cpu) noexcept nogil:
         """The timer's interrupt: who runs may have had its slice, and other CPUs may take what waits."""
         cdef int current = self.cpus[cpu].current
+        cdef int waking = WAKING_TICKS_OF_LEAST_USED if self._is_least_used(cpu) else WAKING_TICKS
         self._note_runs(now_ns, cpu, self._tasks_of(current))
         self._note_runs(now_ns, cpu, self._groups_of(cpu))
         self._weigh(now_ns, cpu, current)
-        if draw_bits(&self.random) % TICKS < (WAKING_TICKS_OF_LEAST_USED if self._is_least_used(cpu) else WAKING_TICKS):
+        if <int>(draw_bits(&self.random) % TICKS) < waking:
             self._note_waking(now_ns, current, NOBODY)
         self._balance(now_ns)
 

@@ -15,6 +15,7 @@ cdef enum EventKind:
     THOUGHT                 # a request
     OFFLINE                 # a device; 1: it comes back
     TIMER                   # a daemon's event loop
+    CONTENTION              # a CPU; 1: something else shares its core from now on
 
 cdef struct Event:
     int64_t at_ns

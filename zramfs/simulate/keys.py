@@ -28,7 +28,7 @@ TOP_KEYS: Final[Mapping[str, Parse]] = {
 }
 SCENARIO_KEYS: Final[Mapping[str, Parse]] = {
     **TOP_KEYS,
-    **dict.fromkeys(("machine", "costs", "scheduler", "daemon", "streams", "devices", "loads"), _any),
+    **dict.fromkeys(("machine", "costs", "contention", "scheduler", "daemon", "streams", "devices", "loads"), _any),
 }
 """Likewise, and the tables, which are read by themselves."""
 
@@ -55,7 +55,14 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
     "apart_us": real(most=1e6),
     "pin_us": real(most=1e6),
     "cold_us": real(most=1e6),
+    "fetch_us": real(most=1e6),
+    "ipi_us": real(most=1e6),
     "source": text,
+}
+CONTENTION_KEYS: Final[Mapping[str, Parse]] = {
+    "slowdown_percent": real(most=1e4),
+    "share_percent": real(most=99.0, is_positive=True),
+    "lasts_ms": real(least=0.001, most=1e9),
 }
 SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {
     "quantum_us": real(most=1e9),

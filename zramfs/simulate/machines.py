@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import read_table, real, require, text, whole
-from zramfs.simulate.keys import MOST_CPUS
-from zramfs.simulate.scenario import Cost, Costs, CpuGroup, Machine
+from zramfs.simulate.keys import CONTENTION_KEYS, MOST_CPUS
+from zramfs.simulate.scenario import Contention, Cost, Costs, CpuGroup, Machine
 from zramfs.suggestions import did_you_mean
 
 _BASES: Final = ("published", "measured", "assumed")
 _COSTS: Final = ("request", "page", "wake", "completion")
-_FURTHER_COSTS: Final = ("halt", "receive", "copy", "pin", "cold", "loop", "apart")
+_FURTHER_COSTS: Final = ("halt", "receive", "copy", "pin", "cold", "fetch", "ipi", "loop", "apart")
 """Those that a table need not have."""
 
 
@@ -66,7 +66,7 @@ def parse_machine(name: str, content: str) -> Machine:
         table = parse_toml(content)
     except InvalidValue as error:
         raise InvalidValue(f"{where}: {error}") from error
-    given = read_table(where, table, {"summary": text, "groups": _any, "costs": _any})
+    given = read_table(where, table, {"summary": text, "groups": _any, "costs": _any, "contention": _any})
     require(where, given, "summary", "groups", "costs")
     groups = given["groups"]
     if not isinstance(groups, list) or not groups:
@@ -76,6 +76,7 @@ def parse_machine(name: str, content: str) -> Machine:
         summary=given["summary"],
         groups=tuple(_read_group(f"{where}: groups.{number}", each) for number, each in enumerate(groups)),
         costs=_read_costs(f"{where}: costs", given["costs"]),
+        contention=_read_contention(f"{where}: contention", given["contention"]) if "contention" in given else None,
     )
 
 
@@ -109,6 +110,30 @@ def _read_costs(where: str, value: Any) -> Costs:
 def _read_cost(where: str, value: Any, *, is_positive: bool = False) -> Cost:
     given = read_table(where, value, {"us": real(most=1e6, is_positive=is_positive), "basis": text, "source": text})
     require(where, given, "us", "basis", "source")
-    if given["basis"] not in _BASES:
-        raise InvalidValue(f"{where}.basis: it must be {', '.join(_BASES)}, not {given['basis']!r}")
+    _require_basis(where, given["basis"])
     return Cost(given["us"], given["basis"], given["source"])
+
+
+def _read_contention(where: str, value: Any) -> Contention | None:
+    given = read_table(where, value, {**CONTENTION_KEYS, "basis": text, "source": text})
+    require(where, given, *CONTENTION_KEYS, "basis", "source")
+    _require_basis(where, given["basis"])
+    return make_contention(given, given["basis"], given["source"])
+
+
+def make_contention(given: Mapping[str, Any], basis: str, source: str) -> Contention | None:
+    """Make it of a table that was read; None if it slows nothing down."""
+    if given["slowdown_percent"] == 0:
+        return None
+    return Contention(
+        slowdown_percent=given["slowdown_percent"],
+        share_percent=given["share_percent"],
+        lasts_us=given["lasts_ms"] * 1000,
+        basis=basis,
+        source=source,
+    )
+
+
+def _require_basis(where: str, basis: str) -> None:
+    if basis not in _BASES:
+        raise InvalidValue(f"{where}.basis: it must be {', '.join(_BASES)}, not {basis!r}")

@@ -41,8 +41,13 @@ def busy_neighbours(cpus: Sequence[int]) -> Iterator[None]:
             neighbour.join()
 
 
-def _work(cpu: int, tells: Connection) -> None:
+def bind_to(cpu: int) -> None:
+    """Let this process run on one CPU only."""
     os.sched_setaffinity(0, {cpu})
+
+
+def _work(cpu: int, tells: Connection) -> None:
+    bind_to(cpu)
     backend = load_backend("lz4")
     compressor = RunCompressor(
         backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None)), _RUN_PAGES

@@ -6,6 +6,7 @@ from typing import Any, Final
 from zramfs.errors import InvalidValue
 from zramfs.simulate.fields import Parse
 from zramfs.simulate.keys import (
+    CONTENTION_KEYS,
     COST_KEYS,
     DAEMON_KEYS,
     DEVICE_KEYS,
@@ -25,12 +26,18 @@ Place = tuple[str | int, ...]
 _SECTIONS: Final[Mapping[str, Mapping[str, Parse]]] = {
     "machine": MACHINE_KEYS,
     "costs": COST_KEYS,
+    "contention": CONTENTION_KEYS,
     "scheduler": SCHEDULER_KEYS,
     "streams": STREAM_KEYS,
     "daemon": DAEMON_KEYS,
 }
 _LISTS: Final[Mapping[str, Mapping[str, Parse]]] = {"machine.groups": GROUP_KEYS, "devices": DEVICE_KEYS, "loads": {}}
-_OPTIONAL: Final = {"daemon": "[daemon]", "devices": "[[devices]]", "machine.groups": "[[machine.groups]]"}
+_OPTIONAL: Final = {
+    "contention": "[contention]",
+    "daemon": "[daemon]",
+    "devices": "[[devices]]",
+    "machine.groups": "[[machine.groups]]",
+}
 """What changes the model by being there, so that no key adds it."""
 
 

@@ -69,7 +69,7 @@ def read_scenario(path: Path, table: Mapping[str, Any], varied: tuple[tuple[str,
     given = read_table("", dict(table), SCENARIO_KEYS)
     require("the scenario", given, "machine", "loads")
     algorithm = given.get("algorithm", "lz4")
-    machine = read_machine(given["machine"], given.get("costs", {}), path.parent, algorithm)
+    machine = read_machine(given["machine"], given.get("costs", {}), given.get("contention"), path.parent, algorithm)
     streams = Streams(**read_table("streams", given.get("streams", {}), STREAM_KEYS))
     devices = _read_devices(given.get("devices", []), path.parent)
     loads = _read_loads(given["loads"], machine, path.parent)

@@ -21,7 +21,7 @@ cdef class Runs(Devices):
     cdef bint is_served                 # by a daemon's tasks, not by those that make the requests
     cdef double *compress_ns            # a page, by CPU
     cdef double *decompress_ns
-    cdef double request_ns, page_ns, pin_ns, completion_ns
+    cdef double request_ns, page_ns, pin_ns, completion_ns, fetch_ns
     cdef uint64_t random
     cdef readonly int64_t now_ns
     cdef uint64_t pages[STREAM_KINDS]
@@ -33,6 +33,7 @@ cdef class Runs(Devices):
     cdef bint _redo(self, int task) noexcept nogil
     cdef bint _store_run(self, int task) noexcept nogil
     cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil
+    cdef int64_t _fetch_time(self, const Run *run) noexcept nogil
     cdef double _pin_time(self, const Request *request, bint is_callers) noexcept nogil
     cdef bint _run(self, int task, int64_t ns, int purpose, int state) noexcept nogil
     cdef int64_t _redo_ns(self, const Run *run, int cpu) noexcept nogil

@@ -58,6 +58,7 @@ cdef class Runs(Devices):
         self.page_ns = costs.page.us * NS_PER_US
         self.pin_ns = costs.pin.us * NS_PER_US
         self.completion_ns = costs.completion.us * NS_PER_US
+        self.fetch_ns = costs.fetch.us * NS_PER_US
         if not self.is_served:  # then there is nobody else to do it
             self.request_ns += costs.receive.us * NS_PER_US
             self.page_ns += costs.copy.us * NS_PER_US
@@ -84,6 +85,10 @@ cdef class Runs(Devices):
     cdef int64_t _page_time(self, int pages, bint is_read) noexcept nogil:
         """What it takes to store so many pages, once they are compressed."""
         return 0 if is_read else <int64_t>(self.page_ns * pages + 0.5)
+
+    cdef int64_t _fetch_time(self, const Run *run) noexcept nogil:
+        """What it takes to store the pages of a run, which a device has compressed."""
+        return 0 if run.is_read else <int64_t>((self.page_ns + self.fetch_ns) * run.pages + 0.5)
 
     cdef double _pin_time(self, const Request *request, bint is_callers) noexcept nogil:
         """What it takes to pin a request's pages, and to let them go: its caller, or a daemon's receiver."""
@@ -160,7 +165,7 @@ cdef class Runs(Devices):
     cdef bint _store_run(self, int task) noexcept nogil:
         """Store the pages of a run that the task has waited for."""
         cdef Run *run = self.run_of(self.tasks[task].device, self.tasks[task].run)
-        return self._run(task, self._page_time(run.pages, run.is_read), PAGE, ENDS_RUN)
+        return self._run(task, self._fetch_time(run), PAGE, ENDS_RUN)
 
     cdef int64_t _redo_ns(self, const Run *run, int cpu) noexcept nogil:
         """How long a CPU takes for those pages of a run that the device did not do."""

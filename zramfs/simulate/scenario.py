@@ -79,6 +79,9 @@ class Costs:
     `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. Of an
     asynchronous one of a daemon, half of that is the receiver's.
 
+    `fetch`: for each page that is stored after a device has compressed it, as no cache has it; beside `page`.
+    `ipi`: to wake a task on another CPU, by EEVDF, of the time of the CPU that does: an interrupt is sent there.
+
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
     `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:
     there is none, and a device's end wakes the receiver. `apart`: what a request takes more where whoever answers it is
@@ -94,8 +97,37 @@ class Costs:
     copy: Cost = NO_COST
     pin: Cost = NO_COST
     cold: Cost = NO_COST
+    fetch: Cost = NO_COST
+    ipi: Cost = NO_COST
     loop: Cost = NO_COST
     apart: Cost = NO_COST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contention:
+    """What others do on the host of a virtual machine: a CPU shares its core with them now and then, each on its own.
+
+    Whatever tasks do takes `slowdown_percent` longer then, on `share_percent` of the time, for `lasts_us` on average.
+    Costs are means: otherwise it takes less than they say.
+    """
+
+    slowdown_percent: float
+    share_percent: float
+    lasts_us: float
+    basis: str
+    source: str
+
+    @property
+    def paces(self) -> tuple[float, float]:
+        """By how much times are multiplied without it and with it."""
+        slower = 1 + self.slowdown_percent / 100
+        alone = 1 / (1 + (slower - 1) * self.share_percent / 100)
+        return alone, alone * slower
+
+    @property
+    def alone_us(self) -> float:
+        """How long a CPU has its core to itself, on average."""
+        return self.lasts_us * (100 - self.share_percent) / self.share_percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +138,7 @@ class Machine:
     summary: str
     groups: tuple[CpuGroup, ...]
     costs: Costs
+    contention: Contention | None = None
 
     @property
     def cpus(self) -> int:

@@ -1,17 +1,24 @@
-"""Measures what it takes to go on after sleep: a thread that another wakes, and an event loop."""
+"""Measures what it takes to go on after sleep, a thread that another wakes, and an event loop; and to wake another."""
 
 import os
+import statistics
 import threading
 import time
+from multiprocessing import get_context
 from time import perf_counter_ns, thread_time_ns
 from typing import Final
 
 import trio
 
+from zramfs.simulate.neighbours import bind_to, busy_neighbours
+
 _SWITCHES: Final = 2000
 _TURNS: Final = 400
 _TURN_EVERY_S: Final = 0.0003
 """Longer than a turn takes, so that the loop sleeps before each."""
+
+_CALLS: Final = 2000
+_CALL_EVERY_NS: Final = 60_000
 
 
 def measure_wake_us() -> float:
@@ -39,6 +46,44 @@ def measure_wake_us() -> float:
         for fd in (*there, *back):
             os.close(fd)
     return took_ns / _SWITCHES / 2 / 1000
+
+
+def measure_ipi_us() -> float:
+    """What it takes to wake a process on another CPU, which is busy, of the time of whoever does; 0 with one CPU.
+
+    It is what a write to an eventfd takes more that somebody reads there, the median.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        return 0.0
+    awaited, ignored = os.eventfd(0), os.eventfd(0)
+    reader = get_context("fork").Process(target=_read_always, args=(awaited, cpus[1]), daemon=True)
+    try:
+        with busy_neighbours(cpus[1:2]):
+            reader.start()
+            bind_to(cpus[0])
+            return statistics.median(_call_us(awaited) - _call_us(ignored) for _ in range(_CALLS))
+    finally:
+        os.sched_setaffinity(0, cpus)
+        reader.kill()
+        reader.join()
+        os.close(awaited)
+        os.close(ignored)
+
+
+def _read_always(fd: int, cpu: int) -> None:
+    bind_to(cpu)
+    while True:
+        os.eventfd_read(fd)
+
+
+def _call_us(fd: int) -> float:
+    ends_ns = perf_counter_ns() + _CALL_EVERY_NS
+    while perf_counter_ns() < ends_ns:
+        pass
+    began_ns = perf_counter_ns()
+    os.eventfd_write(fd, 1)
+    return (perf_counter_ns() - began_ns) / 1000
 
 
 def measure_loop_us() -> float:

@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 
 from zramfs.errors import InvalidValue
-from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, format_machine, measure_algorithm
+from zramfs.simulate.calibrate import (
+    AlgorithmCosts,
+    SwitchCosts,
+    as_mounted,
+    format_machine,
+    measure_algorithm,
+    measure_switches,
+)
 from zramfs.simulate.machines import parse_machine
 from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.neighbours import busy_neighbours
-from zramfs.simulate.switches import measure_loop_us, measure_wake_us
+from zramfs.simulate.switches import measure_loop_us
+
+SWITCHES = SwitchCosts(wake=4.0, ipi=3.0, fetch=0.25)
 
 
 def test_what_is_measured_takes_time() -> None:
@@ -19,18 +28,23 @@ def test_what_is_measured_takes_time() -> None:
     assert 0.1 < costs.compress < 1000
     assert 0.05 < costs.decompress < 1000
     assert -10 < costs.page < 100
-    assert measure_wake_us() > 0.1
     assert measure_loop_us() > 0.1
+    switches = measure_switches()
+    assert switches.wake > 0.1
+    assert 0 <= switches.ipi < 1000
+    assert 0 <= switches.fetch < 100
 
 
 def test_the_table_is_a_machine_of_measured_numbers() -> None:
     measured = {"zstd": AlgorithmCosts(9.0, 1.5, 0.4, 0.9), "lz4": AlgorithmCosts(1.25, 0.75, 0.5, 0.875)}
-    machine = parse_machine("here", format_machine(measured, 4.0))
+    machine = parse_machine("here", format_machine(measured, SWITCHES))
     (group,) = machine.groups
     assert group.count == machine.cpus > 0
     assert {name: cost.us for name, cost in group.compress.items()} == {"zstd": 9.0, "lz4": 1.25}
     assert {name: cost.us for name, cost in group.decompress.items()} == {"zstd": 1.5, "lz4": 0.75}
     assert (machine.costs.request.us, machine.costs.page.us, machine.costs.wake.us) == (0.5, 0.875, 4.0)
+    assert (machine.costs.ipi.us, machine.costs.fetch.us) == (3.0, 0.25)
+    assert machine.contention is None
     bases = {cost.basis for cost in (*group.compress.values(), machine.costs.request, machine.costs.wake)}
     assert bases == {"measured"}
     assert machine.costs.completion.basis == "assumed"
@@ -38,7 +52,7 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
 
 def test_the_table_of_a_mounted_disk_has_its_further_costs_and_none_below_0() -> None:
     costs = AlgorithmCosts(compress=1.25, decompress=0.75, request=-0.5, page=0.875, copy=1.5, pin=0.25, cold=9.0)
-    found = parse_machine("here", format_machine({"lz4": costs}, 4.0, loop_us=50.0)).costs
+    found = parse_machine("here", format_machine({"lz4": costs}, SWITCHES, loop_us=50.0)).costs
     assert (found.request.us, found.copy.us, found.pin.us, found.cold.us, found.loop.us) == (0.0, 1.5, 0.25, 9.0, 50.0)
 
 

@@ -212,3 +212,22 @@ def test_a_load_begins_when_the_one_before_has_ended(first: ClosedLoad | OpenLoa
     assert result.lock_waits.count == 0
     never = OpenLoad(name="second", rate_per_s=1e6, operation=Operation.READ, after="first")
     assert run(scenario(first, never, duration_us=500.0)).loads[1].submitted == 0
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+def test_a_page_of_a_device_is_fetched_and_one_of_the_software_is_not(*, is_served: bool) -> None:
+    """Page time of the CPUs for each page that is stored: 2 us, and 3 more where a device has compressed it."""
+    flood = ClosedLoad(name="flood", size_bytes=64 * 4096, is_async=True)
+    for policy, page_us in ((StreamPolicy.PERCPU, 2.0), (StreamPolicy.MANAGED, 5.0)):
+        result = run(
+            scenario(
+                flood,
+                machine=machine(2, 10.0, page_us=2.0, fetch_us=3.0),
+                devices=(device("mtk_hwz"),),
+                streams=Streams(policy=policy, managed=ManagedKind.NONBLOCKING, run_pages=64),
+                daemon=Daemon() if is_served else None,
+            )
+        )
+        stored = result.pages.percpu + result.pages.managed + result.pages.fallback
+        assert result.pages.fallback == 0
+        assert 1e6 * result.cpu_seconds["page"] / stored == pytest.approx(page_us, rel=0.02)

@@ -168,6 +168,13 @@ def test_the_event_loop_is_woken_by_each_interrupt_and_takes_its_time() -> None:
     assert wakes_s[1] - wakes_s[0] > 0.4 * 500 * 30e-6  # seconds, turns a second at the least, and a turn's
 
 
+def test_a_receiver_that_wakes_callers_elsewhere_pays_for_it() -> None:
+    # The receiver has one CPU, two callers the other: each answer wakes a task on another CPU.
+    callers = ClosedLoad(name="callers", tasks=2, size_bytes=4096, make_us=1.0)
+    free, paid = (served(callers, machine=machine(2, 10.0, **COSTS, ipi_us=ipi_us)) for ipi_us in (0.0, 10.0))
+    assert 0.5 < paid.written_pages_per_s / free.written_pages_per_s < 0.9
+
+
 def test_sharing_is_the_same_each_time() -> None:
     one, other = served(FLOOD, SYNC), served(FLOOD, SYNC)
     assert one.latencies == other.latencies

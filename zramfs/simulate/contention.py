@@ -1,0 +1,76 @@
+"""Measures whether CPUs go at two speeds: those of a virtual machine do, as others share their cores now and then."""
+
+import statistics
+from collections.abc import Sequence
+from itertools import pairwise
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from time import perf_counter_ns
+from typing import Final, NamedTuple
+
+from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.compressing import compressing_page_us
+from zramfs.simulate.neighbours import bind_to
+
+_WINDOW_NS: Final = 20_000_000
+_PAGES: Final = 2048
+_MOST: Final = 64
+_EDGE: Final = 20
+"""The fastest and the slowest of so many windows are left out where the two speeds are told from each other."""
+
+_LEAST_RATIO: Final = 1.15
+"""Below that, a machine has one speed."""
+
+
+class Speeds(NamedTuple):
+    """How much longer something takes while others share a core, for which share of the time, and for how long."""
+
+    slowdown_percent: float
+    share_percent: float
+    lasts_ms: float
+
+
+ONE_SPEED: Final = Speeds(0.0, 50.0, 1000.0)
+
+
+def sample_speeds(cpus: Sequence[int], duration_s: float) -> list[list[float]]:
+    """What a page takes to compress in each window of 20 ms, by CPU, while all of them do that; the first 64 do."""
+    processes = get_context("fork")
+    pipes = [processes.Pipe(duplex=False) for _ in cpus[:_MOST]]
+    samplers = [
+        processes.Process(target=_sample, args=(cpu, duration_s, tells), daemon=True)
+        for cpu, (_, tells) in zip(cpus, pipes, strict=False)
+    ]
+    for sampler in samplers:
+        sampler.start()
+    try:
+        return [begun.recv() for begun, _ in pipes]
+    finally:
+        for sampler in samplers:
+            sampler.join()
+
+
+def _sample(cpu: int, duration_s: float, tells: Connection) -> None:
+    bind_to(cpu)
+    source = compressible_pages(_PAGES, seed=3)
+    ends_ns = perf_counter_ns() + int(duration_s * 1e9)
+    windows = []
+    while perf_counter_ns() < ends_ns:
+        windows.append(compressing_page_us("lz4", source, _WINDOW_NS))
+    tells.send(windows)
+
+
+def speeds_of(windows: Sequence[Sequence[float]]) -> Speeds:
+    """Tell the two speeds from each other, at the middle between the fastest windows and the slowest ones."""
+    ordered = sorted(us for each in windows for us in each)
+    edge = len(ordered) // _EDGE
+    if edge == 0 or ordered[-1 - edge] < _LEAST_RATIO * ordered[edge]:
+        return ONE_SPEED
+    limit = (ordered[edge] + ordered[-1 - edge]) / 2
+    fast, slow = ([us for us in ordered if (us > limit) == is_slow] for is_slow in (False, True))
+    begun = sum(before <= limit < us for each in windows for before, us in pairwise(each))
+    return Speeds(
+        slowdown_percent=100 * (statistics.mean(slow) / statistics.mean(fast) - 1),
+        share_percent=min(99.0, 100 * len(slow) / len(ordered)),
+        lasts_ms=len(slow) * _WINDOW_NS / 1e6 / max(1, begun),
+    )
