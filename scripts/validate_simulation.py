@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from load_costs import output_of, storm_us
 
 from zramfs.compare.workload import SWAP_STORM
-from zramfs.simulate.calibrate import AlgorithmCosts, as_mounted, measure_algorithm, measure_switches
+from zramfs.simulate.calibrate import FETCH_US, AlgorithmCosts, as_mounted, measure_algorithm, measure_switches
 from zramfs.simulate.contention import Speeds, sample_speeds, speeds_of
 from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.switches import measure_loop_us
@@ -35,7 +35,7 @@ SETTINGS = "policy=percpu,managed,auto"
 SIZE = "512M"
 ROUNDS = 5
 SPEEDS_S = 3.0
-SEEDS = 15
+SEEDS = 40
 """Simulations of all rounds: the CPUs that tasks are on when it begins are drawn by the seed."""
 
 RUNTIME_S = 5
@@ -147,7 +147,8 @@ def costs_of(rounds: Sequence[Round]) -> dict[str, float]:
         {key: statistics.mean(each.measured[kind][key] for each in rounds) for key in rounds[0].measured[kind]}
         for kind in ("own", "mounted", "switches")
     )
-    return as_mounted(AlgorithmCosts(**own), MountedCosts(**mounted_costs), switches["wake"])._asdict() | switches
+    costs = as_mounted(AlgorithmCosts(**own), MountedCosts(**mounted_costs), switches["wake"])._asdict()
+    return costs | {name: max(0.0, us) for name, us in switches.items()} | {"fetch": FETCH_US}
 
 
 def simulate(

@@ -16,7 +16,9 @@ _WINDOW_NS: Final = 20_000_000
 _PAGES: Final = 2048
 _MOST: Final = 64
 _EDGE: Final = 20
-"""The fastest and the slowest of so many windows are left out where the two speeds are told from each other."""
+"""The fastest twentieth of all windows, and the slowest, are left out where the two speeds are told from each other."""
+
+_PATIENCE_S: Final = 10.0
 
 _LEAST_RATIO: Final = 1.15
 """Below that, a machine has one speed."""
@@ -41,13 +43,16 @@ def sample_speeds(cpus: Sequence[int], duration_s: float) -> list[list[float]]:
         processes.Process(target=_sample, args=(cpu, duration_s, tells), daemon=True)
         for cpu, (_, tells) in zip(cpus, pipes, strict=False)
     ]
-    for sampler in samplers:
-        sampler.start()
     try:
-        return [begun.recv() for begun, _ in pipes]
+        for sampler, (_, tells) in zip(samplers, pipes, strict=True):
+            sampler.start()
+            tells.close()
+        return [told.recv() if told.poll(duration_s + _PATIENCE_S) else [] for told, _ in pipes]
     finally:
         for sampler in samplers:
-            sampler.join()
+            if sampler.pid is not None:
+                sampler.kill()
+                sampler.join()
 
 
 def _sample(cpu: int, duration_s: float, tells: Connection) -> None:
@@ -61,7 +66,10 @@ def _sample(cpu: int, duration_s: float, tells: Connection) -> None:
 
 
 def speeds_of(windows: Sequence[Sequence[float]]) -> Speeds:
-    """Tell the two speeds from each other, at the middle between the fastest windows and the slowest ones."""
+    """Tell the two speeds from each other, at the middle between the fastest windows and the slowest ones.
+
+    Where none of the CPUs goes from one to the other, as where they are unequal by themselves, there is one speed.
+    """
     ordered = sorted(us for each in windows for us in each)
     edge = len(ordered) // _EDGE
     if edge == 0 or ordered[-1 - edge] < _LEAST_RATIO * ordered[edge]:
@@ -69,8 +77,10 @@ def speeds_of(windows: Sequence[Sequence[float]]) -> Speeds:
     limit = (ordered[edge] + ordered[-1 - edge]) / 2
     fast, slow = ([us for us in ordered if (us > limit) == is_slow] for is_slow in (False, True))
     begun = sum(before <= limit < us for each in windows for before, us in pairwise(each))
+    if begun == 0:
+        return ONE_SPEED
     return Speeds(
         slowdown_percent=100 * (statistics.mean(slow) / statistics.mean(fast) - 1),
-        share_percent=min(99.0, 100 * len(slow) / len(ordered)),
-        lasts_ms=len(slow) * _WINDOW_NS / 1e6 / max(1, begun),
+        share_percent=min(99.9, 100 * len(slow) / len(ordered)),
+        lasts_ms=len(slow) * _WINDOW_NS / 1e6 / begun,
     )

@@ -125,6 +125,7 @@ cdef class DaemonEngine(EmulatedEngines):
             return self._rest(task, self._spin_time())
         if self.now_ns >= self.slice_ends_ns:
             self.slice_ends_ns = self.now_ns + self.slice_ns
+        self.turn_ends_ns = self.now_ns + self.turn_ns  # and anew when this step ends, unless its request is parked
         if self.requests[request].is_shared:
             return self._take_share(task, request)
         own.request, own.in_hand = request, A_RUN

@@ -22,6 +22,7 @@ cdef struct Run:
     bint is_due                     # its time has come
     bint is_polled
     bint is_read
+    bint is_cached                  # its pages were compressed where it was submitted
 
 cdef class SimulatedDevice:
     cdef EventHeap *heap

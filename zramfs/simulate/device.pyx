@@ -91,7 +91,7 @@ cdef class SimulatedDevice:
         run.is_in_flight = True
         run.unworked = 0
         run.is_due = False
-        run.is_polled, run.is_read = is_polled, is_read
+        run.is_polled, run.is_read, run.is_cached = is_polled, is_read, False
         self.in_use += run.pages
         self.depth.change(now_ns, self.in_use)
         run.failed = self._draw_faults(now_ns, run.pages, &is_lost)

@@ -48,6 +48,7 @@ cdef class EmulatedEngines(Servers):
         cdef int64_t work_ns = <int64_t>(self.compress_ns[self.tasks[task].cpu] * self.run_of(device, run).pages)
         if not (<SimulatedDevice>self.device_of[device]).is_emulated:
             return goes_on
+        self.run_of(device, run).is_cached = is_polled or self.run_of(device, run).pages <= INLINE_PAGES
         if is_polled:
             self.cpus.poll_until(task, max(self.cpus.runners[task].poll_until_ns, self.now_ns + work_ns))
         elif self.run_of(device, run).pages <= INLINE_PAGES:
@@ -117,7 +118,10 @@ cdef class EmulatedEngines(Servers):
             self._set_timer()
 
     cdef void _set_timer(self) noexcept nogil:
-        """Let the event loop look soon. Whoever sees to the end before that leaves the timer as it is."""
+        """Let the event loop look soon. Whoever sees to the end before that leaves the timer as it is.
+
+        All devices have one timer, and the loop sees to all of them: in zramfs each has its own.
+        """
         if not self.is_timer_set:
             self.is_timer_set = True
             schedule(&self.heap, self.now_ns + TIMER_SLACK_NS, TIMER, 0, 0)

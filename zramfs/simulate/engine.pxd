@@ -9,6 +9,7 @@ cdef class Engine(Steps):
     cdef int *work_base                 # the first Work of each device's runs
     cdef double[2] paces                # of a CPU that has its core to itself, and of one that has not
     cdef double[2] pace_ns              # for how long, on average
+    cdef uint64_t pace_changes          # that are to come: they are no reason to go on
 
     cdef int advance(self, uint64_t most_events) noexcept nogil
     cdef void _handle(self, const Event *event) noexcept nogil

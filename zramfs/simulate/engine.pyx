@@ -126,7 +126,7 @@ cdef class Engine(Steps):
         while self.events < until:
             if self.heap.is_short:
                 return IS_SHORT_OF_MEMORY
-            if self.heap.count == 0:
+            if self.heap.count == self.pace_changes:
                 return IS_OVER
             event = take_earliest(&self.heap)
             if event.at_ns > self.now_ns:
@@ -159,16 +159,18 @@ cdef class Engine(Steps):
         elif event.kind == TIMER:
             self._on_timer()
         elif event.kind == CONTENTION:
+            self.pace_changes -= 1
             self._on_contention(event.subject, event.value)
         else:
             self._on_device(event)
 
     cdef void _on_contention(self, int cpu, bint is_shared) noexcept nogil:
-        """From now on a CPU shares its core with something else, or does not. Segments that have begun stay as they are."""
-        cdef int64_t ns = draw_exponential(self.pace_ns[is_shared], &self.random)
+        """From now on a CPU shares its core with something else, or does not; segments that have begun stay."""
+        cdef int64_t next_ns = self.now_ns + 1 + draw_exponential(self.pace_ns[is_shared], &self.random)
         self.cpus.pace[cpu] = self.paces[is_shared]
-        if self.now_ns < self.end_ns:
-            schedule(&self.heap, self.now_ns + max(ns, <int64_t>1), CONTENTION, cpu, not is_shared)
+        if next_ns < self.end_ns:
+            schedule(&self.heap, next_ns, CONTENTION, cpu, not is_shared)
+            self.pace_changes += 1
 
     cdef void _on_timer(self) noexcept nogil:
         """A timer of a daemon: there is none here."""

@@ -27,9 +27,9 @@ from zramfs.simulate.heap cimport NOBODY
 cdef enum:
     COLD_AFTER_NS = 30000   # of others' time on its CPU, after which caches have what a task needs no more
     LATE_NS = 40000         # by which a tick comes late, at most: a virtual machine's, as traces of one show
-    TICKS = 10              # of so many interrupts that find a task this many wake another of the system,
-    WAKING_TICKS = 1
-    WAKING_TICKS_OF_LEAST_USED = 4      # or on the CPU that has least to do, where such tasks are: traces show both
+    TICKS = 10
+    WAKING_TICKS = 1        # of ten that find a task wakes another of the system, as traces show,
+    WAKING_TICKS_OF_LEAST_USED = 4      # and so many on the CPU that has least to do, where those others are
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
@@ -39,18 +39,18 @@ cdef class FairCpus(FairBalance):
     def __cinit__(self, int cpus, int runners, *args, int64_t cold_ns, int64_t ipi_ns, **kwargs):
         cdef int number
         self.cold_ns, self.ipi_ns = cold_ns, ipi_ns
-        self.owed_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
+        self.calls_until_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.spent_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.presences = <Presence *>calloc(max(runners, 1), sizeof(Presence))
         self.is_shared = <bint *>calloc(cpus, sizeof(bint))
         self.tick_at_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
-        if not (self.is_shared and self.tick_at_ns and self.spent_ns and self.presences and self.owed_ns):
+        if not (self.is_shared and self.tick_at_ns and self.spent_ns and self.presences and self.calls_until_ns):
             raise MemoryError
         for number in range(runners):
             self.presences[number].cpu = NOBODY
 
     def __dealloc__(self):
-        free(self.owed_ns)
+        free(self.calls_until_ns)
         free(self.is_shared)
         free(self.tick_at_ns)
         free(self.spent_ns)
@@ -65,7 +65,7 @@ cdef class FairCpus(FairBalance):
             number = self._place(now_ns, runner)
             self._take_along(now_ns, runner, number)
         if self.active != NOBODY and self.active != number:
-            self.owed_ns[self.active] += self.ipi_ns
+            self.calls_until_ns[self.active] = max(now_ns, self.calls_until_ns[self.active]) + self.ipi_ns
         cpu = &self.cpus[number]
         self.runners[runner].remaining_ns += self._way_ns(now_ns, number, runner)
         self._join(now_ns, number, runner)
@@ -128,8 +128,8 @@ cdef class FairCpus(FairBalance):
             self._warm_up(number)
         runner = &self.runners[cpu.current]
         if not runner.poll_until_ns:
-            runner.remaining_ns += self.owed_ns[number]
-            self.owed_ns[number] = 0
+            runner.remaining_ns += max(<int64_t>0, self.calls_until_ns[number] - now_ns)
+            self.calls_until_ns[number] = 0
         ns = runner.remaining_ns if not runner.poll_until_ns else max(runner.poll_until_ns - now_ns, <int64_t>0)
         self.is_shared[number] = self.ready[number] > 1 and not runner.keeps_cpu
         if not runner.keeps_cpu:

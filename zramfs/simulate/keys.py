@@ -61,8 +61,8 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
 }
 CONTENTION_KEYS: Final[Mapping[str, Parse]] = {
     "slowdown_percent": real(most=1e4),
-    "share_percent": real(most=99.0, is_positive=True),
-    "lasts_ms": real(least=0.001, most=1e9),
+    "share_percent": real(least=0.1, most=99.9),
+    "lasts_ms": real(least=0.001, most=1e6),
 }
 SCHEDULER_KEYS: Final[Mapping[str, Parse]] = {
     "quantum_us": real(most=1e9),

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from zramfs.errors import InvalidValue
 from zramfs.measure.pages import compressible_pages
+from zramfs.simulate.averages import middle_mean
 from zramfs.simulate.compressing import compressing_page_us
 from zramfs.simulate.flood import FLOOD_PAGES, flood_page_us
 from zramfs.simulate.neighbours import busy_neighbours
@@ -113,7 +114,7 @@ def check_mount(mountpoint: Path) -> None:
 
 
 def _costs_of(rounds: list[dict[str, float]]) -> MountedCosts:
-    us = {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
+    us = {kind: middle_mean(each[kind] for each in rounds) for kind in rounds[0]}
     caller = us["near, caller"] - us["none, caller"]
     return MountedCosts(
         write_one=us["one"] - us["none"],

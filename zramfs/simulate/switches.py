@@ -59,14 +59,15 @@ def measure_ipi_us() -> float:
     awaited, ignored = os.eventfd(0), os.eventfd(0)
     reader = get_context("fork").Process(target=_read_always, args=(awaited, cpus[1]), daemon=True)
     try:
+        reader.start()
         with busy_neighbours(cpus[1:2]):
-            reader.start()
             bind_to(cpus[0])
             return statistics.median(_call_us(awaited) - _call_us(ignored) for _ in range(_CALLS))
     finally:
         os.sched_setaffinity(0, cpus)
-        reader.kill()
-        reader.join()
+        if reader.pid is not None:
+            reader.kill()
+            reader.join()
         os.close(awaited)
         os.close(ignored)
 

@@ -20,7 +20,7 @@ from zramfs.simulate.mounted import MountedCosts, measure_mount
 from zramfs.simulate.neighbours import busy_neighbours
 from zramfs.simulate.switches import measure_loop_us
 
-SWITCHES = SwitchCosts(wake=4.0, ipi=3.0, fetch=0.25)
+SWITCHES = SwitchCosts(wake=4.0, ipi=3.0)
 
 
 def test_what_is_measured_takes_time() -> None:
@@ -31,8 +31,7 @@ def test_what_is_measured_takes_time() -> None:
     assert measure_loop_us() > 0.1
     switches = measure_switches()
     assert switches.wake > 0.1
-    assert 0 <= switches.ipi < 1000
-    assert 0 <= switches.fetch < 100
+    assert switches.ipi == 0 if len(os.sched_getaffinity(0)) == 1 else switches.ipi > 0.1
 
 
 def test_the_table_is_a_machine_of_measured_numbers() -> None:
@@ -43,7 +42,7 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
     assert {name: cost.us for name, cost in group.compress.items()} == {"zstd": 9.0, "lz4": 1.25}
     assert {name: cost.us for name, cost in group.decompress.items()} == {"zstd": 1.5, "lz4": 0.75}
     assert (machine.costs.request.us, machine.costs.page.us, machine.costs.wake.us) == (0.5, 0.875, 4.0)
-    assert (machine.costs.ipi.us, machine.costs.fetch.us) == (3.0, 0.25)
+    assert (machine.costs.ipi.us, machine.costs.fetch.us) == (3.0, 0.0)
     assert machine.contention is None
     bases = {cost.basis for cost in (*group.compress.values(), machine.costs.request, machine.costs.wake)}
     assert bases == {"measured"}

@@ -42,6 +42,8 @@ scenarios = st.builds(
             receive_us=0.7,
             pin_us=0.2,
             cold_us=3.0,
+            fetch_us=0.1,
+            ipi_us=0.9,
         ),
         streams=replace(streams, managed=ManagedKind.NONBLOCKING) if daemon else streams,
         devices=tuple(replace(each, is_emulated=each.is_emulated and daemon is not None) for each in devices),
