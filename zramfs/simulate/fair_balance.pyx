@@ -19,6 +19,7 @@ cdef enum:
     MOST_MS_PER_CPU = 100       # max_load_balance_interval
     BALANCE_TRIES = 1           # cache_nice_tries, after which a task is taken that ran just now
     CALLS = 1024                # after which it is known anew how many succeed (`update_newidle_stats`)
+    FOUND = CALLS // 8          # that succeed when a scenario begins: a machine that runs for a while has 90 to 180
     RATE_SHIFT = 22             # 1024 calls in 4 s: all of them look (NI_RATE)
 
 
@@ -31,7 +32,7 @@ cdef class FairBalance(FairPlacement):
         if self.balances == NULL:
             raise MemoryError
         for number in range(cpus):
-            self.balances[number] = Balance(0, cpus, 0, CALLS // 2, CALLS // 4, CALLS // 2, 0)
+            self.balances[number] = Balance(0, cpus, 0, CALLS // 2, FOUND // 2, FOUND, 0)
 
     def __dealloc__(self):
         free(self.balances)
@@ -44,12 +45,14 @@ cdef class FairBalance(FairPlacement):
         Idle CPUs look each time, or nearly, busy ones now and then.
         """
         cdef int64_t tick = now_ns // TICK_NS
+        cdef int64_t before = self.last_tick
         cdef int number
-        if tick == self.last_tick:
+        if tick == before:
             return
+        self.last_tick = tick
         self._note_use(now_ns)
         for number in range(self.cpu_count):
-            if tick > self.last_tick + 1:  # all were idle meanwhile, and saw that
+            if tick > before + 1:  # all were idle meanwhile, and saw that
                 self.balances[number].failed = 0
             if tick - self.balances[number].last_tick < self._ticks_between(number):
                 continue
@@ -57,7 +60,6 @@ cdef class FairBalance(FairPlacement):
             if self._balance_at_tick(now_ns, number) and self.cpus[number].current == NOBODY:
                 if self.cpus[number].working == NOBODY:
                     self.resume(now_ns, number)
-        self.last_tick = tick
 
     cdef int64_t _ticks_between(self, int cpu) noexcept nogil:
         """How long a CPU waits until it looks again (`get_sd_balance_interval`)."""

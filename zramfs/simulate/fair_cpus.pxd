@@ -11,6 +11,7 @@ cdef struct Presence:
 cdef class FairCpus(FairBalance):
     cdef bint *is_shared        # whether others were ready when a CPU last chose
     cdef int64_t *tick_at_ns
+    cdef int choosing               # the CPU whose tick it is, and which chooses right after that; or NOBODY
     cdef int64_t ipi_ns             # what it takes a CPU to wake a task on another one
     cdef int64_t *calls_until_ns    # until when each CPU is at that, beside its task
     cdef int64_t cold_ns            # what a task takes more that others have driven from a CPU's caches

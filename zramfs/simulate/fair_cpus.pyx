@@ -39,6 +39,7 @@ cdef class FairCpus(FairBalance):
     def __cinit__(self, int cpus, int runners, *args, int64_t cold_ns, int64_t ipi_ns, **kwargs):
         cdef int number
         self.cold_ns, self.ipi_ns = cold_ns, ipi_ns
+        self.choosing = NOBODY
         self.calls_until_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.spent_ns = <int64_t *>calloc(cpus, sizeof(int64_t))
         self.presences = <Presence *>calloc(max(runners, 1), sizeof(Presence))
@@ -73,8 +74,13 @@ cdef class FairCpus(FairBalance):
             if not cpu.is_stepping and cpu.working == NOBODY:
                 self.resume(now_ns, number)
             return
+        self._claim(now_ns, number, runner)
+
+    cdef void _claim(self, int64_t now_ns, int number, int runner) noexcept nogil:
+        """Likewise, whether it has woken up there or was moved (`wakeup_preempt`)."""
+        cdef Cpu *cpu = &self.cpus[number]
         cpu.is_preempted |= self._preempts(now_ns, number, runner)
-        if cpu.is_stepping or cpu.working != NOBODY or self.runners[cpu.current].keeps_cpu:
+        if cpu.is_stepping or cpu.working != NOBODY or self.runners[cpu.current].keeps_cpu or self.choosing == number:
             return
         if cpu.is_preempted or not self.is_shared[number]:
             self._account(now_ns, cpu)
@@ -113,10 +119,14 @@ cdef class FairCpus(FairBalance):
 
     cdef int64_t _choose_runner(self, int64_t now_ns, Cpu *cpu) noexcept nogil:
         cdef int number = <int>(cpu - self.cpus)
+        cdef int before
         cdef int64_t ns
         cdef Runner *runner
         if now_ns >= self.tick_at_ns[number] and cpu.current != NOBODY:
+            before = self.choosing
+            self.choosing = number
             self._tick(now_ns, number)
+            self.choosing = before
             self._set_tick(now_ns, number)
         if self._is_due(cpu) or cpu.current == NOBODY:
             cpu.is_preempted = False

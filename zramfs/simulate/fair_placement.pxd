@@ -41,5 +41,6 @@ cdef class FairPlacement(FairQueues):
     cdef void _note_use(self, int64_t now_ns) noexcept nogil
     cdef int _pull(self, int64_t now_ns, int from_cpu, int to_cpu, bint takes_hot, double most_load) noexcept nogil
     cdef void _move(self, int64_t now_ns, int runner, int cpu) noexcept nogil
+    cdef void _claim(self, int64_t now_ns, int cpu, int runner) noexcept nogil
     cdef void _take_along(self, int64_t now_ns, int runner, int cpu) noexcept nogil
     cdef void _set_lately(self, int64_t now_ns, int group, double lately) noexcept nogil

@@ -185,6 +185,11 @@ cdef class FairPlacement(FairQueues):
         self._take_along(now_ns, runner, cpu)
         self._join(now_ns, cpu, runner)
         own.deadline = own.vruntime + left_ns
+        if self.cpus[cpu].current != NOBODY:
+            self._claim(now_ns, cpu, runner)
+
+    cdef void _claim(self, int64_t now_ns, int cpu, int runner) noexcept nogil:
+        """A task has come to a CPU that runs another, which may have to give way; what that is, is known above."""
 
     # ---- and its load with it ---------------------------------------------------------------------------------------
 
