@@ -55,7 +55,7 @@ _FETCH_SOURCE: Final = (
 )
 """Nothing measured in a process of its own shows that, so it is a guess for other machines."""
 
-_SPEEDS_S: Final = 5.0
+_SPEEDS_S: Final = 3.0
 """For how long it is looked at how fast CPUs are."""
 
 _MOST_PROCESSES: Final = 64

@@ -27,9 +27,11 @@ from zramfs.simulate.heap cimport NOBODY
 cdef enum:
     COLD_AFTER_NS = 30000   # of others' time on its CPU, after which caches have what a task needs no more
     LATE_NS = 40000         # by which a tick comes late, at most: a virtual machine's, as traces of one show
+    # Of so many ticks that find a task running, one wakes another task of the system, as traces show; or four, on the
+    # CPU that has least to do, where those others are.
     TICKS = 10
-    WAKING_TICKS = 1        # of ten that find a task wakes another of the system, as traces show,
-    WAKING_TICKS_OF_LEAST_USED = 4      # and so many on the CPU that has least to do, where those others are
+    WAKING_TICKS = 1
+    WAKING_TICKS_OF_LEAST_USED = 4
     YIELD_NS = 1000         # of looking for work, between two yields: a read of /dev/fuse, about
 
 
@@ -77,7 +79,7 @@ cdef class FairCpus(FairBalance):
         self._claim(now_ns, number, runner)
 
     cdef void _claim(self, int64_t now_ns, int number, int runner) noexcept nogil:
-        """Likewise, whether it has woken up there or was moved (`wakeup_preempt`)."""
+        """Let a task that has woken up on a CPU, or was moved there, take it from another (`wakeup_preempt`)."""
         cdef Cpu *cpu = &self.cpus[number]
         cpu.is_preempted |= self._preempts(now_ns, number, runner)
         if cpu.is_stepping or cpu.working != NOBODY or self.runners[cpu.current].keeps_cpu or self.choosing == number:
