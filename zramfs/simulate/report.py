@@ -49,7 +49,7 @@ def render_report(results: Sequence[Result], grid: BreakEven | None, circumstanc
         least_p99_change=LEAST_P99_CHANGE,
         most_drawn=MOST_DRAWN,
         plots=_plots(results[:MOST_DRAWN], grid),
-        machines=[(each.name, each.summary, list(_costs_of(each))) for each in _machines_of(results)],
+        machines=[(each, list(_costs_of(each))) for each in _machines_of(results)],
         devices=facts_of(device.profile for each in results for device in each.scenario.devices),
     )
 

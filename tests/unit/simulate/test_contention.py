@@ -12,6 +12,7 @@ from zramfs.simulate import load_grid, load_scenario, run
 from zramfs.simulate.calibrate import AlgorithmCosts, SwitchCosts, format_machine
 from zramfs.simulate.contention import ONE_SPEED, Speeds, sample_speeds, speeds_of
 from zramfs.simulate.machines import parse_machine
+from zramfs.simulate.report import Circumstances, render_report
 from zramfs.simulate.scenario import Contention
 from zramfs.simulate.vary import parse_variation
 
@@ -91,6 +92,14 @@ def test_a_scenario_has_its_own_and_can_vary_it(tmp_path: Path) -> None:
     none, own = load_grid(path, [parse_variation("slowdown_percent=0,100")])
     assert none.machine.contention is None
     assert own.machine.contention == made(100.0, 20.0, 5000.0)
+
+
+def test_a_report_says_where_it_comes_from(tmp_path: Path) -> None:
+    path = written(tmp_path, "slowdown_percent = 50\nshare_percent = 20\nlasts_ms = 5")
+    circumstances = Circumstances(command="zramfs simulate", version="9.9", when="today", source="seed = 1")
+    page = " ".join(render_report([run(load_scenario(path))], None, circumstances).split())
+    assert "for 20 % of the time, 5 ms on average, and what its tasks do takes 50 % longer then" in page
+    assert '<span class="given">given</span>, by the scenario' in page
 
 
 @pytest.mark.parametrize(
