@@ -47,12 +47,21 @@ def sample_speeds(cpus: Sequence[int], duration_s: float) -> list[list[float]]:
         for sampler, (_, tells) in zip(samplers, pipes, strict=True):
             sampler.start()
             tells.close()
-        return [told.recv() if told.poll(duration_s + _PATIENCE_S) else [] for told, _ in pipes]
+        return [_windows_from(told, duration_s + _PATIENCE_S) for told, _ in pipes]
     finally:
         for sampler in samplers:
             if sampler.pid is not None:
                 sampler.kill()
                 sampler.join()
+
+
+def _windows_from(told: Connection, patience_s: float) -> list[float]:
+    """None of a sampler that has died, or does not get its CPU."""
+    try:
+        windows: list[float] = told.recv() if told.poll(patience_s) else []
+    except EOFError:
+        return []
+    return windows
 
 
 def _sample(cpu: int, duration_s: float, tells: Connection) -> None:

@@ -8,6 +8,7 @@ import pytest
 from scenarios import ClosedLoad, machine, scenario
 
 from zramfs.errors import InvalidValue
+from zramfs.simulate import contention as measured
 from zramfs.simulate import load_grid, load_scenario, run
 from zramfs.simulate.calibrate import AlgorithmCosts, SwitchCosts, format_machine
 from zramfs.simulate.contention import ONE_SPEED, Speeds, sample_speeds, speeds_of
@@ -63,6 +64,11 @@ def test_all_cpus_are_looked_at() -> None:
     windows = sample_speeds(cpus, 0.1)
     assert len(windows) == min(len(cpus), 64)
     assert all(us > 0.1 for each in windows for us in each)
+
+
+def test_a_sampler_that_dies_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "compressing_page_us", lambda *_: os._exit(1))
+    assert not any(sample_speeds(sorted(os.sched_getaffinity(0)), 0.1))
 
 
 @pytest.mark.parametrize("lasts_us", [500.0, 20_000.0])
