@@ -30,6 +30,7 @@ from zramfs.simulate.averages import middle_mean
 from zramfs.simulate.compressing import compressing_page_us
 from zramfs.simulate.contention import ONE_SPEED, Speeds, sample_speeds, speeds_of
 from zramfs.simulate.mounted import MountedCosts, check_mount, measure_mount
+from zramfs.simulate.neighbours import belong_to_parent
 from zramfs.simulate.switches import measure_ipi_us, measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
@@ -216,7 +217,7 @@ def _driven_pages(count: int) -> bytes:
 def _compress_us_of_all(name: str, source: bytes) -> float:
     """What a page takes while every CPU compresses, in a process of its own: they share caches, and often a core."""
     count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
-    with ProcessPoolExecutor(count, get_context("fork")) as pool:
+    with ProcessPoolExecutor(count, get_context("fork"), initializer=belong_to_parent) as pool:
         return statistics.mean(pool.map(_compress_us, [name] * count, [source] * count))
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from zramfs.measure.pages import compressible_pages
 from zramfs.simulate.compressing import compressing_page_us
-from zramfs.simulate.neighbours import bind_to
+from zramfs.simulate.neighbours import work_for_parent
 
 _WINDOW_NS: Final = 20_000_000
 _PAGES: Final = 2048
@@ -65,7 +65,7 @@ def _windows_from(told: Connection, patience_s: float) -> list[float]:
 
 
 def _sample(cpu: int, duration_s: float, tells: Connection) -> None:
-    bind_to(cpu)
+    work_for_parent(cpu)
     source = compressible_pages(_PAGES, seed=3)
     ends_ns = perf_counter_ns() + int(duration_s * 1e9)
     windows = []

@@ -4,12 +4,14 @@ What they do is what a flood does there: pages are compressed that no cache of a
 """
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Final
 
+from zramfs import kernel
 from zramfs.backends.registry import load_backend
 from zramfs.codec.run import RunCompressor
 from zramfs.contracts import AlgorithmParams
@@ -41,13 +43,20 @@ def busy_neighbours(cpus: Sequence[int]) -> Iterator[None]:
             neighbour.join()
 
 
-def bind_to(cpu: int) -> None:
-    """Let this process run on one CPU only."""
+def belong_to_parent() -> None:
+    """Let this process, which was forked, leave Ctrl-C to its parent, and end with that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kernel.end_with_parent(signal.SIGKILL)
+
+
+def work_for_parent(cpu: int) -> None:
+    """Likewise, and run on one CPU only."""
+    belong_to_parent()
     os.sched_setaffinity(0, {cpu})
 
 
 def _work(cpu: int, tells: Connection) -> None:
-    bind_to(cpu)
+    work_for_parent(cpu)
     backend = load_backend("lz4")
     compressor = RunCompressor(
         backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None)), _RUN_PAGES

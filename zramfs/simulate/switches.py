@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from zramfs.simulate.neighbours import bind_to, busy_neighbours
+from zramfs.simulate.neighbours import busy_neighbours, work_for_parent
 
 _SWITCHES: Final = 2000
 _TURNS: Final = 400
@@ -61,7 +61,7 @@ def measure_ipi_us() -> float:
     try:
         reader.start()
         with busy_neighbours(cpus[1:2]):
-            bind_to(cpus[0])
+            os.sched_setaffinity(0, cpus[:1])
             return statistics.median(_call_us(awaited) - _call_us(ignored) for _ in range(_CALLS))
     finally:
         os.sched_setaffinity(0, cpus)
@@ -73,7 +73,7 @@ def measure_ipi_us() -> float:
 
 
 def _read_always(fd: int, cpu: int) -> None:
-    bind_to(cpu)
+    work_for_parent(cpu)
     while True:
         os.eventfd_read(fd)
 

@@ -1,6 +1,9 @@
 """What is measured of this machine is a table that scenarios can name."""
 
 import os
+import signal
+import subprocess
+import sys
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -137,3 +140,28 @@ def test_requests_of_a_file_are_timed(tmp_path: Path) -> None:
     assert costs.caller > 0
     assert costs.flood_page > 0
     assert 0.1 < costs.compress < 1000
+
+
+_PARENT_OF_NEIGHBOURS = """
+import os, time
+from zramfs.simulate.neighbours import busy_neighbours
+with busy_neighbours(sorted(os.sched_getaffinity(0))[:1]):
+    print(1, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_neighbours_end_with_their_parent_and_say_nothing(signal_number: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT_OF_NEIGHBOURS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stderr is not None
+        assert parent.stdout.readline() == b"1\n"
+        (os.killpg if signal_number == signal.SIGINT else os.kill)(parent.pid, signal_number)
+        said = parent.stderr.read()  # until nobody has it open any more
+    assert b"Process" not in said
