@@ -48,6 +48,7 @@ from zramfs.cli import main
 from zramfs.simulate import calibrate, mounted
 calibrate._ENOUGH_NS = mounted._ENOUGH_NS = 1_000_000
 calibrate._REPEATS = mounted._REPEATS = 3
+calibrate._SPEEDS_S = 0.2
 sys.argv[0] = "zramfs"
 main.main()
 ''')

@@ -1,6 +1,6 @@
 """Random sequences of operations on the kernel's zram and on a mounted one: after each, everything is equal.
 
-ZRAMFS_TEST_SECONDS says for how long (20 unless told otherwise), ZRAMFS_TEST_SEED with which sequence to begin. One
+ZRAMFS_TEST_SECONDS says for how long (30 unless told otherwise), ZRAMFS_TEST_SEED with which sequence to begin. One
 that fails is shortened, and the message says how to run it again.
 """
 
@@ -27,7 +27,7 @@ DISKSIZE = PAGES * PAGE
 SEQUENCE_LENGTH = 300
 MAX_RUN_PAGES = 24  # what the kernel would cut into several bios, each of which may fail, is not comparable
 
-TEST_SECONDS = float(os.environ.get("ZRAMFS_TEST_SECONDS", "20"))
+TEST_SECONDS = float(os.environ.get("ZRAMFS_TEST_SECONDS", "30"))
 FIRST_SEED = int(os.environ.get("ZRAMFS_TEST_SEED", "1"))
 SEQUENCE = os.environ.get("ZRAMFS_TEST_SEQUENCE", "")
 SHORTEN_SECONDS = 30.0

@@ -30,7 +30,7 @@ from zramfs.simulate.averages import middle_mean
 from zramfs.simulate.compressing import compressing_page_us
 from zramfs.simulate.contention import ONE_SPEED, Speeds, sample_speeds, speeds_of
 from zramfs.simulate.mounted import MountedCosts, check_mount, measure_mount
-from zramfs.simulate.neighbours import belong_to_parent
+from zramfs.simulate.neighbours import MOST_NEIGHBOURS, belong_to_parent
 from zramfs.simulate.switches import measure_ipi_us, measure_loop_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
@@ -54,12 +54,11 @@ _FETCH_SOURCE: Final = (
     "storing a page of a device's run took a receiver 1.03 to 1.15 us by times noted in its code, on an AMD EPYC where "
     "others took 0.64 to 0.79"
 )
-"""Nothing measured in a process of its own shows that, so it is a guess for other machines."""
+"""It does not show in a process of its own, so it is a guess for other machines."""
 
 _SPEEDS_S: Final = 3.0
-"""For how long it is looked at how fast CPUs are."""
+"""For how long the speeds of CPUs are sampled."""
 
-_MOST_PROCESSES: Final = 64
 _RECEIVER: Final = 1
 """The channel of the thread that measures; 0 is an event loop's."""
 
@@ -110,7 +109,7 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 
 
 class SwitchCosts(NamedTuple):
-    """What it takes to go on after sleep, and to wake another CPU's task."""
+    """Times in µs to go on after sleep, and to wake a task on another CPU."""
 
     wake: float
     ipi: float
@@ -183,7 +182,7 @@ def _disk(name: str) -> Iterator[Disk]:
 
 
 def _request_us(disk: Disk, operation: str, pages: int) -> float:
-    """What a request takes, all of its pages being there."""
+    """The time of a request, all of its pages being there."""
     loop = Loop(disk, _RECEIVER, operation, pages=_DISK_PAGES, size_pages=pages)
     loop.run(16)
     count = max(4, _ENOUGH_NS * 16 // max(1, loop.took_ns))
@@ -216,13 +215,13 @@ def _driven_pages(count: int) -> bytes:
 
 def _compress_us_of_all(name: str, source: bytes) -> float:
     """What a page takes while every CPU compresses, in a process of its own: they share caches, and often a core."""
-    count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+    count = min(len(os.sched_getaffinity(0)), MOST_NEIGHBOURS)
     with ProcessPoolExecutor(count, get_context("fork"), initializer=belong_to_parent) as pool:
         return statistics.mean(pool.map(_compress_us, [name] * count, [source] * count))
 
 
 def _compress_us(name: str, source: bytes) -> float:
-    """What a page takes of a source."""
+    """The time of a page of a source."""
     return middle_mean(compressing_page_us(name, source, _ENOUGH_NS) for _ in range(_REPEATS))
 
 

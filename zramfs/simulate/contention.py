@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -10,11 +11,10 @@ from typing import Final, NamedTuple
 
 from zramfs.measure.pages import compressible_pages
 from zramfs.simulate.compressing import compressing_page_us
-from zramfs.simulate.neighbours import work_for_parent
+from zramfs.simulate.neighbours import MOST_NEIGHBOURS, working_on
 
 _WINDOW_NS: Final = 20_000_000
 _PAGES: Final = 2048
-_MOST: Final = 64
 _EDGE: Final = 20
 """The fastest twentieth of all windows, and the slowest, are left out where the two speeds are told from each other."""
 
@@ -36,23 +36,23 @@ ONE_SPEED: Final = Speeds(0.0, 50.0, 1000.0)
 
 
 def sample_speeds(cpus: Sequence[int], duration_s: float) -> list[list[float]]:
-    """What a page takes to compress in each window of 20 ms, by CPU, while all of them do that; the first 64 do."""
-    processes = get_context("fork")
-    pipes = [processes.Pipe(duplex=False) for _ in cpus[:_MOST]]
-    samplers = [
-        processes.Process(target=_sample, args=(cpu, duration_s, tells), daemon=True)
-        for cpu, (_, tells) in zip(cpus, pipes, strict=False)
-    ]
-    try:
-        for sampler, (_, tells) in zip(samplers, pipes, strict=True):
-            sampler.start()
+    """Compress on all of these CPUs, on 64 at the most: the time of a page in µs, in windows of 20 ms, by CPU."""
+    cpus = cpus[:MOST_NEIGHBOURS]
+    pipes = [get_context("fork").Pipe(duplex=False) for _ in cpus]
+    samplers = [partial(_sample, duration_s, tells) for _, tells in pipes]
+    with working_on(dict(zip(cpus, samplers, strict=True))):
+        for _, tells in pipes:
             tells.close()
         return [_windows_from(told, duration_s + _PATIENCE_S) for told, _ in pipes]
-    finally:
-        for sampler in samplers:
-            if sampler.pid is not None:
-                sampler.kill()
-                sampler.join()
+
+
+def _sample(duration_s: float, tells: Connection) -> None:
+    source = compressible_pages(_PAGES, seed=3)
+    ends_ns = perf_counter_ns() + int(duration_s * 1e9)
+    windows = []
+    while perf_counter_ns() < ends_ns:
+        windows.append(compressing_page_us("lz4", source, _WINDOW_NS))
+    tells.send(windows)
 
 
 def _windows_from(told: Connection, patience_s: float) -> list[float]:
@@ -62,16 +62,6 @@ def _windows_from(told: Connection, patience_s: float) -> list[float]:
     except EOFError:
         return []
     return windows
-
-
-def _sample(cpu: int, duration_s: float, tells: Connection) -> None:
-    work_for_parent(cpu)
-    source = compressible_pages(_PAGES, seed=3)
-    ends_ns = perf_counter_ns() + int(duration_s * 1e9)
-    windows = []
-    while perf_counter_ns() < ends_ns:
-        windows.append(compressing_page_us("lz4", source, _WINDOW_NS))
-    tells.send(windows)
 
 
 def speeds_of(windows: Sequence[Sequence[float]]) -> Speeds:

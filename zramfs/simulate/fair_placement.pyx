@@ -189,7 +189,7 @@ cdef class FairPlacement(FairQueues):
             self._claim(now_ns, cpu, runner)
 
     cdef void _claim(self, int64_t now_ns, int cpu, int runner) noexcept nogil:
-        """A task has come to a CPU that runs another, which may have to give way; what that is, is known above."""
+        """A task has come to a CPU that runs another: `FairCpus` says which of them goes on."""
 
     # ---- and its load with it ---------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
-"""Keeps the machine's other CPUs busy while something is measured on some: they share caches and memory.
+"""Processes that work on CPUs while something is measured: most keep the others busy, as all share caches and memory.
 
-What they do is what a flood does there: pages are compressed that no cache of a CPU's own holds, and copied.
+They do there as a flood does: pages are compressed that no cache of a CPU's own holds, and copied.
 """
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Final
@@ -18,29 +19,10 @@ from zramfs.contracts import AlgorithmParams
 from zramfs.measure.pages import compressible_pages
 from zramfs.units import PAGE_SIZE
 
-_MOST: Final = 64
+MOST_NEIGHBOURS: Final = 64
 _RUN_PAGES: Final = 32
 _PAGES: Final = 2048
 _BEGIN_S: Final = 10.0
-
-
-@contextmanager
-def busy_neighbours(cpus: Sequence[int]) -> Iterator[None]:
-    """Let a process on each of these CPUs compress and copy pages; on the first 64 of them."""
-    processes = get_context("fork")
-    begun, tells = processes.Pipe(duplex=False)
-    neighbours = [processes.Process(target=_work, args=(cpu, tells), daemon=True) for cpu in cpus[:_MOST]]
-    try:
-        for neighbour in neighbours:
-            neighbour.start()
-        for _ in neighbours:
-            if begun.poll(_BEGIN_S):
-                begun.recv_bytes()
-        yield
-    finally:
-        for neighbour in neighbours:
-            neighbour.kill()
-            neighbour.join()
 
 
 def belong_to_parent() -> None:
@@ -49,14 +31,40 @@ def belong_to_parent() -> None:
     kernel.end_with_parent(signal.SIGKILL)
 
 
-def work_for_parent(cpu: int) -> None:
-    """Likewise, and run on one CPU only."""
+@contextmanager
+def working_on(works: Mapping[int, Callable[[], None]]) -> Iterator[None]:
+    """Let a process on each of these CPUs do its work; those that still do are killed at the end."""
+    workers = [get_context("fork").Process(target=_begin_on, args=each, daemon=True) for each in works.items()]
+    try:
+        for worker in workers:
+            worker.start()
+        yield
+    finally:
+        for worker in workers:
+            if worker.pid is not None:
+                worker.kill()
+                worker.join()
+
+
+def _begin_on(cpu: int, work: Callable[[], None]) -> None:
     belong_to_parent()
     os.sched_setaffinity(0, {cpu})
+    work()
 
 
-def _work(cpu: int, tells: Connection) -> None:
-    work_for_parent(cpu)
+@contextmanager
+def busy_neighbours(cpus: Sequence[int]) -> Iterator[None]:
+    """Let a process on each of these CPUs compress and copy pages; on the first 64 of them."""
+    cpus = cpus[:MOST_NEIGHBOURS]
+    begun, tells = get_context("fork").Pipe(duplex=False)
+    with working_on(dict.fromkeys(cpus, partial(_keep_busy, tells))):
+        for _ in cpus:
+            if begun.poll(_BEGIN_S):
+                begun.recv_bytes()
+        yield
+
+
+def _keep_busy(tells: Connection) -> None:
     backend = load_backend("lz4")
     compressor = RunCompressor(
         backend.create_context(backend.setup_params(AlgorithmParams(), accelerator=None)), _RUN_PAGES

@@ -87,7 +87,7 @@ cdef class Runs(Devices):
         return 0 if is_read else <int64_t>(self.page_ns * pages + 0.5)
 
     cdef int64_t _fetch_time(self, const Run *run) noexcept nogil:
-        """What it takes to store the pages of a run, which in most cases no cache of the CPU has."""
+        """The time to store the pages of a run, which in most cases no cache of the CPU has."""
         cdef double fetch_ns = 0 if run.is_cached or run.is_read else self.fetch_ns * run.pages
         return self._page_time(run.pages, run.is_read) + <int64_t>(fetch_ns + 0.5)
 

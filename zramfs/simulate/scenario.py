@@ -105,7 +105,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contention:
-    """What others do on the host of a virtual machine: a CPU shares its core with them now and then, each on its own.
+    """Other work on the host of a virtual machine: each CPU shares its core with it now and then, on its own.
 
     Whatever tasks do takes `slowdown_percent` longer then, on `share_percent` of the time, for `lasts_us` on average.
     Costs are means: otherwise it takes less than they say.
@@ -126,7 +126,7 @@ class Contention:
 
     @property
     def alone_us(self) -> float:
-        """How long a CPU has its core to itself, on average."""
+        """For how long a CPU has its core to itself, on average."""
         return self.lasts_us * (100 - self.share_percent) / self.share_percent
 
 

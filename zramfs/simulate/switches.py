@@ -1,16 +1,16 @@
-"""Measures what it takes to go on after sleep, a thread that another wakes, and an event loop; and to wake another."""
+"""Measures how long a thread and an event loop take to go on after sleep, and a process to wake another."""
 
 import os
 import statistics
 import threading
 import time
-from multiprocessing import get_context
+from functools import partial
 from time import perf_counter_ns, thread_time_ns
 from typing import Final
 
 import trio
 
-from zramfs.simulate.neighbours import busy_neighbours, work_for_parent
+from zramfs.simulate.neighbours import busy_neighbours, working_on
 
 _SWITCHES: Final = 2000
 _TURNS: Final = 400
@@ -49,31 +49,25 @@ def measure_wake_us() -> float:
 
 
 def measure_ipi_us() -> float:
-    """What it takes to wake a process on another CPU, which is busy, of the time of whoever does; 0 with one CPU.
+    """How much longer a write to an eventfd takes if a process on another, busy CPU waits for it, the median.
 
-    It is what a write to an eventfd takes more that somebody reads there, the median.
+    0 with one CPU.
     """
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         return 0.0
     awaited, ignored = os.eventfd(0), os.eventfd(0)
-    reader = get_context("fork").Process(target=_read_always, args=(awaited, cpus[1]), daemon=True)
     try:
-        reader.start()
-        with busy_neighbours(cpus[1:2]):
+        with working_on({cpus[1]: partial(_read_always, awaited)}), busy_neighbours(cpus[1:2]):
             os.sched_setaffinity(0, cpus[:1])
             return statistics.median(_call_us(awaited) - _call_us(ignored) for _ in range(_CALLS))
     finally:
         os.sched_setaffinity(0, cpus)
-        if reader.pid is not None:
-            reader.kill()
-            reader.join()
         os.close(awaited)
         os.close(ignored)
 
 
-def _read_always(fd: int, cpu: int) -> None:
-    work_for_parent(cpu)
+def _read_always(fd: int) -> None:
     while True:
         os.eventfd_read(fd)
 
