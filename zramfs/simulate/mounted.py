@@ -91,12 +91,15 @@ class Timed(NamedTuple):
 
 
 def measure_mount(mountpoint: Path) -> MountedCosts:
-    """Time direct requests on zram0 of a mount. InvalidValue if it is none, or has data."""
+    """Time direct requests on zram0 of a mount. InvalidValue if it is none, or has data; OSError if its daemon ends."""
     check_mount(mountpoint)
     path = mountpoint / "zram0"
-    with _memory() as memory:
-        _fill(path, memory)
-        return _costs_of([_round(path, memory, number) for number in range(_REPEATS)])
+    try:
+        with _memory() as memory:
+            _fill(path, memory)
+            return _costs_of([_round(path, memory, number) for number in range(_REPEATS)])
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def check_mount(mountpoint: Path) -> None:

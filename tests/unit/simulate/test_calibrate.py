@@ -1,5 +1,6 @@
 """What is measured of this machine is a table that scenarios can name."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -140,6 +141,16 @@ def test_requests_of_a_file_are_timed(tmp_path: Path) -> None:
     assert costs.caller > 0
     assert costs.flood_page > 0
     assert 0.1 < costs.compress < 1000
+
+
+def test_an_error_of_a_request_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object) -> int:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(os, "pwrite", end)
+    with pytest.raises(OSError, match="not connected") as caught:
+        measure_mount(imitation(tmp_path, "0 0 0", 8 << 20))
+    assert caught.value.filename == str(tmp_path / "zram0")
 
 
 _PARENT_OF_NEIGHBOURS = """
