@@ -32,6 +32,7 @@ def machine(cpus: int = 1, compress_us: float = 10.0, decompress_us: float = 3.0
         "apart",
         "fetch",
         "ipi",
+        "timer",
     )
     return Machine(
         name="test",

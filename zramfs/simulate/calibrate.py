@@ -31,7 +31,7 @@ from zramfs.simulate.compressing import compressing_page_us
 from zramfs.simulate.contention import ONE_SPEED, Speeds, sample_speeds, speeds_of
 from zramfs.simulate.mounted import MountedCosts, check_mount, measure_mount
 from zramfs.simulate.neighbours import MOST_NEIGHBOURS, belong_to_parent
-from zramfs.simulate.switches import measure_ipi_us, measure_loop_us, measure_wake_us
+from zramfs.simulate.switches import measure_ipi_us, measure_loop_us, measure_timer_us, measure_wake_us
 from zramfs.units import PAGE_SIZE
 from zramfs.zcomp.zcomp import Zcomp
 
@@ -109,15 +109,16 @@ def calibrate(on_progress: Callable[[str], None], mountpoint: Path | None = None
 
 
 class SwitchCosts(NamedTuple):
-    """Times in µs to go on after sleep, and to wake a task on another CPU."""
+    """Times in µs to go on after sleep, to wake a task on another CPU, and to set a timer."""
 
     wake: float
     ipi: float
+    timer: float
 
 
 def measure_switches() -> SwitchCosts:
-    """Measure both."""
-    return SwitchCosts(measure_wake_us(), measure_ipi_us())
+    """Measure all of them."""
+    return SwitchCosts(measure_wake_us(), measure_ipi_us(), measure_timer_us())
 
 
 def as_mounted(own: AlgorithmCosts, mounted: MountedCosts, wake_us: float) -> AlgorithmCosts:
@@ -277,6 +278,7 @@ def format_machine(
     lines += _entry(
         "costs.ipi", max(0.0, switches.ipi), "measured", f"{source}: waking a process on another CPU, which is busy"
     )
+    lines += _entry("costs.timer", switches.timer, "measured", f"{source}: setting an event loop's timer, a timerfd")
     lines += _entry("costs.completion", 0.5, "assumed", "an interrupt's handler for one descriptor; there is no device")
     lines += _contention(speeds, f"{source}: lz4 on all CPUs, in windows of 20 ms")
     return "\n".join(lines) + "\n"

@@ -14,3 +14,6 @@ cdef class DaemonEngine(EmulatedEngines):
     cdef bint _is_time_for_backlog(self) noexcept nogil
     cdef bint _receive(self, int task) noexcept nogil
     cdef bint _begin_request(self, int task) noexcept nogil
+    cdef bint _answer(self, int task) noexcept nogil
+    cdef bint _end_step(self, int task) noexcept nogil
+    cdef bint _look_on(self, int task) noexcept nogil

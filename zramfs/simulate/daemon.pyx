@@ -9,8 +9,7 @@ per-CPU streams, and by runs for a device.
 from libc.stdint cimport int64_t
 
 from zramfs.clock cimport NEVER_NS
-from zramfs.simulate.cpus cimport REQUEST
-from zramfs.simulate.device cimport SimulatedDevice
+from zramfs.simulate.cpus cimport COMPLETION, REQUEST
 from zramfs.simulate.emulated cimport EmulatedEngines
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY
@@ -22,6 +21,7 @@ from zramfs.simulate.tasks cimport (
     ENGINE_LOOKS,
     ENGINE_WORKED,
     HANDS_OVER,
+    HAS_ANSWERED,
     HAS_RECEIVED,
     HELPS,
     LOOPS,
@@ -95,6 +95,8 @@ cdef class DaemonEngine(EmulatedEngines):
             return self._hand_over(task)
         if state == HAS_RECEIVED:
             return self._begin_request(task)
+        if state == HAS_ANSWERED:
+            return self._end_step(task)
         if state == HELPS:
             return self._help(task)
         if state == ENGINE_LOOKS:
@@ -117,6 +119,8 @@ cdef class DaemonEngine(EmulatedEngines):
         own.in_hand = ONE_GO
         if self.told_count:
             return self._complete(task)
+        if self.armed_ns <= self.now_ns:
+            return self._run(task, self._arm_timer(self._next_event()), COMPLETION, own.home)
         if self._is_time_for_backlog():
             request = self._find_work(False)
         if request == NOBODY:
@@ -133,10 +137,7 @@ cdef class DaemonEngine(EmulatedEngines):
 
     cdef int64_t _spin_time(self) noexcept nogil:
         """How long the receiver looks for requests: until a device's next event, if that is near; else if that pays."""
-        cdef int64_t event_ns = NEVER_NS
-        cdef int number
-        for number in range(self.device_count):
-            event_ns = min(event_ns, (<SimulatedDevice>self.device_of[number]).interrupt_ns)
+        cdef int64_t event_ns = self._next_event()
         if event_ns == NEVER_NS:
             return self.poll_ns if self.spinning_pays else 0
         return event_ns - self.now_ns + AFTER_NS if event_ns - self.now_ns < SOON_NS else 0
@@ -150,7 +151,7 @@ cdef class DaemonEngine(EmulatedEngines):
     cdef bint _receive(self, int task) noexcept nogil:
         """Take a request in, and keep the CPU meanwhile, as Linux lets a system call that is not to be preempted."""
         cdef int request = self.arrived.first
-        cdef double ns = self.receive_ns + self._pin_time(&self.requests[request], False)
+        cdef double ns = self.receive_ns
         self.arrived.first = self.requests[request].next_request
         self.tasks[task].request = request
         if self.requests[request].kind != READ:
@@ -178,16 +179,32 @@ cdef class DaemonEngine(EmulatedEngines):
     cdef bint _choose(self, int task) noexcept nogil:
         """Go on with a request in one go; with everything else, see what is to be done next."""
         cdef Task *own = &self.tasks[task]
-        if own.in_hand == ONE_GO:
+        cdef Request *request = &self.requests[own.request]
+        if own.in_hand == ONE_GO and request.left:
             return Engine._choose(self, task)
-        if task == self.first_server:
-            self.turn_ends_ns = self.now_ns + self.turn_ns
         if own.in_hand == A_RUN:
-            if self.requests[own.request].left == 0:
-                remove(&self.backlog, self.requests, own.request)
-                self.end_part(self.now_ns, own.request)
-        else:
-            self.end_part(self.now_ns, own.request)
+            if request.left:
+                return self._look_on(task)
+            remove(&self.backlog, self.requests, own.request)
+        return self._answer(task)
+
+    cdef bint _answer(self, int task) noexcept nogil:
+        """End a part of a request; with the last its pages are let go, in a system call like that of `_receive`."""
+        cdef Request *request = &self.requests[self.tasks[task].request]
+        cdef double ns = self._pin_time(request, False) if request.parts == 1 else 0
+        self.cpus.runners[task].keeps_cpu = self.are_fair and ns > 0
+        return self._run(task, <int64_t>ns, REQUEST, HAS_ANSWERED)
+
+    cdef bint _end_step(self, int task) noexcept nogil:
+        self.cpus.runners[task].keeps_cpu = False
+        self.end_part(self.now_ns, self.tasks[task].request)
+        return self._look_on(task)
+
+    cdef bint _look_on(self, int task) noexcept nogil:
+        """Look for what is to be done next, after a step."""
+        cdef Task *own = &self.tasks[task]
+        if task == self.first_server and own.in_hand != ONE_GO:
+            self.turn_ends_ns = self.now_ns + self.turn_ns
         own.state = own.home
         return True
 

@@ -9,12 +9,14 @@ cdef struct Told:
 cdef class EmulatedEngines(Servers):
     cdef Told *told                         # circular
     cdef int told_capacity, first_told, told_count
-    cdef bint is_timer_set                  # that wakes the event loop
+    cdef int64_t armed_ns                   # when the timer goes off that wakes the event loop
+    cdef int64_t timer_ns                   # what it takes to set it
 
     cdef void _give_to_engines(self, int device, int run) noexcept nogil
     cdef bint _look_as_engine(self, int task) noexcept nogil
     cdef bint _end_work(self, int task) noexcept nogil
     cdef bint _complete(self, int task) noexcept nogil
     cdef bint _loop(self, int task) noexcept nogil
-    cdef void _set_timer(self) noexcept nogil
+    cdef int64_t _next_event(self) noexcept nogil
+    cdef int64_t _arm_timer(self, int64_t at_ns) noexcept nogil
     cdef void _tell_receiver(self, int device, int run) noexcept nogil

@@ -7,7 +7,8 @@ What `accel/ring.pyx`, `accel/modelled.pyx` and `accel/driver.py` do is done her
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
-from zramfs.simulate.cpus cimport EMULATE
+from zramfs.clock cimport NEVER_NS
+from zramfs.simulate.cpus cimport COMPLETION, EMULATE
 from zramfs.simulate.device cimport Run, SimulatedDevice
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY, TIMER, schedule
@@ -21,6 +22,7 @@ from zramfs.simulate.tasks cimport (
 )
 
 cdef enum:
+    NS_PER_US = 1000
     INLINE_PAGES = 2            # `accel/modelled.pyx`: the submitter does an engine's work
     BATCH_PAGES = 8             # `accel/ring.pyx`: that an engine takes in one go
     TIMER_SLACK_NS = 25000      # `accel/timer.pyx`: so late it goes off, as whoever polls is to be faster
@@ -29,11 +31,13 @@ cdef enum:
 cdef class EmulatedEngines(Servers):
     """Likewise, with the devices' part."""
 
-    def __cinit__(self, flows, devices, **kwargs):
+    def __cinit__(self, flows, devices, *, scenario, **kwargs):
         self.told_capacity = 1 + sum(device.profile.queue_depth for device in devices)
         self.told = <Told *>calloc(self.told_capacity, sizeof(Told))
         if self.told == NULL:
             raise MemoryError
+        self.armed_ns = NEVER_NS
+        self.timer_ns = round(scenario.machine.costs.timer.us * NS_PER_US)
 
     def __dealloc__(self):
         free(self.told)
@@ -45,6 +49,7 @@ cdef class EmulatedEngines(Servers):
         cdef bint goes_on = Engine._submit(self, task, device, pages, is_polled)
         cdef int run = self.tasks[task].run
         cdef int64_t submit_ns
+        self._arm_timer(self._next_event())
         cdef int64_t work_ns = <int64_t>(self.compress_ns[self.tasks[task].cpu] * self.run_of(device, run).pages)
         if not (<SimulatedDevice>self.device_of[device]).is_emulated:
             return goes_on
@@ -91,14 +96,14 @@ cdef class EmulatedEngines(Servers):
     cdef bint _complete(self, int task) noexcept nogil:
         """See to the end of a run that a device has told of."""
         cdef Task *own = &self.tasks[task]
+        cdef int64_t ns = self._arm_timer(self._next_event())
         cdef Told told = self.told[self.first_told]
         self.first_told = (self.first_told + 1) % self.told_capacity
         self.told_count -= 1
         own.device, own.run = told.device, told.run
         own.request = self.run_of(told.device, told.run).request
         own.in_hand = A_COMPLETION
-        own.state = COMPLETES
-        return True
+        return self._run(task, ns, COMPLETION, COMPLETES)
 
     # ---- the event loop ---------------------------------------------------------------------------------------------
 
@@ -106,6 +111,8 @@ cdef class EmulatedEngines(Servers):
         """See to the end of what devices have told of, unless the receiver has."""
         if self.told_count:
             return self._complete(task)
+        if self.armed_ns <= self.now_ns:
+            return self._run(task, self._arm_timer(self._next_event()), COMPLETION, LOOPS)
         self.sleep(task, LOOPS)
         return False
 
@@ -114,21 +121,35 @@ cdef class EmulatedEngines(Servers):
         self.run_of(device, run).is_due = True
         if self.run_of(device, run).unworked == 0:
             self._tell_receiver(device, run)
-        if self.loop != NOBODY:
-            self._set_timer()
+        if self.armed_ns > self.now_ns:  # else the loop is about to look
+            self._arm_timer(self.now_ns)  # which was set for this, unless the driver gives the run up
 
-    cdef void _set_timer(self) noexcept nogil:
-        """Let the event loop look soon. Whoever sees to the end before that leaves the timer as it is.
+    cdef int64_t _next_event(self) noexcept nogil:
+        """When a device tells of something next; NEVER_NS: nothing is under way."""
+        cdef int64_t event_ns = NEVER_NS
+        cdef int number
+        for number in range(self.device_count):
+            event_ns = min(event_ns, (<SimulatedDevice>self.device_of[number]).interrupt_ns)
+        return event_ns
+
+    cdef int64_t _arm_timer(self, int64_t at_ns) noexcept nogil:
+        """Let the event loop look soon after an event (`EventTimer.arm`); what it takes.
 
         All devices have one timer, and the loop sees to all of them: in zramfs each has its own.
         """
-        if not self.is_timer_set:
-            self.is_timer_set = True
-            schedule(&self.heap, self.now_ns + TIMER_SLACK_NS, TIMER, 0, 0)
+        if self.loop == NOBODY or at_ns == NEVER_NS == self.armed_ns:
+            return 0
+        if self.armed_ns > self.now_ns and (at_ns == NEVER_NS or self.armed_ns <= at_ns + 2 * TIMER_SLACK_NS):
+            return 0
+        self.armed_ns = at_ns
+        if at_ns != NEVER_NS:
+            self.armed_ns = max(at_ns, self.now_ns) + TIMER_SLACK_NS
+            schedule(&self.heap, self.armed_ns, TIMER, 0, self.armed_ns)
+        return self.timer_ns
 
-    cdef void _on_timer(self) noexcept nogil:
-        self.is_timer_set = False
-        self._wake_server(self.now_ns, self.loop)
+    cdef void _on_timer(self, int64_t armed_ns) noexcept nogil:
+        if armed_ns == self.armed_ns:
+            self._wake_server(self.now_ns, self.loop)
 
     cdef void _tell_receiver(self, int device, int run) noexcept nogil:
         """Whoever looks first learns of the end: the receiver, if it does not sleep, or the loop, once it is woken."""

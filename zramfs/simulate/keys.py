@@ -57,6 +57,7 @@ COST_KEYS: Final[Mapping[str, Parse]] = {
     "cold_us": real(most=1e6),
     "fetch_us": real(most=1e6),
     "ipi_us": real(most=1e6),
+    "timer_us": real(most=1e6),
     "source": text,
 }
 CONTENTION_KEYS: Final[Mapping[str, Parse]] = {

@@ -17,7 +17,7 @@ from zramfs.suggestions import did_you_mean
 
 _BASES: Final = ("published", "measured", "assumed")
 _COSTS: Final = ("request", "page", "wake", "completion")
-_FURTHER_COSTS: Final = ("halt", "receive", "copy", "pin", "cold", "fetch", "ipi", "loop", "apart")
+_FURTHER_COSTS: Final = ("halt", "receive", "copy", "pin", "cold", "fetch", "ipi", "timer", "loop", "apart")
 """Those that a table need not have."""
 
 

@@ -76,16 +76,16 @@ class Costs:
     run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that. `cold`: what a
     task takes more to go on, by EEVDF, if others have had its CPU meanwhile, for 30 us or longer, or on another CPU.
 
-    `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. Of an
-    asynchronous one of a daemon, half of that is the receiver's.
+    `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. The
+    latter is half of it, and with a daemon it is of an asynchronous request the part of whoever answers that.
 
     `fetch`: for each page that is stored after a device has compressed it, as no cache has it; beside `page`.
     `ipi`: to wake a task on another CPU, by EEVDF, of the time of the CPU that does: an interrupt is sent there.
 
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
     `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:
-    there is none, and a device's end wakes the receiver. `apart`: what a request takes more where whoever answers it is
-    on another CPU than its caller.
+    there is none, and a device's end wakes the receiver. `timer`: to set it, for whoever looks for ended runs after
+    it has gone off. `apart`: what a request takes more where whoever answers it is on another CPU than its caller.
     """
 
     request: Cost
@@ -99,6 +99,7 @@ class Costs:
     cold: Cost = NO_COST
     fetch: Cost = NO_COST
     ipi: Cost = NO_COST
+    timer: Cost = NO_COST
     loop: Cost = NO_COST
     apart: Cost = NO_COST
 

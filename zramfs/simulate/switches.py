@@ -1,4 +1,4 @@
-"""Measures how long a thread and an event loop take to go on after sleep, and a process to wake another."""
+"""Measures what it takes to go on after sleep, as a thread and as an event loop, to wake a process, to set a timer."""
 
 import os
 import statistics
@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from zramfs.accel.timer import EventTimer
 from zramfs.simulate.neighbours import busy_neighbours, working_on
 
 _SWITCHES: Final = 2000
@@ -79,6 +80,24 @@ def _call_us(fd: int) -> float:
     began_ns = perf_counter_ns()
     os.eventfd_write(fd, 1)
     return (perf_counter_ns() - began_ns) / 1000
+
+
+def measure_timer_us() -> float:
+    """What it takes to set the timer of a device's event loop, once it has gone off; the median."""
+    timer = EventTimer()
+    try:
+        return statistics.median(_arm_us(timer) for _ in range(_CALLS))
+    finally:
+        os.close(timer.fd)
+
+
+def _arm_us(timer: EventTimer) -> float:
+    began_ns = time.monotonic_ns()
+    timer.arm_at(began_ns + _CALL_EVERY_NS)
+    took_ns = time.monotonic_ns() - began_ns
+    while time.monotonic_ns() < began_ns + 2 * _CALL_EVERY_NS:
+        pass
+    return took_ns / 1000
 
 
 def measure_loop_us() -> float:

@@ -33,6 +33,7 @@ cdef enum State:
     HANDS_OVER              # its request, to the daemon
     SERVES                  # looks for what there is to do, as the receiver
     HAS_RECEIVED            # a request
+    HAS_ANSWERED            # let its pages go, which a request ended with
     HELPS                   # likewise, as one of the crew
     ENGINE_LOOKS            # for pages, as an emulated engine
     ENGINE_WORKED           # on some

@@ -20,11 +20,11 @@ from zramfs.simulate.calibrate import (
     measure_switches,
 )
 from zramfs.simulate.machines import parse_machine
-from zramfs.simulate.mounted import MountedCosts, measure_mount
+from zramfs.simulate.mounted import MountedCosts, costs_of, measure_mount
 from zramfs.simulate.neighbours import busy_neighbours
 from zramfs.simulate.switches import measure_loop_us
 
-SWITCHES = SwitchCosts(wake=4.0, ipi=3.0)
+SWITCHES = SwitchCosts(wake=4.0, ipi=3.0, timer=2.0)
 
 
 def test_what_is_measured_takes_time() -> None:
@@ -35,6 +35,7 @@ def test_what_is_measured_takes_time() -> None:
     assert measure_loop_us() > 0.1
     switches = measure_switches()
     assert switches.wake > 0.1
+    assert switches.timer > 0.1
     assert switches.ipi == 0 if len(os.sched_getaffinity(0)) == 1 else switches.ipi > 0.1
 
 
@@ -46,7 +47,7 @@ def test_the_table_is_a_machine_of_measured_numbers() -> None:
     assert {name: cost.us for name, cost in group.compress.items()} == {"zstd": 9.0, "lz4": 1.25}
     assert {name: cost.us for name, cost in group.decompress.items()} == {"zstd": 1.5, "lz4": 0.75}
     assert (machine.costs.request.us, machine.costs.page.us, machine.costs.wake.us) == (0.5, 0.875, 4.0)
-    assert (machine.costs.ipi.us, machine.costs.fetch.us) == (3.0, 0.0)
+    assert (machine.costs.ipi.us, machine.costs.timer.us, machine.costs.fetch.us) == (3.0, 2.0, 0.0)
     assert machine.contention is None
     bases = {cost.basis for cost in (*group.compress.values(), machine.costs.request, machine.costs.wake)}
     assert bases == {"measured"}
@@ -87,6 +88,16 @@ def test_a_callers_costs_are_what_a_request_takes_beside_compressing() -> None:
         halt=8.0,
         apart=3.0,
     )
+
+
+def test_a_state_in_which_every_cpu_halts_is_left_out_where_most_windows_are_not_in_it() -> None:
+    kinds = ("none", "none, caller", "one", "many", "read", "read many", "near", "near, caller", "bound", "awake")
+    usual = dict.fromkeys((*kinds, "large, caller", "flood page", "compress", "cold", "cold, none"), 1.0)
+    usual |= {"one": 20.0, "many": 66.0, "read": 18.0, "read many": 46.0, "bound": 22.0, "awake": 21.0}
+    halting = usual | dict.fromkeys(("one", "many", "read", "read many", "bound", "awake"), 340.0)
+    for slow in range(5):
+        costs = costs_of([usual] * (9 - slow) + [halting] * slow)
+        assert (costs.write_one, costs.write_page, costs.read_page, costs.halt) == (19.0, 2.0, 2.0, 1.0)
 
 
 def test_what_is_left_of_a_cost_is_not_less_than_nothing() -> None:

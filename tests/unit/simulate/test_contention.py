@@ -52,7 +52,7 @@ def test_a_machine_of_one_speed_has_one(windows: list[list[float]]) -> None:
 def test_speeds_stand_in_the_table() -> None:
     costs = {"lz4": AlgorithmCosts(compress=1.25, decompress=0.75, request=0.5, page=0.875)}
     contention = parse_machine(
-        "here", format_machine(costs, SwitchCosts(wake=4.0, ipi=3.0), Speeds(50.0, 40.0, 250.0))
+        "here", format_machine(costs, SwitchCosts(wake=4.0, ipi=3.0, timer=2.0), Speeds(50.0, 40.0, 250.0))
     ).contention
     assert contention is not None
     assert contention.paces == pytest.approx((1 / 1.2, 1.5 / 1.2))

@@ -9,7 +9,7 @@ from scenarios import ClosedLoad, Operation, Streams, device, machine, scenario
 from zramfs.contracts import StreamPolicy
 from zramfs.errors import InvalidValue
 from zramfs.simulate import load_scenario, run
-from zramfs.simulate.load_kinds import Load
+from zramfs.simulate.load_kinds import Distribution, Load
 from zramfs.simulate.result import Result
 from zramfs.simulate.scenario import Daemon, ManagedKind, Scheduler
 
@@ -112,6 +112,26 @@ def test_a_write_that_waits_for_a_descriptor_does_not_hold_the_receiver_up() -> 
     assert result.pages.fallback == 0
     assert 0.9 * 1800 < result.pages.managed <= 1800  # it idles while a wake-up is under way
     assert result.latencies["sync_writes"].percentiles_us[99] < 150
+
+
+def test_pages_of_an_asynchronous_request_are_let_go_just_before_it_is_answered() -> None:
+    # Its caller pins 64 pages in 64 us, and the receiver lets them go in as much. It receives the second request before
+    # the first is done, which waits for that, but for no other's pages: twice 64 us. The second waits for the first to
+    # be pinned and let go, while its own are pinned beside that, and for its own to be let go: three times.
+    batch = ClosedLoad(
+        name="batch",
+        depth=2,
+        in_batches=True,
+        size_bytes=65 << 12,
+        is_async=True,
+        think_us=1000.0,
+        think=Distribution.FIXED,
+    )
+    free_us, paid_us = (
+        simulated(batch, cpus=3, machine=machine(3, 2.0, **COSTS, pin_us=pin_us)).latencies["async_writes"].mean_us
+        for pin_us in (0.0, 2.0)
+    )
+    assert paid_us - free_us == pytest.approx((2 + 3) / 2 * 64, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ scenarios = st.builds(
             cold_us=3.0,
             fetch_us=0.1,
             ipi_us=0.9,
+            timer_us=0.6,
+            loop_us=4.0 * (seed % 2),
         ),
         streams=replace(streams, managed=ManagedKind.NONBLOCKING) if daemon else streams,
         devices=tuple(replace(each, is_emulated=each.is_emulated and daemon is not None) for each in devices),
@@ -185,7 +187,7 @@ def test_a_blocking_writer_gets_the_time_of_the_emulators_timeline() -> None:
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("daemon", [None, Daemon(crew=0)])
 def test_pages_of_a_request_but_the_first_are_pinned(*, is_async: bool, daemon: Daemon | None) -> None:
-    # Whoever does it: nobody does anything else meanwhile. Of an asynchronous one the receiver does half.
+    # Whoever does it: nobody does anything else meanwhile.
     load = ClosedLoad(name="closed", size_bytes=8 << 12, is_async=is_async)
     streams = Streams(policy=StreamPolicy.PERCPU, managed=ManagedKind.NONBLOCKING)
     result = run(scenario(load, machine=machine(1, 10.0, pin_us=2.0), daemon=daemon, streams=streams))
