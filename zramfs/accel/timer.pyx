@@ -44,10 +44,6 @@ cdef class EventTimer:
         """-1 once it is closed. For the event loop's thread, which closes it."""
         return self.timer_fd
 
-    def arm_at(self, int64_t at_ns):
-        """Likewise, from Python: to measure what that takes."""
-        self.arm(at_ns)
-
     cdef void arm(self, int64_t at_ns) noexcept nogil:
         """See to it that it goes off at `at_ns` or shortly after; setting it also acknowledges it.
 
@@ -66,6 +62,10 @@ cdef class EventTimer:
             setting.it_value.tv_sec, setting.it_value.tv_nsec = at_ns // NS_PER_S, at_ns % NS_PER_S
         timerfd_settime(self.timer_fd, TFD_TIMER_ABSTIME, &setting, NULL)
         self.armed_ns = at_ns
+
+    def arm_at(self, int64_t at_ns):
+        """Likewise, from Python: to measure what that takes."""
+        self.arm(at_ns)
 
     def __repr__(self):
         return f"<EventTimer {'idle' if self.armed_ns == NEVER_NS else self.armed_ns}>"

@@ -66,6 +66,7 @@ cdef class Cpus:
     cdef bint wakeup_preempts, migrates
     cdef int cpu_count, runner_count
     cdef int active         # the CPU whose task has its say, or NOBODY
+    cdef int interrupted    # the CPU whose timer goes off now, or NOBODY: that of whom it wakes
     cdef int64_t clock_ns                   # when an event last came
     cdef int64_t halt_ns                    # what a CPU that was idle takes to go on
     cdef int64_t apart_ns                   # what a caller takes beside that, if it is woken from another CPU

@@ -31,7 +31,8 @@ cdef class Cpus:
             raise MemoryError
         self.quantum_ns, self.jitter, self.random = quantum_ns, jitter, random
         self.wakeup_preempts, self.migrates, self.halt_ns = wakeup_preempts, migrates, halt_ns
-        self.cpu_count, self.runner_count, self.active = cpus, runners, NOBODY
+        self.cpu_count, self.runner_count = cpus, runners
+        self.active = self.interrupted = NOBODY
         for number in range(cpus):
             self.pace[number] = 1.0
             self.cpus[number].current = self.cpus[number].working = NOBODY
@@ -179,6 +180,7 @@ cdef class Cpus:
         if own.working != NOBODY:
             subject[0] = own.working
             own.working = NOBODY
+            own.began_ns = now_ns  # its task has not run meanwhile
             own.is_stepping = True
             return WORK_DONE
         self._account(now_ns, own)

@@ -9,7 +9,7 @@ per-CPU streams, and by runs for a device.
 from libc.stdint cimport int64_t
 
 from zramfs.clock cimport NEVER_NS
-from zramfs.simulate.cpus cimport COMPLETION, REQUEST
+from zramfs.simulate.cpus cimport REQUEST
 from zramfs.simulate.emulated cimport EmulatedEngines
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY
@@ -117,10 +117,8 @@ cdef class DaemonEngine(EmulatedEngines):
         if self.cpus.has_to_yield(task):
             return False
         own.in_hand = ONE_GO
-        if self.told_count:
-            return self._complete(task)
-        if self.armed_ns <= self.now_ns:
-            return self._run(task, self._arm_timer(self._next_event()), COMPLETION, own.home)
+        if self._has_event():
+            return self._attend(task)
         if self._is_time_for_backlog():
             request = self._find_work(False)
         if request == NOBODY:

@@ -15,8 +15,9 @@ cdef class EmulatedEngines(Servers):
     cdef void _give_to_engines(self, int device, int run) noexcept nogil
     cdef bint _look_as_engine(self, int task) noexcept nogil
     cdef bint _end_work(self, int task) noexcept nogil
-    cdef bint _complete(self, int task) noexcept nogil
+    cdef bint _has_event(self) noexcept nogil
+    cdef bint _attend(self, int task) noexcept nogil
     cdef bint _loop(self, int task) noexcept nogil
     cdef int64_t _next_event(self) noexcept nogil
-    cdef int64_t _arm_timer(self, int64_t at_ns) noexcept nogil
+    cdef int64_t _arm_timer(self, int cpu, int64_t at_ns) noexcept nogil
     cdef void _tell_receiver(self, int device, int run) noexcept nogil

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from zramfs.clock cimport NEVER_NS
-from zramfs.simulate.cpus cimport COMPLETION, EMULATE
+from zramfs.simulate.cpus cimport COMPLETION, EMULATE, SUBMIT
 from zramfs.simulate.device cimport Run, SimulatedDevice
 from zramfs.simulate.engine cimport Engine
 from zramfs.simulate.heap cimport NOBODY, TIMER, schedule
@@ -48,17 +48,19 @@ cdef class EmulatedEngines(Servers):
         """Likewise; a run of an emulated device is an engine's work, or if it is short that of whoever submits it."""
         cdef bint goes_on = Engine._submit(self, task, device, pages, is_polled)
         cdef int run = self.tasks[task].run
-        cdef int64_t submit_ns
-        self._arm_timer(self._next_event())
+        cdef int64_t submit_ns = (<SimulatedDevice>self.device_of[device]).timeline.costs.submit_ns
         cdef int64_t work_ns = <int64_t>(self.compress_ns[self.tasks[task].cpu] * self.run_of(device, run).pages)
+        cdef int64_t timer_ns = 0 if is_polled else self._arm_timer(self.cpus.runners[task].cpu, self._next_event())
+        if timer_ns > submit_ns:  # else it is a part of that
+            self.cpus.run_for(task, timer_ns, SUBMIT)
+            goes_on = False
         if not (<SimulatedDevice>self.device_of[device]).is_emulated:
             return goes_on
         self.run_of(device, run).is_cached = is_polled or self.run_of(device, run).pages <= INLINE_PAGES
         if is_polled:
             self.cpus.poll_until(task, max(self.cpus.runners[task].poll_until_ns, self.now_ns + work_ns))
         elif self.run_of(device, run).pages <= INLINE_PAGES:
-            submit_ns = (<SimulatedDevice>self.device_of[device]).timeline.costs.submit_ns
-            self.cpus.run_for(task, max(work_ns, submit_ns), EMULATE)
+            self.cpus.run_for(task, max(timer_ns + work_ns, submit_ns), EMULATE)
         else:
             self._give_to_engines(device, run)
             return goes_on
@@ -93,11 +95,18 @@ cdef class EmulatedEngines(Servers):
         own.state = own.home
         return not self.cpus.has_to_yield(task)
 
-    cdef bint _complete(self, int task) noexcept nogil:
-        """See to the end of a run that a device has told of."""
+    cdef bint _has_event(self) noexcept nogil:
+        """Whether a device has told of a run, or the timer has gone off, and nobody has looked since."""
+        return self.told_count > 0 or self.armed_ns <= self.now_ns
+
+    cdef bint _attend(self, int task) noexcept nogil:
+        """Set the timer, and see to the end of a run that a device has told of, if there is one."""
         cdef Task *own = &self.tasks[task]
-        cdef int64_t ns = self._arm_timer(self._next_event())
-        cdef Told told = self.told[self.first_told]
+        cdef int64_t ns = self._arm_timer(self.cpus.runners[task].cpu, self._next_event())
+        cdef Told told
+        if self.told_count == 0:
+            return self._run(task, ns, COMPLETION, own.home)
+        told = self.told[self.first_told]
         self.first_told = (self.first_told + 1) % self.told_capacity
         self.told_count -= 1
         own.device, own.run = told.device, told.run
@@ -109,20 +118,19 @@ cdef class EmulatedEngines(Servers):
 
     cdef bint _loop(self, int task) noexcept nogil:
         """See to the end of what devices have told of, unless the receiver has."""
-        if self.told_count:
-            return self._complete(task)
-        if self.armed_ns <= self.now_ns:
-            return self._run(task, self._arm_timer(self._next_event()), COMPLETION, LOOPS)
+        if self._has_event():
+            return self._attend(task)
         self.sleep(task, LOOPS)
         return False
 
     cdef void _tell_of(self, int device, int run) noexcept nogil:
-        """The run's time has come; it has ended if no engine works on it any more. The loop's timer does not know."""
+        """The run's time has come; it has ended if no engine works on it any more."""
         self.run_of(device, run).is_due = True
         if self.run_of(device, run).unworked == 0:
             self._tell_receiver(device, run)
         if self.armed_ns > self.now_ns:  # else the loop is about to look
-            self._arm_timer(self.now_ns)  # which was set for this, unless the driver gives the run up
+            # It was set for this, unless the driver gives the run up, or has lost its device.
+            self._arm_timer(self.cpus.runners[self.first_server].cpu, self.now_ns)
 
     cdef int64_t _next_event(self) noexcept nogil:
         """When a device tells of something next; NEVER_NS: nothing is under way."""
@@ -132,8 +140,8 @@ cdef class EmulatedEngines(Servers):
             event_ns = min(event_ns, (<SimulatedDevice>self.device_of[number]).interrupt_ns)
         return event_ns
 
-    cdef int64_t _arm_timer(self, int64_t at_ns) noexcept nogil:
-        """Let the event loop look soon after an event (`EventTimer.arm`); what it takes.
+    cdef int64_t _arm_timer(self, int cpu, int64_t at_ns) noexcept nogil:
+        """Let the event loop look soon after an event, by a timer of this CPU (`EventTimer.arm`); what that takes.
 
         All devices have one timer, and the loop sees to all of them: in zramfs each has its own.
         """
@@ -144,12 +152,14 @@ cdef class EmulatedEngines(Servers):
         self.armed_ns = at_ns
         if at_ns != NEVER_NS:
             self.armed_ns = max(at_ns, self.now_ns) + TIMER_SLACK_NS
-            schedule(&self.heap, self.armed_ns, TIMER, 0, self.armed_ns)
+            schedule(&self.heap, self.armed_ns, TIMER, cpu, self.armed_ns)
         return self.timer_ns
 
-    cdef void _on_timer(self, int64_t armed_ns) noexcept nogil:
-        if armed_ns == self.armed_ns:
+    cdef void _on_timer(self, int cpu, int64_t armed_ns) noexcept nogil:
+        if armed_ns == self.armed_ns:  # else it was set anew meanwhile
+            self.cpus.interrupted = cpu
             self._wake_server(self.now_ns, self.loop)
+            self.cpus.interrupted = NOBODY
 
     cdef void _tell_receiver(self, int device, int run) noexcept nogil:
         """Whoever looks first learns of the end: the receiver, if it does not sleep, or the loop, once it is woken."""

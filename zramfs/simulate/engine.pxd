@@ -15,7 +15,7 @@ cdef class Engine(Steps):
     cdef void _handle(self, const Event *event) noexcept nogil
     cdef int _begin_contention(self, contention) except -1
     cdef void _on_contention(self, int cpu, bint is_shared) noexcept nogil
-    cdef void _on_timer(self, int64_t armed_ns) noexcept nogil
+    cdef void _on_timer(self, int cpu, int64_t armed_ns) noexcept nogil
     cdef void _on_device(self, const Event *event) noexcept nogil
     cdef void _on_cpu(self, int cpu, int64_t generation) noexcept nogil
     cdef void _set_measured(self) noexcept nogil

@@ -157,7 +157,7 @@ cdef class Engine(Steps):
         elif event.kind == ARRIVAL:
             self.on_arrival(self.now_ns, event.subject)
         elif event.kind == TIMER:
-            self._on_timer(event.value)
+            self._on_timer(event.subject, event.value)
         elif event.kind == CONTENTION:
             self.pace_changes -= 1
             self._on_contention(event.subject, event.value)
@@ -172,7 +172,7 @@ cdef class Engine(Steps):
             schedule(&self.heap, next_ns, CONTENTION, cpu, not is_shared)
             self.pace_changes += 1
 
-    cdef void _on_timer(self, int64_t armed_ns) noexcept nogil:
+    cdef void _on_timer(self, int cpu, int64_t armed_ns) noexcept nogil:
         """A timer of a daemon: there is none here."""
 
     cdef void _on_device(self, const Event *event) noexcept nogil:

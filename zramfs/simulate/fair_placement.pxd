@@ -33,7 +33,6 @@ cdef class FairPlacement(FairQueues):
     cdef void _note_waking(self, int64_t now_ns, int waker, int woken) noexcept nogil
     cdef bint _is_wide(self, int waker, int woken) noexcept nogil
     cdef int _affine(self, int64_t now_ns, int runner) noexcept nogil
-    cdef int _interrupted(self, int runner) noexcept nogil
     cdef double _cpu_load(self, int64_t now_ns, int cpu) noexcept nogil
     cdef double _load_of(self, int64_t now_ns, int runner) noexcept nogil
     cdef void be_used(self, double share) noexcept nogil

@@ -9,14 +9,12 @@ from libc.math cimport exp
 from libc.stdlib cimport calloc, free
 
 from zramfs.simulate.cpus cimport Cpu
-from zramfs.simulate.draws cimport draw_bits
 from zramfs.simulate.eevdf cimport LOAD_DECAY_NS, TICK_NS, Entity, Queue, note_load
 from zramfs.simulate.fair_queues cimport FairQueues
 from zramfs.simulate.heap cimport NOBODY
 
 cdef enum:
     NS_PER_S = 1000000000
-    OWN_TIMERS = 4          # one in so many timers that wake a daemon's event loop was set by it, as traces show
     USE_TICKS = 8           # after which it is looked at how busy CPUs are, if no tick of theirs has done so
     IMBALANCE_PERCENT = 108     # of the other CPU's load: (imbalance_pct - 100) / 2 more than 100
 
@@ -119,7 +117,8 @@ cdef class FairPlacement(FairQueues):
         """The task's own CPU, or that of whoever wakes it, if there is less load with the task than here without."""
         cdef int own = self.runners[runner].cpu
         cdef int waking = self.active
-        cdef int waker = self.cpus[self._interrupted(runner) if waking == NOBODY else waking].current
+        cdef int timers = own if self.interrupted == NOBODY else self.interrupted
+        cdef int waker = self.cpus[timers if waking == NOBODY else waking].current
         cdef double load
         if waker != NOBODY:
             self._note_waking(now_ns, waker, runner)
@@ -131,12 +130,6 @@ cdef class FairPlacement(FairQueues):
         if 100 * (self._cpu_load(now_ns, waking) + load) < IMBALANCE_PERCENT * (self._cpu_load(now_ns, own) - load):
             return waking
         return own
-
-    cdef int _interrupted(self, int runner) noexcept nogil:
-        """The CPU on which a timer wakes a task, where it was set: for a daemon's by the receiver, or by itself."""
-        if 0 < self.caller_count <= runner and draw_bits(&self.random) % OWN_TIMERS:
-            return self.runners[self.caller_count].cpu
-        return self.runners[runner].cpu
 
     cdef double _cpu_load(self, int64_t now_ns, int cpu) noexcept nogil:
         return note_load(&self._groups_of(cpu).load, now_ns, 0)

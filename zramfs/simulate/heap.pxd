@@ -14,7 +14,7 @@ cdef enum EventKind:
     ARRIVAL                 # a flow
     THOUGHT                 # a request
     OFFLINE                 # a device; 1: it comes back
-    TIMER                   # a daemon's event loop
+    TIMER                   # the CPU where a daemon's event loop has it; when it was to go off
     CONTENTION              # a CPU; 1: something else shares its core from now on
 
 cdef struct Event:

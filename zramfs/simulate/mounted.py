@@ -39,10 +39,12 @@ _BUFFER_BYTES: Final = 8 << 20
 """That is written from in turn, for the same reason."""
 
 _BETWEEN_CPUS: Final = frozenset({"one", "many", "read", "read many", "bound", "awake"})
-"""Requests that may go from one CPU to another, each of which halts meanwhile.
+"""Requests that may go from one CPU to another, each of which may halt meanwhile.
 
-At times each takes some 340 us instead of 20, on a virtual machine: both CPUs halt for so long that its host gives them
-to others. That may last for a whole window, of which one in six was so; loads that go on do not stay in it for long.
+At times each takes some 340 us instead of 20, on a virtual machine, as both CPUs halt for longer than its host waits
+for them. That may last for a whole window, of which one in six was so; loads that go on do not stay in it for long. So
+these are medians of the windows, though CPUs may have two speeds, and what halting and being apart cost is known to a
+few us.
 """
 
 _FLOODED_CPUS: Final = 2

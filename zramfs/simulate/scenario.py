@@ -84,8 +84,9 @@ class Costs:
 
     Of a daemon: `receive`: to take a request and answer it, of the receiver's time; `request` is then the caller's own.
     `copy`: for each page of a write that is received. `loop`: each time that a device's timer wakes its event loop; 0:
-    there is none, and a device's end wakes the receiver. `timer`: to set it, for whoever looks for ended runs after
-    it has gone off. `apart`: what a request takes more where whoever answers it is on another CPU than its caller.
+    there is none, and a device's end wakes the receiver. `timer`: to set it, for whoever submits a run or looks for
+    ended ones, after it has gone off or if it would be too late. `apart`: what a request takes more where whoever
+    answers it is on another CPU than its caller.
     """
 
     request: Cost

@@ -113,10 +113,6 @@ def stack_counts(DescriptorStack stack not None):
 
 # ---- a timer, and latencies -----------------------------------------------------------------------------------------
 
-def arm(EventTimer timer not None, int64_t at_ns):
-    timer.arm(at_ns)
-
-
 def armed_ns(EventTimer timer not None):
     return timer.armed_ns
 

@@ -13,7 +13,7 @@ from zramfs.errors import InvalidValue
 from zramfs.simulate import run
 from zramfs.simulate.load_kinds import Distribution, ReclaimLoad
 from zramfs.simulate.result import Result
-from zramfs.simulate.scenario import Daemon, Device, ManagedKind, PercpuKind, Scenario, Scheduler, Spread
+from zramfs.simulate.scenario import Daemon, Device, ManagedKind, PercpuKind, Rule, Scenario, Scheduler, Spread
 
 FLOOD = ClosedLoad(name="flood", tasks=6, depth=4, size_bytes=16 * 4096, is_async=True)
 FAULTS = ClosedLoad(name="faults", tasks=4, operation=Operation.READ, think_us=50.0)
@@ -91,7 +91,8 @@ scenarios = st.builds(
         quantum_us=st.sampled_from([0.0, 10.0, 3000.0]),
         wakeup_preempts=st.booleans(),
         migrates=st.booleans(),
-    ),
+    )
+    | st.just(Scheduler(rule=Rule.EEVDF)),
     daemon=st.sampled_from([None, Daemon(), Daemon(crew=2, one_go_us=20.0, poll_us=0.0)]),
     service=st.sampled_from(Distribution),
     seed=st.integers(0, 2**63 - 1),
@@ -187,7 +188,7 @@ def test_a_blocking_writer_gets_the_time_of_the_emulators_timeline() -> None:
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("daemon", [None, Daemon(crew=0)])
 def test_pages_of_a_request_but_the_first_are_pinned(*, is_async: bool, daemon: Daemon | None) -> None:
-    # Whoever does it: nobody does anything else meanwhile.
+    # By whom does not matter: nobody does anything else meanwhile.
     load = ClosedLoad(name="closed", size_bytes=8 << 12, is_async=is_async)
     streams = Streams(policy=StreamPolicy.PERCPU, managed=ManagedKind.NONBLOCKING)
     result = run(scenario(load, machine=machine(1, 10.0, pin_us=2.0), daemon=daemon, streams=streams))
