@@ -64,7 +64,7 @@ cdef class EventTimer:
         self.armed_ns = at_ns
 
     def arm_at(self, int64_t at_ns):
-        """Likewise, from Python: to measure what that takes."""
+        """Likewise, from Python: to measure its time."""
         self.arm(at_ns)
 
     def __repr__(self):

@@ -10,7 +10,7 @@ cdef class EmulatedEngines(Servers):
     cdef Told *told                         # circular
     cdef int told_capacity, first_told, told_count
     cdef int64_t armed_ns                   # when the timer goes off that wakes the event loop
-    cdef int64_t timer_ns                   # what it takes to set it
+    cdef int64_t timer_ns                   # the time to set it
 
     cdef void _give_to_engines(self, int device, int run) noexcept nogil
     cdef bint _look_as_engine(self, int task) noexcept nogil

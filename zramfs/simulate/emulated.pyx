@@ -141,7 +141,7 @@ cdef class EmulatedEngines(Servers):
         return event_ns
 
     cdef int64_t _arm_timer(self, int cpu, int64_t at_ns) noexcept nogil:
-        """Let the event loop look soon after an event, by a timer of this CPU (`EventTimer.arm`); what that takes.
+        """Let the event loop look soon after an event, by a timer of this CPU (`EventTimer.arm`); the time to set it.
 
         All devices have one timer, and the loop sees to all of them: in zramfs each has its own.
         """

@@ -92,7 +92,7 @@ cdef class Runs(Devices):
         return self._page_time(run.pages, run.is_read) + <int64_t>(fetch_ns + 0.5)
 
     cdef double _pin_time(self, const Request *request, bint is_callers) noexcept nogil:
-        """What it takes to pin a request's pages, and to let them go: its caller, or who answers it in a daemon."""
+        """The time to pin a request's pages, and to let them go: its caller's, or of who answers it in a daemon."""
         cdef double ns = self.pin_ns * (request.pages - 1)
         if request.kind == ASYNC_WRITE and self.is_served:
             return ns / 2

@@ -76,8 +76,8 @@ class Costs:
     run that a device has told of. `halt`: what a CPU that had nothing to do takes to go on, beside that. `cold`: what a
     task takes more to go on, by EEVDF, if others have had its CPU meanwhile, for 30 us or longer, or on another CPU.
 
-    `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. The
-    latter is half of it, and with a daemon it is of an asynchronous request the part of whoever answers that.
+    `pin`: for each page of a request but the first, of its caller's time: direct I/O pins it, and lets it go. Half of
+    it is to let it go; whoever answers an asynchronous request in a daemon does that.
 
     `fetch`: for each page that is stored after a device has compressed it, as no cache has it; beside `page`.
     `ipi`: to wake a task on another CPU, by EEVDF, of the time of the CPU that does: an interrupt is sent there.

@@ -1,4 +1,4 @@
-"""Measures what it takes to go on after sleep, as a thread and as an event loop, to wake a process, to set a timer."""
+"""Measures the time to go on after sleep, as a thread and as an event loop, to wake a process, and to set a timer."""
 
 import os
 import statistics
@@ -83,7 +83,7 @@ def _call_us(fd: int) -> float:
 
 
 def measure_timer_us() -> float:
-    """What it takes to set the timer of a device's event loop, once it has gone off; the median."""
+    """The time to set the timer of a device's event loop, once it has gone off; the median."""
     timer = EventTimer()
     try:
         return statistics.median(_arm_us(timer) for _ in range(_CALLS))

@@ -33,7 +33,7 @@ cdef enum State:
     HANDS_OVER              # its request, to the daemon
     SERVES                  # looks for what there is to do, as the receiver
     HAS_RECEIVED            # a request
-    HAS_ANSWERED            # or has ended another part of a request: its pages are let go, if that was the last
+    HAS_ANSWERED            # a request, or has ended a part of it: with the last its pages were let go
     HELPS                   # likewise, as one of the crew
     ENGINE_LOOKS            # for pages, as an emulated engine
     ENGINE_WORKED           # on some
